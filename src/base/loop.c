@@ -1,0 +1,321 @@
+#include "refrain/base/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "refrain/base/attr.h"
+
+/*
+ * Handles are closed in two steps in libuv: uv_close, then a callback in a later iteration that may free the memory.
+ * Every object here therefore frees itself from its close callback; to the caller it is gone at once.
+ */
+struct loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_prepare_t prepare;
+    bool has_prepare;
+    void (*on_prepare)(void *arg);
+    void *prepare_arg;
+    _Atomic(struct loop_msg *) posted; /* newest first; taken whole */
+    atomic_bool stopping;
+};
+
+struct loop_timer {
+    uv_timer_t uv;
+    void (*on_timer)(void *arg);
+    void *arg;
+};
+
+struct loop_fd {
+    uv_poll_t uv;
+    void (*on_fd)(void *arg, int events);
+    void *arg;
+    int events;
+};
+
+struct signal_watch {
+    uv_signal_t uv;
+    void (*on_signal)(void *arg, int signum);
+    void *arg;
+};
+
+static void must(int r)
+{
+    if (UNLIKELY(r < 0))
+        abort(); /* out of memory in a fixed small allocation, or a bug of ours */
+}
+
+static void run_messages(struct loop *l)
+{
+    struct loop_msg *newest = atomic_exchange(&l->posted, NULL), *oldest = NULL;
+
+    while (newest) {
+        struct loop_msg *next = newest->next;
+
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct loop_msg *next = oldest->next; /* the callback may free or post it again */
+
+        oldest->on_msg(oldest);
+        oldest = next;
+    }
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct loop *l = wake->data;
+
+    run_messages(l);
+    if (atomic_load(&l->stopping))
+        uv_stop(&l->uv);
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return NULL;
+    if (uv_loop_init(&l->uv) < 0) {
+        free(l);
+        return NULL;
+    }
+    must(uv_async_init(&l->uv, &l->wake, on_wake));
+    l->wake.data = l;
+    return l;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle); /* the handle is the first member of its object */
+}
+
+static void close_left(uv_handle_t *handle, void *arg)
+{
+    struct loop *l = arg;
+
+    if (uv_is_closing(handle))
+        return;
+    if (handle == (uv_handle_t *)&l->wake || handle == (uv_handle_t *)&l->prepare)
+        uv_close(handle, NULL);
+    else
+        uv_close(handle, free_handle);
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    while (atomic_load(&l->posted))
+        run_messages(l);
+    uv_walk(&l->uv, close_left, l);
+    while (uv_loop_close(&l->uv) == UV_EBUSY)
+        (void)uv_run(&l->uv, UV_RUN_ONCE);
+    free(l);
+}
+
+void loop_run(struct loop *l)
+{
+    while (!atomic_load(&l->stopping))
+        (void)uv_run(&l->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *l)
+{
+    atomic_store(&l->stopping, true);
+    must(uv_async_send(&l->wake));
+}
+
+int64_t loop_now_ms(const struct loop *l)
+{
+    return (int64_t)uv_now(&l->uv);
+}
+
+void loop_post(struct loop *l, struct loop_msg *m)
+{
+    struct loop_msg *head = atomic_load_explicit(&l->posted, memory_order_relaxed);
+
+    do
+        m->next = head;
+    while (!atomic_compare_exchange_weak(&l->posted, &head, m));
+    if (!head) /* otherwise the poster of @head has woken the loop, and it has not yet taken the queue */
+        must(uv_async_send(&l->wake));
+}
+
+static void on_uv_timer(uv_timer_t *uv)
+{
+    struct loop_timer *t = uv->data;
+
+    t->on_timer(t->arg);
+}
+
+struct loop_timer *loop_timer_new(struct loop *l, void (*on_timer)(void *arg), void *arg)
+{
+    struct loop_timer *t = calloc(1, sizeof(*t));
+
+    must(t ? uv_timer_init(&l->uv, &t->uv) : -ENOMEM);
+    t->uv.data = t;
+    t->on_timer = on_timer;
+    t->arg = arg;
+    return t;
+}
+
+void loop_timer_start(struct loop_timer *t, int64_t delay_ms, int64_t repeat_ms)
+{
+    assert(delay_ms >= 0 && repeat_ms >= 0);
+    must(uv_timer_start(&t->uv, on_uv_timer, (uint64_t)delay_ms, (uint64_t)repeat_ms));
+}
+
+void loop_timer_stop(struct loop_timer *t)
+{
+    must(uv_timer_stop(&t->uv));
+}
+
+bool loop_timer_active(const struct loop_timer *t)
+{
+    return uv_is_active((const uv_handle_t *)&t->uv) != 0;
+}
+
+void loop_timer_free(struct loop_timer *t)
+{
+    if (!t)
+        return;
+    must(uv_timer_stop(&t->uv));
+    uv_close((uv_handle_t *)&t->uv, free_handle);
+}
+
+static void on_uv_poll(uv_poll_t *uv, int status, int events)
+{
+    struct loop_fd *w = uv->data;
+    int got = 0;
+
+    if (status < 0) {
+        got = w->events;
+    } else {
+        if (events & (UV_READABLE | UV_PRIORITIZED))
+            got |= LOOP_READ;
+        if (events & UV_WRITABLE)
+            got |= LOOP_WRITE;
+        if (events & UV_DISCONNECT)
+            got |= LOOP_HANGUP;
+    }
+    got &= w->events;
+    if (got)
+        w->on_fd(w->arg, got);
+}
+
+struct loop_fd *loop_fd_new(struct loop *l, int fd, void (*on_fd)(void *arg, int events), void *arg)
+{
+    struct loop_fd *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        return NULL;
+    if (uv_poll_init(&l->uv, &w->uv, fd) < 0) {
+        free(w);
+        return NULL;
+    }
+    w->uv.data = w;
+    w->on_fd = on_fd;
+    w->arg = arg;
+    return w;
+}
+
+void loop_fd_watch(struct loop_fd *w, int events)
+{
+    int uv = 0;
+
+    if (w->events == events)
+        return;
+    w->events = events;
+    if (events & LOOP_READ)
+        uv |= UV_READABLE;
+    if (events & LOOP_WRITE)
+        uv |= UV_WRITABLE;
+    if (events & LOOP_HANGUP)
+        uv |= UV_DISCONNECT;
+    must(uv ? uv_poll_start(&w->uv, uv, on_uv_poll) : uv_poll_stop(&w->uv));
+}
+
+void loop_fd_free(struct loop_fd *w)
+{
+    if (!w)
+        return;
+    must(uv_poll_stop(&w->uv));
+    uv_close((uv_handle_t *)&w->uv, free_handle);
+}
+
+static void on_pool(uv_work_t *req)
+{
+    struct loop_work *w = req->data;
+
+    w->on_work(w);
+}
+
+static void on_pool_done(uv_work_t *req, int status)
+{
+    struct loop_work *w = req->data;
+
+    (void)status; /* nothing cancels work */
+    free(req);
+    w->handle = NULL;
+    w->on_done(w);
+}
+
+void loop_work_start(struct loop *l, struct loop_work *w)
+{
+    uv_work_t *req = calloc(1, sizeof(*req));
+
+    must(req ? 0 : -ENOMEM);
+    req->data = w;
+    w->loop = l;
+    w->handle = req;
+    must(uv_queue_work(&l->uv, req, on_pool, on_pool_done));
+}
+
+static void on_uv_signal(uv_signal_t *uv, int signum)
+{
+    struct signal_watch *s = uv->data;
+
+    s->on_signal(s->arg, signum);
+}
+
+int loop_on_signal(struct loop *l, int signum, void (*on_signal)(void *arg, int signum), void *arg)
+{
+    struct signal_watch *s = calloc(1, sizeof(*s));
+    int r;
+
+    if (!s)
+        return -ENOMEM;
+    must(uv_signal_init(&l->uv, &s->uv));
+    s->uv.data = s;
+    s->on_signal = on_signal;
+    s->arg = arg;
+    r = uv_signal_start(&s->uv, on_uv_signal, signum);
+    if (r < 0)
+        uv_close((uv_handle_t *)&s->uv, free_handle);
+    return r; /* libuv's errors are negative errnos on Linux */
+}
+
+static void on_uv_prepare(uv_prepare_t *uv)
+{
+    struct loop *l = uv->data;
+
+    l->on_prepare(l->prepare_arg);
+}
+
+void loop_on_idle(struct loop *l, void (*on_prepare)(void *arg), void *arg)
+{
+    assert(!l->has_prepare);
+    l->has_prepare = true;
+    l->on_prepare = on_prepare;
+    l->prepare_arg = arg;
+    must(uv_prepare_init(&l->uv, &l->prepare));
+    l->prepare.data = l;
+    must(uv_prepare_start(&l->prepare, on_uv_prepare));
+}
