@@ -1,0 +1,45 @@
+/*
+ * sse - splits an event stream into events however its bytes were cut (WHATWG HTML, section 9.2, server-sent events),
+ * and judges whether a stream ended as its API promises. NDJSON is split by the same reader, a line being an event.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "refrain/base/buf.h"
+#include "refrain/base/slice.h"
+#include "refrain/wire/dialect.h"
+
+/* Bytes of one event that are looked at; a longer one still passes, its meaning taken from its head. */
+enum { SSE_EVENT_BYTES_MAX = 1 << 20 };
+
+struct sse_reader {
+    enum stream_format format;
+    struct buf line, data, event; /* of the event under way */
+    bool cr;                      /* the last byte was CR: an LF now belongs to it */
+    bool bom_checked;
+    bool at_boundary;             /* no event is under way */
+    void (*on_event)(void *arg, struct slice event, struct slice data);
+    void *arg;
+};
+void sse_reader_init(struct sse_reader *r, enum stream_format format,
+                     void (*on_event)(void *arg, struct slice event, struct slice data), void *arg);
+void sse_reader_done(struct sse_reader *r);
+/** Feeds the next bytes; calls on_event for each event they complete. -ENOMEM when memory ran out. */
+int sse_reader_feed(struct sse_reader *r, struct slice bytes);
+
+/* Follows one stream and knows at its end whether it was whole. */
+struct stream_judge {
+    struct sse_reader reader;
+    const struct dialect *dialect;
+    bool seen_last;   /* the API's terminal event came, and nothing after it but comments */
+    bool seen_error;
+    bool failed;      /* memory ran out: not judged, so not stored */
+    size_t events;
+};
+/* The judge holds a pointer into itself: it must not be moved. */
+void stream_judge_init(struct stream_judge *j, const struct dialect *dialect);
+void stream_judge_done(struct stream_judge *j);
+void stream_judge_feed(struct stream_judge *j, struct slice bytes);
+/** True when the stream so far is one whole answer, ended at a frame boundary and without an error event. */
+bool stream_judge_whole(const struct stream_judge *j);
