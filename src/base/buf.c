@@ -81,7 +81,8 @@ int buf_addf(struct buf *b, const char *fmt, ...)
     return 0;
 }
 
-/* How many bytes the UTF-8 sequence at @p takes, 0 when it is not one (RFC 3629: no overlong form, no surrogate). */
+/* How many bytes the UTF-8 sequence at @p takes, 0 when it is not one (RFC 3629: no overlong form, no
+ * surrogate). */
 static size_t utf8_len(const uint8_t *p, size_t left)
 {
     uint8_t low = 0x80, high = 0xBF;

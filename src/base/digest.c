@@ -94,8 +94,8 @@ struct digest hmac_sha256(struct slice secret, struct slice bytes)
     struct digest d;
 
     must(secret.len <= INT_MAX);
-    must(HMAC(EVP_sha256(), secret.data, (int)secret.len, (const unsigned char *)bytes.data, bytes.len, d.bytes,
-              NULL) != NULL);
+    must(HMAC(EVP_sha256(), secret.data, (int)secret.len, (const unsigned char *)bytes.data, bytes.len,
+              d.bytes, NULL) != NULL);
     return d;
 }
 

@@ -9,8 +9,8 @@
 #include "refrain/base/attr.h"
 
 /*
- * Handles are closed in two steps in libuv: uv_close, then a callback in a later iteration that may free the memory.
- * Every object here therefore frees itself from its close callback; to the caller it is gone at once.
+ * Handles are closed in two steps in libuv: uv_close, then a callback in a later iteration that may free the
+ * memory. Every object here therefore frees itself from its close callback; to the caller it is gone at once.
  */
 struct loop {
     uv_loop_t uv;

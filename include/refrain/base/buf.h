@@ -1,5 +1,6 @@
 /*
- * buf - growable bytes with a ceiling. What is sized by input is a buf, and its ceiling is given where it is made.
+ * buf - growable bytes with a ceiling. What is sized by input is a buf, and its ceiling is given where it is
+ * made.
  */
 #pragma once
 #include <stdarg.h>
@@ -15,7 +16,10 @@ struct buf {
     size_t max; /* no call makes len larger than this */
 };
 
-#define BUF_INIT(ceiling) {NULL, 0, 0, (ceiling)}
+#define BUF_INIT(ceiling)                                                                                    \
+    {                                                                                                        \
+        NULL, 0, 0, (ceiling)                                                                                \
+    }
 
 /** Frees the bytes; the buf is empty and usable again, with the same ceiling. Accepts an untouched buf. */
 void buf_done(struct buf *b);
@@ -34,7 +38,8 @@ ATTR_MUST_USE int buf_add_byte(struct buf *b, char c);
 /** Appends formatted text, without a terminating NUL. Errors: as buf_reserve. */
 ATTR_MUST_USE int buf_addf(struct buf *b, const char *fmt, ...) ATTR_PRINTF(2, 3);
 
-/** Appends @s as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. Errors: as buf_reserve. */
+/** Appends @s as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. Errors: as
+ * buf_reserve. */
 ATTR_MUST_USE int buf_add_json(struct buf *b, struct slice s);
 
 static inline void buf_clear(struct buf *b)

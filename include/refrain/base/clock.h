@@ -1,6 +1,6 @@
 /*
- * clock - the two clocks. Wall time dates things, monotonic time measures them. Pure modules take the time as an
- * argument; only http, ops and app read a clock.
+ * clock - the two clocks. Wall time dates things, monotonic time measures them. Pure modules take the time as
+ * an argument; only http, ops and app read a clock.
  */
 #pragma once
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /*
- * digest - the cryptographic sums Refrain uses, over OpenSSL: SHA-256 (keys), HMAC-SHA-256 (credential scope) and
- * GMAC (the raw-request memo). NIST FIPS 180-4, RFC 2104, NIST SP 800-38D.
- * Running out of memory inside OpenSSL aborts: contexts are made at start-up, updates do not allocate.
+ * digest - the cryptographic sums Refrain uses, over OpenSSL: SHA-256 (keys), HMAC-SHA-256 (credential scope)
+ * and GMAC (the raw-request memo). NIST FIPS 180-4, RFC 2104, NIST SP 800-38D. Running out of memory inside
+ * OpenSSL aborts: contexts are made at start-up, updates do not allocate.
  */
 #pragma once
 #include <stdint.h>
@@ -42,8 +42,8 @@ struct gmac_tag {
 };
 
 /*
- * AES-128 GMAC under a random key made with the context. The IV is fixed: that is sound only because the tag is
- * never revealed to anyone, and the key never leaves the process. One thread at a time.
+ * AES-128 GMAC under a random key made with the context. The IV is fixed: that is sound only because the tag
+ * is never revealed to anyone, and the key never leaves the process. One thread at a time.
  */
 struct gmac;
 struct gmac *gmac_new(const uint8_t key[16]);

@@ -1,6 +1,6 @@
 /*
- * list - intrusive doubly linked list. The link lies inside the object, so linking never allocates and an object
- * can leave a list without knowing which. Not locked; the owner of the list says who may touch it.
+ * list - intrusive doubly linked list. The link lies inside the object, so linking never allocates and an
+ * object can leave a list without knowing which. Not locked; the owner of the list says who may touch it.
  */
 #pragma once
 #include <stdbool.h>
@@ -71,5 +71,5 @@ static inline void list_splice_back(struct list *to, struct list *from)
 
 #define LIST_FOR(it, l) for (struct list *it = (l)->next; it != (l); it = it->next)
 /* The loop body may remove @it. */
-#define LIST_FOR_SAFE(it, l)                                                                                         \
+#define LIST_FOR_SAFE(it, l)                                                                                 \
     for (struct list *it = (l)->next, *it##_next = it->next; it != (l); it = it##_next, it##_next = it->next)

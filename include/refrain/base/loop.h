@@ -1,9 +1,9 @@
 /*
- * loop - one libuv event loop: what a worker runs on. Timers, file descriptors, messages from other threads, CPU work
- * on the thread pool, signals. Hides libuv: no other header names it.
+ * loop - one libuv event loop: what a worker runs on. Timers, file descriptors, messages from other threads,
+ * CPU work on the thread pool, signals. Hides libuv: no other header names it.
  *
- * Everything but loop_post and loop_stop is for the thread that runs the loop. A callback never fires before the call
- * that registered it returns.
+ * Everything but loop_post and loop_stop is for the thread that runs the loop. A callback never fires before
+ * the call that registered it returns.
  */
 #pragma once
 #include <stdbool.h>
@@ -13,7 +13,8 @@ struct loop;
 
 /** A new loop, not yet running. NULL when the system is out of descriptors or memory. */
 struct loop *loop_new(void);
-/** Ends a loop that is not running: closes every timer and watcher left, runs messages still queued. NULL is fine. */
+/** Ends a loop that is not running: closes every timer and watcher left, runs messages still queued. NULL is
+ * fine. */
 void loop_free(struct loop *l);
 /** Runs until loop_stop. */
 void loop_run(struct loop *l);
@@ -30,7 +31,8 @@ struct loop_msg {
     struct loop_msg *next;
     void (*on_msg)(struct loop_msg *m);
 };
-/** Has @m->on_msg called on the loop's thread, in the order posted. Threads: any. Never blocks, never fails. */
+/** Has @m->on_msg called on the loop's thread, in the order posted. Threads: any. Never blocks, never fails.
+ */
 void loop_post(struct loop *l, struct loop_msg *m);
 
 /* -- timers -- */
@@ -48,16 +50,19 @@ void loop_timer_free(struct loop_timer *t);
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4 };
 struct loop_fd;
-/** Watches @fd, which stays the caller's and must outlive the watch. NULL when the kernel refuses the descriptor. */
+/** Watches @fd, which stays the caller's and must outlive the watch. NULL when the kernel refuses the
+ * descriptor. */
 struct loop_fd *loop_fd_new(struct loop *l, int fd, void (*on_fd)(void *arg, int events), void *arg);
-/** Sets what is watched for (level triggered); 0 pauses. An error on the descriptor is reported as all of @events. */
+/** Sets what is watched for (level triggered); 0 pauses. An error on the descriptor is reported as all of
+ * @events. */
 void loop_fd_watch(struct loop_fd *w, int events);
 /** Ends the watch; its callback does not fire again. NULL is fine. */
 void loop_fd_free(struct loop_fd *w);
 
 /* -- work that would hold the loop -- */
 
-/* Lies inside the object it concerns. on_work runs on the pool, then on_done on the loop; both exactly once. */
+/* Lies inside the object it concerns. on_work runs on the pool, then on_done on the loop; both exactly once.
+ */
 struct loop_work {
     void (*on_work)(struct loop_work *w);
     void (*on_done)(struct loop_work *w);
@@ -71,5 +76,6 @@ void loop_work_start(struct loop *l, struct loop_work *w);
 /** Calls back on each @signum for as long as the loop lives. 0, or a negative errno. */
 int loop_on_signal(struct loop *l, int signum, void (*on_signal)(void *arg, int signum), void *arg);
 
-/** Calls back once before each wait for events; at most one such hook. For batching what an iteration gathered. */
+/** Calls back once before each wait for events; at most one such hook. For batching what an iteration
+ * gathered. */
 void loop_on_idle(struct loop *l, void (*on_prepare)(void *arg), void *arg);

@@ -14,7 +14,10 @@ struct slice {
 };
 
 /* A slice of a string literal; usable in static initialisers. */
-#define SLICE(lit)    {("" lit), sizeof(lit) - 1}
+#define SLICE(lit)                                                                                           \
+    {                                                                                                        \
+        ("" lit), sizeof(lit) - 1                                                                            \
+    }
 #define SLICE_OF(lit) ((struct slice)SLICE(lit))
 
 static inline struct slice slice_make(const void *data, size_t len)

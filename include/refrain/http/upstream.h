@@ -1,9 +1,9 @@
 /*
  * upstream - asks the origin, over libcurl's multi interface on a worker's loop. Hides libcurl.
  *
- * One `upstream_pool` a worker, owned by its loop's thread; calls and callbacks happen there only. Connections are kept
- * and reused inside the pool; HTTP/2 where the origin speaks it. Nothing is retried here, no redirect is followed, the
- * path goes out as given, no proxy is taken from the environment.
+ * One `upstream_pool` a worker, owned by its loop's thread; calls and callbacks happen there only.
+ * Connections are kept and reused inside the pool; HTTP/2 where the origin speaks it. Nothing is retried
+ * here, no redirect is followed, the path goes out as given, no proxy is taken from the environment.
  */
 #pragma once
 #include <stdbool.h>
@@ -16,14 +16,14 @@
 /* One configured origin. Plain values; strings are NUL-terminated and outlive every pool. NULL: not set. */
 struct upstream_conf {
     const char *name;
-    const char *url;             /* scheme://authority[/prefix], no trailing slash */
-    int64_t connect_timeout_ms;  /* 5 s */
+    const char *url;               /* scheme://authority[/prefix], no trailing slash */
+    int64_t connect_timeout_ms;    /* 5 s */
     int64_t first_byte_timeout_ms; /* 600 s, from the request's last byte */
-    int64_t idle_timeout_ms;     /* 300 s between bytes of the answer */
-    int64_t total_timeout_ms;    /* 1 h */
+    int64_t idle_timeout_ms;       /* 300 s between bytes of the answer */
+    int64_t total_timeout_ms;      /* 1 h */
     const char *ca_file, *cert_file, *key_file, *proxy;
-    bool http2;                  /* offered over TLS */
-    unsigned max_concurrent;     /* 0: no bound; further calls wait their turn inside the pool */
+    bool http2;                        /* offered over TLS */
+    unsigned max_concurrent;           /* 0: no bound; further calls wait their turn inside the pool */
     const char *const *headers_add;    /* "Name: value", NULL-terminated list, or NULL */
     const char *const *headers_remove; /* names */
 };
@@ -40,28 +40,31 @@ enum upstream_result {
 struct upstream_call;
 
 struct upstream_request {
-    const char *method;     /* NUL-terminated */
-    struct slice target;    /* raw path and query, as to be sent, beginning with '/' (or "*") */
+    const char *method;         /* NUL-terminated */
+    struct slice target;        /* raw path and query, as to be sent, beginning with '/' (or "*") */
     const struct field *fields; /* as to be sent, hop-by-hop and framing already gone; Host is added here */
     size_t fields_n;
     bool has_body;
-    struct slice body;      /* whole body, borrowed until on_end; or, when read_body is set: */
-    int64_t body_len;       /* of a streamed body, -1 when not known (sent chunked) */
+    struct slice body; /* whole body, borrowed until on_end; or, when read_body is set: */
+    int64_t body_len;  /* of a streamed body, -1 when not known (sent chunked) */
     /* Streamed body: fill at most @cap bytes. Returns bytes written; 0 at the end; -EAGAIN to pause until
      * upstream_body_ready(); any other negative errno aborts the call. */
     int64_t (*read_body)(void *arg, char *buf, size_t cap);
     /* Trailer fields of a streamed body, asked for at its end; may be NULL. Calls add() for each. */
-    void (*read_trailers)(void *arg, void (*add)(void *add_arg, struct slice name, struct slice value), void *add_arg);
+    void (*read_trailers)(void *arg, void (*add)(void *add_arg, struct slice name, struct slice value),
+                          void *add_arg);
 };
 
 struct upstream_events {
     /* The final head (1xx are not reported). Slices are valid during the call. */
     void (*on_head)(void *arg, unsigned status, const struct fields *fields);
-    /* Body bytes in order. Return false to have the call paused: the same bytes come again after upstream_resume(). */
+    /* Body bytes in order. Return false to have the call paused: the same bytes come again after
+     * upstream_resume(). */
     bool (*on_body)(void *arg, struct slice bytes);
     /* Trailer fields, after the last body byte; may be NULL. */
     void (*on_trailers)(void *arg, const struct fields *fields);
-    /* Exactly once for every call started, cancelled ones included (then from the loop, not from inside cancel).
+    /* Exactly once for every call started, cancelled ones included (then from the loop, not from inside
+     * cancel).
      * @why is a short text for the log, "" on UPSTREAM_OK. The call is gone when this returns. */
     void (*on_end)(void *arg, enum upstream_result result, const char *why);
 };
@@ -71,10 +74,11 @@ struct upstream_pool *upstream_pool_new(struct loop *l);
 /** Cancels what runs (their on_end is called before this returns). NULL is fine. */
 void upstream_pool_free(struct upstream_pool *p);
 
-/** Starts a call; @events fire later, from the loop. @req's slices are borrowed during the call to start only, but body
- * until on_end. NULL when out of memory. @conf must outlive the call. */
+/** Starts a call; @events fire later, from the loop. @req's slices are borrowed during the call to start
+ * only, but body until on_end. NULL when out of memory. @conf must outlive the call. */
 struct upstream_call *upstream_start(struct upstream_pool *p, const struct upstream_conf *conf,
-                                     const struct upstream_request *req, const struct upstream_events *events, void *arg);
+                                     const struct upstream_request *req, const struct upstream_events *events,
+                                     void *arg);
 void upstream_cancel(struct upstream_call *c);
 void upstream_resume(struct upstream_call *c);
 void upstream_body_ready(struct upstream_call *c);

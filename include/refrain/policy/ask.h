@@ -1,6 +1,6 @@
 /*
- * ask - what one request asks of the cache: standard Cache-Control, Refrain-* controls, and the peers' headers that
- * mean the same. SPEC section 6. Pure.
+ * ask - what one request asks of the cache: standard Cache-Control, Refrain-* controls, and the peers'
+ * headers that mean the same. SPEC section 6. Pure.
  */
 #pragma once
 #include <stdbool.h>
@@ -13,26 +13,27 @@
 enum { ASK_TAGS_MAX = 16 };
 
 struct ask {
-    bool may_read;    /* an answer from the store is welcome */
-    bool may_write;   /* what comes may be stored */
-    bool may_share;   /* may join a flight, and others may join its own */
-    bool joins;       /* may join a flight already open (refresh and no-cache do not, they open one) */
-    bool bypass;      /* touch nothing: Refrain-Cache: off, no-store */
+    bool may_read;  /* an answer from the store is welcome */
+    bool may_write; /* what comes may be stored */
+    bool may_share; /* may join a flight, and others may join its own */
+    bool joins;     /* may join a flight already open (refresh and no-cache do not, they open one) */
+    bool bypass;    /* touch nothing: Refrain-Cache: off, no-store */
     const char *bypass_reason; /* detail for Cache-Status, "no-store"; NULL */
     bool only_if_cached;
-    bool gzip;        /* takes a gzip body */
+    bool gzip; /* takes a gzip body */
     bool no_transform;
     struct cachectl cc;
-    int64_t ttl_s;    /* Refrain-TTL; -1 when not given; ASK_TTL_NONE: for ever */
-    struct slice namespace_, custom_key, operation, if_none_match, if_modified_since; /* empty when not given */
+    int64_t ttl_s; /* Refrain-TTL; -1 when not given; ASK_TTL_NONE: for ever */
+    /* Empty when not given. */
+    struct slice namespace_, custom_key, operation, if_none_match, if_modified_since;
     struct slice tags[ASK_TAGS_MAX];
     unsigned tags_n;
 };
 enum { ASK_TTL_NONE = -2 };
 
 struct ask_conf {
-    bool client_control;  /* false: every control header is ignored */
-    bool shared_scope;    /* `scope: shared`: Refrain-Key and `none` want leave */
+    bool client_control; /* false: every control header is ignored */
+    bool shared_scope;   /* `scope: shared`: Refrain-Key and `none` want leave */
     bool allow_custom_key, allow_ttl_none;
     int64_t ttl_max_s;
 };
@@ -41,10 +42,11 @@ struct ask_conf {
  * Reads the controls of @fields (classified) into @out; slices borrow from them.
  * false: a Refrain-* header has a bad value; *@out_why then says which and what was expected (static text).
  */
-bool ask_read(const struct fields *fields, const struct ask_conf *conf, struct ask *out, const char **out_why);
+bool ask_read(const struct fields *fields, const struct ask_conf *conf, struct ask *out,
+              const char **out_why);
 
-/** "90", "10m", "2h", "7d" or "none" (ASK_TTL_NONE) in seconds, 1 s to 1 year; -1 when it is none of these. */
+/** "90", "10m", "2h", "7d" or "none" (ASK_TTL_NONE) in seconds, 1 s to 1 year; -1 when none of these. */
 int64_t ask_parse_ttl(struct slice text);
 
-/** True when an If-None-Match value matches @etag by weak comparison (RFC 9110 section 13.1.2). @etag has its quotes. */
+/** True when an If-None-Match value matches @etag, quotes included, weakly (RFC 9110 section 13.1.2). */
 bool etag_list_matches(struct slice if_none_match, struct slice etag);

@@ -11,12 +11,12 @@
 #include "refrain/wire/header.h"
 
 enum gate_reason {
-    GATE_STORE,         /* it may */
-    GATE_STATUS,        /* not 200, or not cacheable on GET */
-    GATE_INCOMPLETE,    /* cut short: length, chunks, gzip, or a stream without its terminal event */
-    GATE_ERROR_INSIDE,  /* a 200 whose JSON or stream carries an error */
+    GATE_STORE,        /* it may */
+    GATE_STATUS,       /* not 200, or not cacheable on GET */
+    GATE_INCOMPLETE,   /* cut short: length, chunks, gzip, or a stream without its terminal event */
+    GATE_ERROR_INSIDE, /* a 200 whose JSON or stream carries an error */
     GATE_CONTENT_TYPE,
-    GATE_JSON,          /* does not parse */
+    GATE_JSON, /* does not parse */
     GATE_TOO_LARGE,
     GATE_SET_COOKIE,    /* on `read` */
     GATE_CACHE_CONTROL, /* RFC 9111 forbids, on `read` or with respect_upstream_cache_control */
@@ -27,16 +27,17 @@ enum gate_reason {
     GATE_MEMORY,        /* no room to judge or keep it */
     GATE_REASON_COUNT
 };
-const char *gate_reason_name(enum gate_reason r); /* "finish_reason"-style, for Cache-Status and not_stored_total */
+/** As in "finish_reason", for Cache-Status and not_stored_total. */
+const char *gate_reason_name(enum gate_reason r);
 
 struct gate_answer {
     enum operation op;
-    bool streamed;              /* the request asked for a stream */
-    bool whole;                 /* message complete on the wire; for streams also stream_judge_whole() */
-    bool stream_error;          /* stream_judge saw an error event */
+    bool streamed;     /* the request asked for a stream */
+    bool whole;        /* message complete on the wire; for streams also stream_judge_whole() */
+    bool stream_error; /* stream_judge saw an error event */
     unsigned status;
     const struct fields *fields; /* of the response, classified */
-    struct slice body;          /* identity-coded; empty for streams, which the judge has followed */
+    struct slice body;           /* identity-coded; empty for streams, which the judge has followed */
     uint64_t body_bytes;
 };
 struct gate_conf {
@@ -44,9 +45,9 @@ struct gate_conf {
     bool respect_upstream_cache_control;
 };
 
-/** From the head alone: GATE_STORE means "so far". Lets a flight learn early that its answer can't be kept. */
+/** From the head alone: GATE_STORE means "so far". Tells a flight early that its answer can't be kept. */
 enum gate_reason gate_head(const struct gate_answer *a, const struct gate_conf *conf);
-/** False when RFC 9111 or Vary forbids giving this answer to anyone but the one who asked (SPEC section 7). */
+/** False when RFC 9111 or Vary forbids giving this answer to anyone but who asked (SPEC section 7). */
 bool gate_shareable(const struct gate_answer *a, const struct gate_conf *conf);
 /** The verdict on a finished answer. */
 enum gate_reason gate_judge(const struct gate_answer *a, const struct gate_conf *conf);

@@ -1,6 +1,6 @@
 /*
- * entry - one stored answer as one run of bytes: a fixed head, then texts, fields and body at offsets. It holds no
- * pointer, so a tier may move or copy it, and it is read where it lies. Immutable once packed.
+ * entry - one stored answer as one run of bytes: a fixed head, then texts, fields and body at offsets. It
+ * holds no pointer, so a tier may move or copy it, and it is read where it lies. Immutable once packed.
  */
 #pragma once
 #include <stdbool.h>
@@ -24,25 +24,26 @@ struct entry_span {
 };
 
 struct entry {
-    uint32_t format;           /* ENTRY_FORMAT */
-    uint32_t bytes;            /* of the whole run */
+    uint32_t format; /* ENTRY_FORMAT */
+    uint32_t bytes;  /* of the whole run */
     struct digest key;
-    char id[ENTRY_ID_LEN];     /* names the entry to operators and is its ETag; drawn when the flight opens */
-    int64_t created_ms;        /* wall clock: when upstream's head came */
-    int64_t expires_ms;        /* wall clock: fresh before this; INT64_MAX for ever */
-    int64_t gone_ms;           /* wall clock: of no use at all after this; >= expires_ms */
-    int64_t started_seq;       /* order in which fetches began: of two results the later-started wins */
-    int64_t sliding_ms;        /* > 0: a hit moves expires_ms to now + this, … */
-    int64_t max_expires_ms;    /* … but never past this */
-    uint32_t initial_age_s;    /* Age it came with (RFC 9111 section 4.2.3) */
-    uint32_t upstream_ms;      /* time upstream took: what a hit saves */
+    char id[ENTRY_ID_LEN];  /* names the entry to operators and is its ETag; drawn when the flight opens */
+    int64_t created_ms;     /* wall clock: when upstream's head came */
+    int64_t expires_ms;     /* wall clock: fresh before this; INT64_MAX for ever */
+    int64_t gone_ms;        /* wall clock: of no use at all after this; >= expires_ms */
+    int64_t started_seq;    /* order in which fetches began: of two results the later-started wins */
+    int64_t sliding_ms;     /* > 0: a hit moves expires_ms to now + this, … */
+    int64_t max_expires_ms; /* … but never past this */
+    uint32_t initial_age_s; /* Age it came with (RFC 9111 section 4.2.3) */
+    uint32_t upstream_ms;   /* time upstream took: what a hit saves */
     uint32_t tokens_in, tokens_out;
     uint16_t status;
-    uint16_t flags;            /* ENTRY_* */
-    uint8_t operation;         /* enum operation */
+    uint16_t flags;    /* ENTRY_* */
+    uint8_t operation; /* enum operation */
     uint8_t reserved[3];
     uint32_t fields_n;
-    struct entry_span namespace_, model, etag, tags, fields, body, plain; /* plain: identity copy of a gzip body */
+    struct entry_span namespace_, model, etag, tags, fields, body;
+    struct entry_span plain; /* identity copy of a gzip body */
 };
 
 enum { ENTRY_FORMAT = 1 };
@@ -62,8 +63,8 @@ struct entry_parts {
 size_t entry_packed_size(const struct entry_parts *p);
 /** Writes entry_packed_size() bytes at @out, which is aligned to 8. */
 void entry_pack(const struct entry_parts *p, void *out);
-/** True when @len bytes at @e are one well-formed entry: format, sizes and every span inside, fields NUL-terminated.
- * For bytes from outside; what a memory tier holds was packed by us. */
+/** True when @len bytes at @e are one well-formed entry: format, sizes and every span inside, fields
+ * NUL-terminated. For bytes from outside; what a memory tier holds was packed by us. */
 bool entry_check(const struct entry *e, size_t len);
 
 static inline struct slice entry_slice(const struct entry *e, struct entry_span s)
@@ -71,7 +72,7 @@ static inline struct slice entry_slice(const struct entry *e, struct entry_span 
     return (struct slice){(const char *)e + s.at, s.len};
 }
 
-/* Walks the stored fields; name and value are NUL-terminated strings inside the entry. Start with a zeroed cursor. */
+/* Walks the stored fields; name and value are NUL-terminated strings inside the entry. Start from zero. */
 struct entry_field {
     const char *name, *value;
     uint32_t name_len, value_len;

@@ -1,12 +1,13 @@
 /*
  * store_mem - the memory tier: a sharded table of entries whose bytes are served where they lie.
  *
- * Bytes live in log-structured segments (as in Segcache, Yang et al., NSDI 2021): entries are appended, the sparsest
- * segments are compacted, and a whole segment is given back to the system, so resident memory stays near the limit
- * whatever the mix of sizes. A reader pins the segment its entry lies in; a pinned segment is never reused or unmapped.
+ * Bytes live in log-structured segments (as in Segcache, Yang et al., NSDI 2021): entries are appended, the
+ * sparsest segments are compacted, and a whole segment is given back to the system, so resident memory stays
+ * near the limit whatever the mix of sizes. A reader pins the segment its entry lies in; a pinned segment is
+ * never reused or unmapped.
  *
- * Threads: every function, from any thread. Locks: one a shard, held for the table work alone, never across I/O, a
- * callback or a copy of a body.
+ * Threads: every function, from any thread. Locks: one a shard, held for the table work alone, never across
+ * I/O, a callback or a copy of a body.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,7 +19,7 @@
 enum eviction { EVICT_LRU, EVICT_LFU, EVICT_FIFO, EVICT_SIEVE };
 
 struct store_mem_conf {
-    size_t bytes_max;    /* of everything the tier holds: segments, table, bookkeeping */
+    size_t bytes_max;     /* of everything the tier holds: segments, table, bookkeeping */
     uint64_t entries_max; /* 0: no bound but bytes */
     enum eviction eviction;
 };
@@ -32,14 +33,15 @@ void store_mem_free(struct store_mem *m);
 /* An entry held for reading; lies with the reader. Valid until store_mem_release. */
 struct entry_ref {
     const struct entry *entry;
-    void *pin;           /* the tier's own */
-    int64_t expires_ms;  /* the entry's, moved on by sliding */
-    uint64_t hits;       /* this one included */
+    void *pin;          /* the tier's own */
+    int64_t expires_ms; /* the entry's, moved on by sliding */
+    uint64_t hits;      /* this one included */
 };
 
 /**
- * Finds an entry that is not gone at @now_ms (wall clock) and holds it in @out. Counts a hit and, when the entry is
- * fresh and sliding, moves its expiry. Allocates nothing, copies nothing, takes one lock.
+ * Finds an entry that is not gone at @now_ms (wall clock) and holds it in @out. Counts a hit and, when the
+ * entry is fresh and sliding, moves its expiry. Allocates nothing, copies nothing, takes one lock.
+ *
  * false: absent or gone; @out untouched. What is gone is dropped here, so expiry is never late.
  */
 bool store_mem_get(struct store_mem *m, const struct digest *key, int64_t now_ms, struct entry_ref *out);
@@ -48,25 +50,27 @@ bool store_mem_peek(struct store_mem *m, const struct digest *key, int64_t now_m
 void store_mem_release(struct entry_ref *ref);
 
 /**
- * Packs @parts straight into the tier under parts->head.key, replacing what was there, unless that was started later
- * (started_seq), and evicting what must go. When @out is not NULL it is held for reading.
+ * Packs @parts straight into the tier under parts->head.key, replacing what was there, unless that was
+ * started later (started_seq), and evicting what must go. When @out is not NULL it is held for reading.
  * Errors: -EMSGSIZE larger than the tier takes; -ENOMEM; -EEXIST a later-started one is there.
  */
-int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t now_ms, struct entry_ref *out);
+int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t now_ms,
+                  struct entry_ref *out);
 
 /** Drops one entry; false when there is none. Readers keep what they hold. */
 bool store_mem_delete(struct store_mem *m, const struct digest *key);
-/** Drops every entry for which @match says so; returns how many. @match is called under the shard's lock and must not
- * call back into the tier. NULL matches all. */
+/** Drops every entry for which @match says so; returns how many. @match is called under the shard's lock and
+ * must not call back into the tier. NULL matches all. */
 uint64_t store_mem_delete_if(struct store_mem *m, bool (*match)(void *arg, const struct entry *e), void *arg);
 
-/** One small step of background work: sweeps expired entries and compacts, for about @budget_us. True when more is due. */
+/** One small step of background work: sweeps expired entries and compacts, for about @budget_us. True: more
+ * is due. */
 bool store_mem_sweep(struct store_mem *m, int64_t now_ms, int64_t budget_us);
 
 struct store_mem_stats {
     uint64_t entries;
-    uint64_t bytes;         /* of live entries, their bookkeeping and the table: what the limit is held against */
-    uint64_t bytes_mapped;  /* of segments, live or not */
+    uint64_t bytes; /* of live entries, their bookkeeping and the table: what the limit is held against */
+    uint64_t bytes_mapped; /* of segments, live or not */
     uint64_t bytes_max;
     uint64_t hits, misses, puts;
     uint64_t evicted_space, evicted_count, expired, replaced, compactions;

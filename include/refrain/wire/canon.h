@@ -1,6 +1,7 @@
 /*
- * canon - one canonical form for every way of writing the same JSON request. In the manner of RFC 8785, but exact:
- * numbers keep their value digit for digit, and what has no exact form says so instead of being approximated.
+ * canon - one canonical form for every way of writing the same JSON request. In the manner of RFC 8785, but
+ * exact: numbers keep their value digit for digit, and what has no exact form says so instead of being
+ * approximated.
  *
  * One pass over the text; see SPEC section 4 for the rules. Pure: no locks, no clock.
  */
@@ -11,7 +12,8 @@
 #include "refrain/base/buf.h"
 #include "refrain/base/slice.h"
 
-/* What a dialect says of its requests. Paths are dotted ("metadata", "options.trace_id"); arrays are not entered. */
+/* What a dialect says of its requests. Paths are dotted ("metadata", "options.trace_id"); arrays are not
+ * entered. */
 struct canon_rules {
     const struct slice *ignored; /* members left out of the canonical form */
     size_t ignored_n;
@@ -24,13 +26,13 @@ struct canon_rules {
 
 /* What the cache needs to know of a request; found in the same pass. Slices borrow from the input. */
 struct canon_facts {
-    struct slice model;    /* text of the top-level string "model", undecoded; empty when absent or not a plain string */
-    bool stream;           /* what the request asks for, the API's default applied */
-    bool stateful;         /* makes or reads state upstream: `store: true`, `background: true`, and so on (SPEC section 3) */
+    struct slice model; /* the top-level string "model", undecoded; empty when absent or no string */
+    bool stream;        /* what the request asks for, the API's default applied */
+    bool stateful;      /* makes or reads state upstream: `store: true` and so on (SPEC section 3) */
     bool has_temperature;
-    double temperature;    /* 0 when absent */
-    size_t messages;       /* elements of `messages`, `contents` or `input` when it is an array */
-    bool wants_json;       /* response_format or text.format asks for JSON */
+    double temperature; /* 0 when absent */
+    size_t messages;    /* elements of `messages`, `contents` or `input` when it is an array */
+    bool wants_json;    /* response_format or text.format asks for JSON */
 };
 
 enum canon_verdict {
@@ -42,7 +44,8 @@ enum canon_verdict {
 enum { CANON_DEPTH_MAX = 512 };
 
 /**
- * Appends the canonical form of @json to @out. @facts is written on CANON_OK, and as far as it was understood otherwise.
+ * Appends the canonical form of @json to @out. @facts is written on CANON_OK, and as far as it was understood
+ * otherwise.
  * @out_why, when not NULL, gets a short static text on CANON_EXACT ("duplicate member", "depth", …).
  * Threads: any. Cost: about linear; sorting is per object.
  */

@@ -1,6 +1,6 @@
 /*
- * dialect - what is particular to each API that Refrain understands: one row an operation, one file a dialect.
- * Adding an API touches its own file and one line of the table. SPEC section 3.
+ * dialect - what is particular to each API that Refrain understands: one row an operation, one file a
+ * dialect. Adding an API touches its own file and one line of the table. SPEC section 3.
  */
 #pragma once
 #include <stdbool.h>
@@ -27,26 +27,26 @@ enum event_meaning { EVENT_MORE, EVENT_LAST, EVENT_ERROR };
 
 /* Everything of Refrain's own that may go wrong, with its status; SPEC section 6. */
 enum error_code {
-    ERR_REQUEST_INVALID,     /* 400 */
-    ERR_UNAUTHORIZED,        /* 401 */
-    ERR_METHOD_NOT_ALLOWED,  /* 405 */
-    ERR_TOO_LARGE,           /* 413 */
-    ERR_EXPECT,              /* 417 */
-    ERR_HEADERS_TOO_LARGE,   /* 431 */
-    ERR_NOT_IMPLEMENTED,     /* 501 */
+    ERR_REQUEST_INVALID,      /* 400 */
+    ERR_UNAUTHORIZED,         /* 401 */
+    ERR_METHOD_NOT_ALLOWED,   /* 405 */
+    ERR_TOO_LARGE,            /* 413 */
+    ERR_EXPECT,               /* 417 */
+    ERR_HEADERS_TOO_LARGE,    /* 431 */
+    ERR_NOT_IMPLEMENTED,      /* 501 */
     ERR_UPSTREAM_UNREACHABLE, /* 502 */
-    ERR_UPSTREAM_PROTOCOL,   /* 502 */
-    ERR_UPSTREAM_TIMEOUT,    /* 504 */
-    ERR_ONLY_IF_CACHED,      /* 504 */
-    ERR_CIRCUIT_OPEN,        /* 503 */
-    ERR_OVERLOADED,          /* 503 */
+    ERR_UPSTREAM_PROTOCOL,    /* 502 */
+    ERR_UPSTREAM_TIMEOUT,     /* 504 */
+    ERR_ONLY_IF_CACHED,       /* 504 */
+    ERR_CIRCUIT_OPEN,         /* 503 */
+    ERR_OVERLOADED,           /* 503 */
     ERR_COUNT
 };
 unsigned error_status(enum error_code code);
 const char *error_name(enum error_code code); /* "upstream_timeout" */
 
 struct dialect {
-    const char *name;              /* of the operation: "chat" */
+    const char *name; /* of the operation: "chat" */
     struct canon_rules canon;
     enum stream_format stream;
     bool json;                     /* a whole answer is one JSON text */
@@ -60,8 +60,9 @@ struct dialect {
 /** Row of an operation; OP_PASS's row has OpenAI's error shape and no body rules. Never NULL. */
 const struct dialect *dialect_of(enum operation op);
 
-/** The operation for a method and a raw path, without query, that begins at upstream's root (a route's own prefix is
- * already gone). SPEC section 3: the path must *be* one of the known ones behind an empty, version or Azure prefix. */
+/** The operation for a method and a raw path, without query, that begins at upstream's root (a route's own
+ * prefix is already gone). SPEC section 3: the path must *be* one of the known ones behind an empty, version
+ * or Azure prefix. */
 enum operation operation_find(struct slice method, struct slice path);
 /** By name, for config and flags; OP_COUNT when there is none such. */
 enum operation operation_by_name(struct slice name);

@@ -19,7 +19,8 @@ struct guard_verdict {
 
 /**
  * Judges a request head. @fields are classified. @target is the raw request target.
- * Order of tests is part of the contract: method (405), target, fields, framing, Host (400), Expect (417), Upgrade (501).
+ * Order of tests is part of the contract: method (405), target, fields, framing, Host (400), Expect (417),
+ * Upgrade (501).
  */
 struct guard_verdict guard_request(enum guard_version version, struct slice method, struct slice target,
                                    const struct fields *fields);

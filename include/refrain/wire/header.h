@@ -2,8 +2,9 @@
  * header - header fields as borrowed name and value pairs, and what each name means to Refrain.
  * RFC 9110 section 5 (syntax), section 7.6.1 (hop-by-hop).
  *
- * Every name is looked up once, in one hash table made at start-up from the shipped rows and the operator's additions
- * (`key.ignore_headers`, `redact.headers`); the flags found there answer every later question about the field.
+ * Every name is looked up once, in one hash table made at start-up from the shipped rows and what the
+ * operator adds in `key.ignore_headers` and `redact.headers`; the flags found there answer every later
+ * question.
  */
 #pragma once
 #include <stdbool.h>
@@ -76,14 +77,15 @@ enum header_id {
 
 enum {
     HEADER_ID_MASK = 0xFF,
-    HEADER_HOP = 1 << 8,          /* hop-by-hop: never forwarded, never stored */
-    HEADER_UNKEYED = 1 << 9,      /* forwarded, but does not count in the key (shipped list and key.ignore_headers) */
-    HEADER_CREDENTIAL = 1 << 10,  /* carries a caller's credential: scoped, never stored, never stripped by Connection */
-    HEADER_CONTROL = 1 << 11,     /* tells the cache what to do (Cache-Control, Refrain-*, conditionals, peers' controls) */
-    HEADER_OURS = 1 << 12,        /* Refrain-*: never forwarded either way */
-    HEADER_PEER = 1 << 13,        /* another gateway's control header: forwarded only to that gateway */
-    HEADER_UNSTORED = 1 << 14,    /* of a response: per-response or per-caller, left out of what is stored */
-    HEADER_FRAMING = 1 << 15,     /* describes the message on this connection; made anew on the next */
+    HEADER_HOP = 1 << 8,     /* hop-by-hop: never forwarded, never stored */
+    HEADER_UNKEYED = 1 << 9, /* forwarded, but not in the key (shipped list and key.ignore_headers) */
+    HEADER_CREDENTIAL =
+        1 << 10,               /* a caller's credential: scoped, never stored, never dropped by Connection */
+    HEADER_CONTROL = 1 << 11,  /* tells the cache what to do: Cache-Control, conditionals, ours, peers' */
+    HEADER_OURS = 1 << 12,     /* Refrain-*: never forwarded either way */
+    HEADER_PEER = 1 << 13,     /* another gateway's control header: forwarded only to that gateway */
+    HEADER_UNSTORED = 1 << 14, /* of a response: per-response or per-caller, left out of what is stored */
+    HEADER_FRAMING = 1 << 15,  /* describes the message on this connection; made anew on the next */
 };
 
 static inline enum header_id field_id(const struct field *f)
@@ -102,8 +104,8 @@ void header_table_free(struct header_table *t);
 /** Flags of one name, 0 for a name without a row. Threads: any. */
 uint32_t header_flags(const struct header_table *t, struct slice name);
 
-/** Sets the flags of every field; fields that Connection lists become HEADER_HOP, unless credential or keyed content
- * would be lost that way (SPEC section 2): then they stay what they are. */
+/** Sets the flags of every field; fields that Connection lists become HEADER_HOP, unless credential or keyed
+ * content would be lost that way (SPEC section 2): then they stay what they are. */
 void fields_classify(struct fields *f, const struct header_table *t);
 
 /** Appends a field, unclassified. -EMSGSIZE at FIELDS_MAX. */
@@ -118,7 +120,7 @@ bool value_has_token(struct slice value, struct slice token);
 
 /** True when every byte may stand in a field name (RFC 9110 section 5.6.2, token), and there is one. */
 bool header_name_ok(struct slice name);
-/** True without control bytes: HTAB is allowed, other bytes under 0x20 and 0x7F are not (RFC 9110 section 5.5). */
+/** True without control bytes: HTAB is allowed, other bytes under 0x20 and 0x7F are not (RFC 9110, 5.5). */
 bool header_value_ok(struct slice value);
 /** True when Accept-Encoding admits gzip: listed or `*`, with a weight above 0 (RFC 9110 section 12.5.3). */
 bool accepts_gzip(struct slice accept_encoding);

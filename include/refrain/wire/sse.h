@@ -1,6 +1,7 @@
 /*
- * sse - splits an event stream into events however its bytes were cut (WHATWG HTML, section 9.2, server-sent events),
- * and judges whether a stream ended as its API promises. NDJSON is split by the same reader, a line being an event.
+ * sse - splits an event stream into events however its bytes were cut (WHATWG HTML, section 9.2, server-sent
+ * events), and judges whether a stream ended as its API promises. NDJSON is split by the same reader, a line
+ * being an event.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,7 +19,7 @@ struct sse_reader {
     struct buf line, data, event; /* of the event under way */
     bool cr;                      /* the last byte was CR: an LF now belongs to it */
     bool bom_checked;
-    bool at_boundary;             /* no event is under way */
+    bool at_boundary; /* no event is under way */
     void (*on_event)(void *arg, struct slice event, struct slice data);
     void *arg;
 };
@@ -32,9 +33,9 @@ int sse_reader_feed(struct sse_reader *r, struct slice bytes);
 struct stream_judge {
     struct sse_reader reader;
     const struct dialect *dialect;
-    bool seen_last;   /* the API's terminal event came, and nothing after it but comments */
+    bool seen_last; /* the API's terminal event came, and nothing after it but comments */
     bool seen_error;
-    bool failed;      /* memory ran out: not judged, so not stored */
+    bool failed; /* memory ran out: not judged, so not stored */
     size_t events;
 };
 /* The judge holds a pointer into itself: it must not be moved. */

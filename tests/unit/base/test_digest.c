@@ -93,8 +93,10 @@ static void secrets_compare_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sha256_gives_the_published_sum), cmocka_unit_test(hmac_gives_the_published_sum),
-        cmocka_unit_test(fields_cannot_run_together),     cmocka_unit_test(gmac_depends_on_bytes_and_key_alone),
+        cmocka_unit_test(sha256_gives_the_published_sum),
+        cmocka_unit_test(hmac_gives_the_published_sum),
+        cmocka_unit_test(fields_cannot_run_together),
+        cmocka_unit_test(gmac_depends_on_bytes_and_key_alone),
         cmocka_unit_test(secrets_compare_whole),
     };
 
