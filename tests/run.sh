@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Every test, from a clean checkout: installs what is missing, builds, judges, runs; one line a suite, the log of a
+# suite only where it fails, and `N passed, M failed` at the end. The exit status says the same.
+#   tests/run.sh            everything, in some minutes
+#   tests/run.sh --long     the same, with the fuzzers given far longer
+#   tests/run.sh --only S   suites whose name contains S
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+root=$PWD
+
+fuzz_seconds=10 only=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    --long) fuzz_seconds=600 && shift ;;
+    --only) only=${2:?--only needs a name} && shift 2 ;;
+    *) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//p}' "$0" && exit 2 ;;
+    esac
+done
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+passed=0 failed=0
+
+# --- one suite: runs, is counted, says one line ---
+
+# The count functions read a suite's log and print "PASSED FAILED".
+count_line() { # our own scripts: the last `N passed, M failed`
+    sed -nE 's/^([0-9]+) passed, ([0-9]+) failed.*/\1 \2/p' "$1" | tail -n 1
+}
+
+count_unit() { # cmocka's cases, and test programs that died without counting
+    awk '/^\[  PASSED  \] [0-9]+ test/ { passed += $4 } /^\[  FAILED  \] [0-9]+ test/ { cases += $4 }
+         /^Fail: |^Timeout: / { programs += $NF }
+         END { print passed + 0, (cases > programs ? cases : programs) + 0 }' "$1"
+}
+
+count_pytest() {
+    awk '/ in [0-9.]+s/ { passed = failed = 0
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^passed/) passed = $(i - 1)
+                if ($i ~ /^(failed|errors?)/) failed += $(i - 1)
+            } }
+         END { print passed + 0, failed + 0 }' "$1"
+}
+
+count_node() {
+    awk '/^# pass / { passed = $3 } /^# (fail|cancelled) / { failed += $3 } END { print passed + 0, failed + 0 }' "$1"
+}
+
+suite() { # NAME COUNT COMMAND…
+    local name=$1 count=$2 log good bad status=0 began=$SECONDS
+    shift 2
+    [[ $name == *"$only"* ]] || return 0
+    log=$logs/${name// /-}
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    read -r good bad <<<"$("$count" "$log")"
+    good=${good:-0} bad=${bad:-0}
+    # A suite that failed, or ran nothing, counts as a failure even where its own count says otherwise.
+    if [ "$bad" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$good" -eq 0 ]; }; then
+        bad=1
+    fi
+    passed=$((passed + good)) failed=$((failed + bad))
+    if [ "$bad" -eq 0 ]; then
+        printf 'ok    %-22s %5d passed%24s\n' "$name" "$good" "$((SECONDS - began)) s"
+    else
+        printf 'FAIL  %-22s %5d passed, %d failed, exit %d%10s\n' "$name" "$good" "$bad" "$status" "$((SECONDS - began)) s"
+        sed 's/^/    | /' "$log" | tail -n 400
+    fi
+}
+
+# --- the suites ---
+
+build() { # DIRECTORY MESON-OPTION…
+    local dir=$1
+    shift
+    { [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@"; } && ninja -C "$dir" && echo '1 passed, 0 failed'
+}
+
+unit() { # DIRECTORY
+    local status=0
+    meson test -C "$1" --suite unit --no-rebuild --print-errorlogs || status=$?
+    cat "$1/meson-logs/testlog.txt"
+    return $status
+}
+
+e2e() { # DIRECTORY PYTEST-OPTION…
+    local dir=$1
+    shift
+    REFRAIN_BIN=$root/$dir/refrain /usr/bin/python3 -m pytest tests/e2e "$@"
+}
+
+sdk() {
+    (cd tests/sdk && npm ci --no-audit --no-fund && REFRAIN_BIN=$root/build/refrain node --test --test-reporter=tap)
+}
+
+has() { compgen -G "$1" >/dev/null; }
+
+# Leaks are looked for as well; what a sanitizer finds ends the program, so a test fails by it.
+export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
+
+if ! deploy/install-packages.sh deploy/packages-build.txt deploy/packages-test.txt; then
+    echo '0 passed, 1 failed'
+    exit 1
+fi
+
+suite 'build' count_line build build
+suite 'build asan' count_line build build-asan -Db_sanitize=address,undefined -Db_lundef=false
+suite 'build tsan' count_line build build-tsan -Db_sanitize=thread -Db_lundef=false
+suite 'lint' count_line tests/lint/run.sh
+suite 'unit' count_unit unit build
+suite 'unit asan' count_unit unit build-asan
+suite 'unit tsan' count_unit unit build-tsan
+if has tests/fuzz/run.sh; then
+    suite 'fuzz' count_line tests/fuzz/run.sh "$fuzz_seconds"
+fi
+if has 'tests/e2e/test_*.py'; then
+    suite 'e2e' count_pytest e2e build
+    suite 'e2e asan' count_pytest e2e build-asan
+    suite 'e2e tsan' count_pytest e2e build-tsan -k 'flight or stream or reload'
+fi
+if has tests/sdk/package.json; then
+    suite 'sdk' count_node sdk
+fi
+if has tests/readme.sh; then
+    suite 'readme' count_line tests/readme.sh
+fi
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
