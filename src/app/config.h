@@ -1,0 +1,190 @@
+/*
+ * config - everything an operator can set, as plain values; from flags, environment, file, preset and
+ * built-in defaults, the earlier of these winning. Only app knows this struct: a module is handed its own
+ * struct of plain values.
+ *
+ * What can be set is one row each in config_table.c; from there come parser, `config show`, the reference
+ * page and the JSON schema. Strings are NUL-terminated, NULL when not set, and live as long as the config.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "refrain/base/log.h"
+#include "refrain/base/slice.h"
+#include "refrain/http/upstream.h"
+#include "refrain/store/store_mem.h"
+
+struct text_list {
+    const struct slice *at; /* each NUL-terminated, too */
+    size_t n;
+};
+
+/* A secret, given as text or as the file it lies in: text is what the file held, without white space at its
+ * ends. */
+struct secret_conf {
+    const char *text;
+    const char *file;
+};
+
+struct listen_conf {
+    const char *address; /* address_parse() takes it */
+    unsigned workers;    /* 0: one a core */
+    uint64_t header_bytes_max;
+    uint64_t body_bytes_max;  /* 0: no bound */
+    unsigned connections_max; /* 0: no bound, both */
+    unsigned connections_per_address_max;
+    uint64_t buffered_bytes_max;
+    int64_t header_timeout_ms;
+    int64_t idle_timeout_ms;
+    int64_t slow_reader_timeout_ms;
+    uint64_t body_bytes_min_rate; /* bytes a second, once body_grace_ms are over; 0: none asked */
+    int64_t body_grace_ms;
+};
+
+struct admin_conf {
+    const char *address;
+    struct secret_conf token;
+};
+
+struct route_conf {
+    const char *path;     /* prefix of the raw path: "/openai/" */
+    const char *upstream; /* its name */
+    size_t upstream_at;   /* its index in upstreams */
+    bool strip_prefix;
+    int64_t ttl_s; /* for GET without freshness of its own; 0: none */
+};
+
+enum cache_scope {
+    SCOPE_CREDENTIAL,
+    SCOPE_SHARED,
+    SCOPE_HEADERS, /* those in scope_headers */
+};
+
+enum { TTL_NONE = -2 }; /* a lifetime without end, as ASK_TTL_NONE */
+
+struct operation_ttl {
+    const char *operation;
+    int64_t ttl_s;
+};
+
+struct cache_conf {
+    int64_t default_ttl_s; /* TTL_NONE */
+    int64_t max_ttl_s;
+    struct operation_ttl *ttl; /* by operation; see config_ttl_s */
+    size_t ttl_n;
+    enum cache_scope scope;
+    struct text_list scope_headers;
+    struct secret_conf secret; /* the server's secret; neither: made once in state_dir */
+    const char *state_dir;
+    const char *namespace_;
+    const char *prefix; /* of keys in Redis and on disk */
+    bool respect_upstream_cache_control;
+    bool client_control;
+    bool custom_keys; /* leave for Refrain-Key under `scope: shared` */
+    bool endless_ttl; /* leave for `Refrain-TTL: none` under `scope: shared` */
+    uint64_t object_bytes_max;
+};
+
+struct key_conf {
+    uint64_t body_bytes_max;
+    struct text_list ignore_fields;
+    struct text_list ignore_headers;
+};
+
+struct tier_memory_conf {
+    bool enabled;
+    uint64_t bytes_max;
+    uint64_t entries_max; /* 0: no bound but bytes */
+    enum eviction eviction;
+};
+
+struct tiers_conf {
+    struct tier_memory_conf memory;
+};
+
+enum on_abandon { ABANDON_CANCEL, ABANDON_FINISH };
+
+struct coalescing_conf {
+    bool enabled;
+    enum on_abandon on_abandon;
+    uint64_t flight_bytes_max;
+    int64_t hit_for_miss_ms;
+};
+
+struct redact_conf {
+    struct text_list headers; /* of answers, never stored */
+};
+
+struct log_section {
+    struct log_conf conf; /* for log_open() */
+    bool requests;        /* a line a request */
+};
+
+struct config {
+    struct listen_conf listen;
+    struct admin_conf admin;
+    struct upstream_conf *upstreams; /* as upstream_start() takes them */
+    size_t upstreams_n;
+    struct route_conf *routes; /* first match wins */
+    size_t routes_n;
+    struct cache_conf cache;
+    struct key_conf key;
+    struct tiers_conf tiers;
+    struct coalescing_conf coalescing;
+    struct redact_conf redact;
+    struct log_section log;
+    const char *preset;           /* NULL: none */
+    const char *upstream;         /* the one-upstream form; upstreams and routes have taken it up */
+    struct config_origin *origin; /* where it all came from: private to config_*.c */
+};
+
+/* What a `--set name=text` or its short forms gave. */
+struct config_flag {
+    const char *name; /* "tiers.memory.max_bytes" */
+    const char *text;
+    const char *shown; /* as the operator wrote it, for messages: "--set tiers.memory.max_bytes" */
+};
+
+struct config_sources {
+    const char *file;       /* NULL: REFRAIN_CONFIG in env, else none */
+    const char *const *env; /* NULL-terminated "NAME=text", as environ; NULL: none */
+    const struct config_flag *flags;
+    size_t flags_n;
+};
+
+/* What is wrong, or merely unwise, with a configuration: all of it at once, in the order found. */
+struct config_fault {
+    bool warning;
+    const char *text; /* "refrain.yaml:12: cache.default_tll: no such option; did you mean default_ttl?" */
+};
+struct config_report {
+    struct config_fault *faults;
+    size_t n, errors_n;
+};
+#define CONFIG_REPORT_INIT                                                                                   \
+    {                                                                                                        \
+        NULL, 0, 0                                                                                           \
+    }
+void config_report_done(struct config_report *r);
+
+/**
+ * Reads all of @sources into a new config. @report gets what is wrong; warnings also when all went well.
+ * Errors: -EINVAL with at least one error in @report; -ENOMEM.
+ * Ownership: *@out is the caller's, for config_free; @sources is copied, as config_reload needs it.
+ */
+int config_load(const struct config_sources *sources, struct config **out, struct config_report *report);
+/** The same sources again, the file as it is now; for SIGHUP. Errors: as config_load. */
+int config_reload(const struct config *old, struct config **out, struct config_report *report);
+/** NULL is fine. */
+void config_free(struct config *conf);
+
+/** Calls @report for each option that @now has changed although it cannot change while running; returns how
+ * many. Whoever takes @now over goes on with @old's value of these. */
+size_t config_diff_fixed(const struct config *old, const struct config *now,
+                         void (*report)(void *arg, const char *name, const char *was, const char *is),
+                         void *arg);
+
+/** Lifetime for an operation's answers: its own row, else the default. */
+int64_t config_ttl_s(const struct config *conf, const char *operation);
