@@ -1,0 +1,176 @@
+/*
+ * flight - one fetch, many readers: whoever asks what is already being asked joins, gets every byte from the first, and
+ * owes nothing to the one who came before. SPEC section 7.
+ *
+ *   readers (exchanges, on any worker) ──► flight: head, chunks ◄── producer (one fetch, on one worker)
+ *
+ * A flight holds one append-only run of chunks; each reader has a cursor of its own. A reader that has read all waits
+ * and is called on its own loop when there is more. The flight lives while it has a reader or a producer; it is in the
+ * table, where others find it, only while they may join.
+ *
+ * Life: opened by the first reader → the producer sets the head → publishes it (a stream at once, a whole answer when it
+ * is whole) → ends it. Past bytes_max it takes no new reader, its consumed chunks are freed and it keeps the pace of its
+ * slowest reader; so does a flight that was never to be shared.
+ *
+ * Threads: the table and the flights from any thread; a reader's functions on its loop's thread, a producer's on the
+ * producer's. Locks: table shard before flight; neither is held over I/O or a callback.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "refrain/base/digest.h"
+#include "refrain/base/list.h"
+#include "refrain/base/loop.h"
+#include "refrain/base/slice.h"
+#include "refrain/http/limits.h"
+#include "refrain/policy/gate.h"
+#include "refrain/wire/dialect.h"
+#include "refrain/wire/header.h"
+
+struct flights; /* the table */
+struct flight;
+
+struct flight_conf {
+    size_t bytes_max;       /* a shared flight buffers no more than this */
+    size_t window;          /* and a flight past it, or a lone one, about this */
+    int64_t marker_ms;      /* how long an unshareable answer keeps others from queueing for its like */
+    struct limits *limits;  /* bytes are taken from its allowance */
+};
+struct flights *flights_new(const struct flight_conf *conf);
+/** Every flight must have ended. NULL is fine. */
+void flights_free(struct flights *t);
+/** Flights under way, lone ones included, and their readers. Threads: any. */
+void flights_count(const struct flights *t, uint64_t *out_flights, uint64_t *out_readers);
+
+/* What a flight's head says; set once by the producer, immutable when a reader sees it. */
+struct flight_head {
+    unsigned status;
+    struct fields fields; /* of the response, classified; hop-by-hop and framing are gone; NUL-terminated */
+    int64_t body_len;     /* -1 when not known in advance */
+    bool judged;          /* it is known whether the answer is stored, and if not, why: */
+    bool stored;
+    enum gate_reason reason;
+    bool stream;          /* sent as it comes, its verdict known only at its end */
+    bool failed;          /* there is no answer from upstream, but an error of ours: */
+    enum error_code error;
+    const char *error_text;
+};
+
+/* -- readers -- */
+
+struct flight_reader {
+    struct loop *loop;                                  /* set before joining */
+    void (*on_progress)(struct flight_reader *r);       /* on that loop; after it, look or read again */
+    /* the flight's own from here on */
+    struct flight *flight;
+    struct list link;
+    struct loop_msg msg;
+    struct flight_chunk *chunk;
+    size_t at;
+    bool opener, waiting, posted, sent_away;
+};
+
+enum flight_joined {
+    FLIGHT_JOINED,
+    FLIGHT_OPENED,   /* the caller must see to it that it is produced */
+    FLIGHT_MARKED,   /* answers to this key were unshareable of late: open a lone one */
+    FLIGHT_NO_MEMORY,
+};
+/**
+ * Joins the flight of @key, or opens one. With @fresh it opens one in any case, and later ones join that.
+ * @r is attached, but on FLIGHT_MARKED and FLIGHT_NO_MEMORY. @now_ms is monotonic.
+ */
+enum flight_joined flight_join(struct flights *t, const struct digest *key, bool fresh, int64_t now_ms,
+                               struct flight_reader *r);
+/** Opens a flight that nobody joins. false: no memory. */
+bool flight_open_alone(struct flights *t, struct flight_reader *r);
+
+enum flight_state {
+    FLIGHT_WAIT,  /* on_progress will come */
+    FLIGHT_READY, /* the head may be sent, and flight_read called */
+    FLIGHT_RETRY, /* detached: look in the store again, then join or open */
+};
+enum flight_state flight_look(struct flight_reader *r, const struct flight_head **out_head);
+
+enum { FLIGHT_READ_WAIT = 0, FLIGHT_READ_END = -1, FLIGHT_READ_CUT = -2 };
+/** Copies up to @cap bytes at the cursor; or FLIGHT_READ_WAIT (on_progress will come), _END, _CUT. */
+int64_t flight_read(struct flight_reader *r, char *buf, size_t cap);
+
+/**
+ * Leaves; the last one to leave has the producer told. Harmless on a detached reader.
+ * false: a call to on_progress is still on its way, and @r must live until then.
+ */
+bool flight_leave(struct flight_reader *r);
+static inline bool flight_attached(const struct flight_reader *r)
+{
+    return r->flight != NULL;
+}
+
+/* What a stored answer shall have; given by the first reader that is allowed to write. */
+struct flight_terms {
+    int64_t ttl_s;     /* -1: as configured; ASK_TTL_NONE: for ever */
+    struct slice tags; /* comma-separated */
+};
+/** Offers terms, from the reader's side; those of the first offer hold. Copies. */
+void flight_offer(struct flight_reader *r, const struct flight_terms *terms);
+
+/** What came of an answer that was sent before its verdict was known: once flight_read has said _END. */
+enum gate_reason flight_verdict(struct flight_reader *r);
+/** Trailer fields of the answer, or NULL: once flight_read has said _END. */
+const struct fields *flight_trailers(struct flight_reader *r);
+
+/* -- the producer -- */
+
+struct flight_producer {
+    struct loop *loop;
+    void (*on_event)(struct flight_producer *p); /* on that loop: ask flight_abandoned, flight_has_room */
+    struct flight *flight; /* the flight's own from here on */
+    struct loop_msg msg;
+    bool posted;
+};
+/** Takes up production of a flight just opened: holds it until flight_end. */
+void flight_produce(struct flight *f, struct flight_producer *p);
+
+int64_t flight_seq(const struct flight *f);  /* order of opening, over all flights */
+const char *flight_id(const struct flight *f); /* 32 hex digits: the entry's id to be */
+bool flight_is_alone(const struct flight *f);
+
+/** Where the producer fills in the head; until it publishes nobody else looks. */
+struct flight_head *flight_head_edit(struct flight *f);
+/** A NUL-terminated copy that lives as long as the flight; {NULL, 0} when memory ran out. */
+struct slice flight_keep(struct flight *f, struct slice s);
+
+/** Where the producer keeps trailer fields, before flight_end; NULL when memory ran out. */
+struct fields *flight_trailers_edit(struct flight *f);
+/** false: no reader was allowed to write. @out borrows from the flight. */
+bool flight_get_terms(struct flight *f, struct flight_terms *out);
+
+/** Lets readers have the head, and bytes as they come. */
+void flight_publish(struct flight *f);
+/** Appends bytes. 0; -EAGAIN when appended, but no more should come until flight_has_room; -ENOBUFS when the allowance
+ * is spent, -ENOMEM: nothing was appended. */
+int flight_append(struct flight *f, struct slice bytes);
+bool flight_has_room(struct flight *f);
+/** True while it has not outgrown bytes_max: everything appended is still there for storing. */
+bool flight_is_complete(struct flight *f);
+/** Its bytes so far, as pieces, oldest first; complete flights only. Returns how many pieces there are; at most @n are
+ * written. Valid until flight_end. */
+size_t flight_pieces(struct flight *f, struct slice *out, size_t n);
+uint64_t flight_bytes(struct flight *f);
+
+/** Sends every reader but the opener away to look for themselves; nobody joins any more. @mark keeps those who come
+ * later from queueing for its like. false: the opener has left, so nobody remains. */
+bool flight_let_go(struct flight *f, bool mark, int64_t now_ms);
+/** True when no reader is left. */
+bool flight_abandoned(struct flight *f);
+
+enum flight_end {
+    FLIGHT_WHOLE,    /* every byte is there */
+    FLIGHT_CUT,      /* it ends here, broken; readers who have begun see it cut */
+    FLIGHT_FAILED,   /* no bytes: head.error is the answer */
+    FLIGHT_IN_STORE, /* the answer is in the store: everyone looks there */
+};
+/** Ends production; publishes first if that was not done. @f is not the producer's any more.
+ * false: a call to on_event is still on its way, and the producer must live until then. */
+bool flight_end(struct flight *f, enum flight_end how, enum gate_reason verdict);
