@@ -235,7 +235,8 @@ static void reader_notify(struct flight_reader *r)
 
 static void notify_waiting(struct flight *f)
 {
-    LIST_FOR (it, &f->readers) {
+    LIST_FOR(it, &f->readers)
+    {
         struct flight_reader *r = CONTAINER_OF(it, struct flight_reader, link);
 
         if (r->waiting)
@@ -283,7 +284,8 @@ static void attach(struct flight *f, struct flight_reader *r, bool opener)
 
 static struct flight *find(struct list *bucket, const struct digest *key)
 {
-    LIST_FOR (it, bucket) {
+    LIST_FOR(it, bucket)
+    {
         struct flight *f = CONTAINER_OF(it, struct flight, bucket);
 
         if (digest_eq(&f->key, key))
@@ -392,13 +394,15 @@ static struct slice bytes_at(struct flight *f, struct flight_reader *r)
 static void trim(struct flight *f)
 {
     while (f->first && f->first->next) {
-        LIST_FOR (it, &f->readers) {
+        LIST_FOR(it, &f->readers)
+        {
             struct flight_reader *r = CONTAINER_OF(it, struct flight_reader, link);
 
             if (!r->chunk || (r->chunk == f->first && r->at < f->first->len))
                 return;
         }
-        LIST_FOR (it, &f->readers) {
+        LIST_FOR(it, &f->readers)
+        {
             struct flight_reader *r = CONTAINER_OF(it, struct flight_reader, link);
 
             if (r->chunk == f->first) {
@@ -450,7 +454,8 @@ int64_t flight_read(struct flight_reader *r, char *buf, size_t cap)
     if (result <= 0)
         return result;
 
-    memcpy(buf, bytes.data, (size_t)result); /* the cursor keeps the chunk, and bytes once there do not change */
+    memcpy(buf, bytes.data,
+           (size_t)result); /* the cursor keeps the chunk, and bytes once there do not change */
     (void)pthread_mutex_lock(&f->lock);
     advance(f, r, (size_t)result);
     (void)pthread_mutex_unlock(&f->lock);
@@ -552,6 +557,11 @@ struct flight_head *flight_head_edit(struct flight *f)
     return &f->head;
 }
 
+const struct flight_head *flight_head(const struct flight *f)
+{
+    return &f->head;
+}
+
 struct slice flight_keep(struct flight *f, struct slice s)
 {
     struct kept *k = malloc(sizeof(*k) + s.len + 1);
@@ -592,7 +602,8 @@ void flight_publish(struct flight *f)
     (void)pthread_mutex_unlock(&f->lock);
 }
 
-/* A chunk that has room for at least one byte; NULL with *@why set. Only the producer appends, so only it calls. */
+/* A chunk that has room for at least one byte; NULL with *@why set. Only the producer appends, so only it
+ * calls. */
 static struct flight_chunk *chunk_for(struct flight *f, size_t want, int *why)
 {
     size_t cap = CHUNK_BYTES_MIN;
@@ -733,7 +744,8 @@ bool flight_let_go(struct flight *f, bool mark, int64_t now_ms)
     flight_unlist(f);
     (void)pthread_mutex_lock(&f->lock);
     f->let_go = f->windowed = true; /* one reader, nothing to store */
-    LIST_FOR (it, &f->readers) {
+    LIST_FOR(it, &f->readers)
+    {
         struct flight_reader *r = CONTAINER_OF(it, struct flight_reader, link);
 
         if (r->opener) {
@@ -747,13 +759,18 @@ bool flight_let_go(struct flight *f, bool mark, int64_t now_ms)
     return !opener_left;
 }
 
-bool flight_abandoned(struct flight *f)
+bool flight_close_abandoned(struct flight *f)
 {
+    struct shard *s = shard_of(f->table, &f->key);
     bool none;
 
+    (void)pthread_mutex_lock(&s->lock); /* nobody joins between the look and the closing */
     (void)pthread_mutex_lock(&f->lock);
     none = list_empty(&f->readers);
+    if (none)
+        list_remove(&f->bucket);
     (void)pthread_mutex_unlock(&f->lock);
+    (void)pthread_mutex_unlock(&s->lock);
     return none;
 }
 

@@ -1,19 +1,19 @@
 /*
- * flight - one fetch, many readers: whoever asks what is already being asked joins, gets every byte from the first, and
- * owes nothing to the one who came before. SPEC section 7.
+ * flight - one fetch, many readers: whoever asks what is already being asked joins, gets every byte from the
+ * first, and owes nothing to the one who came before. SPEC section 7.
  *
  *   readers (exchanges, on any worker) ──► flight: head, chunks ◄── producer (one fetch, on one worker)
  *
- * A flight holds one append-only run of chunks; each reader has a cursor of its own. A reader that has read all waits
- * and is called on its own loop when there is more. The flight lives while it has a reader or a producer; it is in the
- * table, where others find it, only while they may join.
+ * A flight holds one append-only run of chunks; each reader has a cursor of its own. A reader that has read
+ * all waits and is called on its own loop when there is more. The flight lives while it has a reader or a
+ * producer; it is in the table, where others find it, only while they may join.
  *
- * Life: opened by the first reader → the producer sets the head → publishes it (a stream at once, a whole answer when it
- * is whole) → ends it. Past bytes_max it takes no new reader, its consumed chunks are freed and it keeps the pace of its
- * slowest reader; so does a flight that was never to be shared.
+ * Life: opened by the first reader → the producer sets the head → publishes it (a stream at once, a whole
+ * answer when it is whole) → ends it. Past bytes_max it takes no new reader, its consumed chunks are freed
+ * and it keeps the pace of its slowest reader; so does a flight that was never to be shared.
  *
- * Threads: the table and the flights from any thread; a reader's functions on its loop's thread, a producer's on the
- * producer's. Locks: table shard before flight; neither is held over I/O or a callback.
+ * Threads: the table and the flights from any thread; a reader's functions on its loop's thread, a producer's
+ * on the producer's. Locks: table shard before flight; neither is held over I/O or a callback.
  */
 #pragma once
 #include <stdbool.h>
@@ -32,10 +32,10 @@ struct flights; /* the table */
 struct flight;
 
 struct flight_conf {
-    size_t bytes_max;       /* a shared flight buffers no more than this */
-    size_t window;          /* and a flight past it, or a lone one, about this */
-    int64_t marker_ms;      /* how long an unshareable answer keeps others from queueing for its like */
-    struct limits *limits;  /* bytes are taken from its allowance */
+    size_t bytes_max;      /* a shared flight buffers no more than this */
+    size_t window;         /* and a flight past it, or a lone one, about this */
+    int64_t marker_ms;     /* how long an unshareable answer keeps others from queueing for its like */
+    struct limits *limits; /* bytes are taken from its allowance */
 };
 struct flights *flights_new(const struct flight_conf *conf);
 /** Every flight must have ended. NULL is fine. */
@@ -51,8 +51,8 @@ struct flight_head {
     bool judged;          /* it is known whether the answer is stored, and if not, why: */
     bool stored;
     enum gate_reason reason;
-    bool stream;          /* sent as it comes, its verdict known only at its end */
-    bool failed;          /* there is no answer from upstream, but an error of ours: */
+    bool stream; /* sent as it comes, its verdict known only at its end */
+    bool failed; /* there is no answer from upstream, but an error of ours: */
     enum error_code error;
     const char *error_text;
 };
@@ -60,8 +60,8 @@ struct flight_head {
 /* -- readers -- */
 
 struct flight_reader {
-    struct loop *loop;                                  /* set before joining */
-    void (*on_progress)(struct flight_reader *r);       /* on that loop; after it, look or read again */
+    struct loop *loop;                            /* set before joining */
+    void (*on_progress)(struct flight_reader *r); /* on that loop; after it, look or read again */
     /* the flight's own from here on */
     struct flight *flight;
     struct list link;
@@ -73,8 +73,8 @@ struct flight_reader {
 
 enum flight_joined {
     FLIGHT_JOINED,
-    FLIGHT_OPENED,   /* the caller must see to it that it is produced */
-    FLIGHT_MARKED,   /* answers to this key were unshareable of late: open a lone one */
+    FLIGHT_OPENED, /* the caller must see to it that it is produced */
+    FLIGHT_MARKED, /* answers to this key were unshareable of late: open a lone one */
     FLIGHT_NO_MEMORY,
 };
 /**
@@ -124,20 +124,23 @@ const struct fields *flight_trailers(struct flight_reader *r);
 
 struct flight_producer {
     struct loop *loop;
-    void (*on_event)(struct flight_producer *p); /* on that loop: ask flight_abandoned, flight_has_room */
-    struct flight *flight; /* the flight's own from here on */
+    void (*on_event)(
+        struct flight_producer *p); /* on that loop: ask flight_has_room, flight_close_abandoned */
+    struct flight *flight;          /* the flight's own from here on */
     struct loop_msg msg;
     bool posted;
 };
 /** Takes up production of a flight just opened: holds it until flight_end. */
 void flight_produce(struct flight *f, struct flight_producer *p);
 
-int64_t flight_seq(const struct flight *f);  /* order of opening, over all flights */
+int64_t flight_seq(const struct flight *f);    /* order of opening, over all flights */
 const char *flight_id(const struct flight *f); /* 32 hex digits: the entry's id to be */
 bool flight_is_alone(const struct flight *f);
 
 /** Where the producer fills in the head; until it publishes nobody else looks. */
 struct flight_head *flight_head_edit(struct flight *f);
+/** The head, for the producer, at any time. */
+const struct flight_head *flight_head(const struct flight *f);
 /** A NUL-terminated copy that lives as long as the flight; {NULL, 0} when memory ran out. */
 struct slice flight_keep(struct flight *f, struct slice s);
 
@@ -148,22 +151,22 @@ bool flight_get_terms(struct flight *f, struct flight_terms *out);
 
 /** Lets readers have the head, and bytes as they come. */
 void flight_publish(struct flight *f);
-/** Appends bytes. 0; -EAGAIN when appended, but no more should come until flight_has_room; -ENOBUFS when the allowance
- * is spent, -ENOMEM: nothing was appended. */
+/** Appends bytes. 0; -EAGAIN when appended, but no more should come until flight_has_room; -ENOBUFS when the
+ * allowance is spent, -ENOMEM: nothing was appended. */
 int flight_append(struct flight *f, struct slice bytes);
 bool flight_has_room(struct flight *f);
 /** True while it has not outgrown bytes_max: everything appended is still there for storing. */
 bool flight_is_complete(struct flight *f);
-/** Its bytes so far, as pieces, oldest first; complete flights only. Returns how many pieces there are; at most @n are
- * written. Valid until flight_end. */
+/** Its bytes so far, as pieces, oldest first; complete flights only. Returns how many pieces there are; at
+ * most @n are written. Valid until flight_end. */
 size_t flight_pieces(struct flight *f, struct slice *out, size_t n);
 uint64_t flight_bytes(struct flight *f);
 
-/** Sends every reader but the opener away to look for themselves; nobody joins any more. @mark keeps those who come
- * later from queueing for its like. false: the opener has left, so nobody remains. */
+/** Sends every reader but the opener away to look for themselves; nobody joins any more. @mark keeps those
+ * who come later from queueing for its like. false: the opener has left, so nobody remains. */
 bool flight_let_go(struct flight *f, bool mark, int64_t now_ms);
-/** True when no reader is left. */
-bool flight_abandoned(struct flight *f);
+/** True when no reader is left; nobody joins any more then. */
+bool flight_close_abandoned(struct flight *f);
 
 enum flight_end {
     FLIGHT_WHOLE,    /* every byte is there */

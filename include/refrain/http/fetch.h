@@ -1,0 +1,44 @@
+/*
+ * fetch - produces a flight: asks upstream once, hands its bytes to the readers as they come, judges the
+ * answer at its end and stores it. SPEC sections 5 and 7.
+ *
+ * Threads: everything on one worker's loop; the readers may be anywhere.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "refrain/base/buf.h"
+#include "refrain/base/digest.h"
+#include "refrain/base/metrics.h"
+#include "refrain/http/flight.h"
+#include "refrain/http/site.h"
+#include "refrain/http/upload.h"
+#include "refrain/http/upstream.h"
+
+/* What is asked. Borrowed for the call, unless it says otherwise. */
+struct fetch_spec {
+    struct loop *loop;
+    struct upstream_pool *pool;
+    struct metrics_block *metrics; /* the loop's worker's */
+    struct site *site;             /* a reference is taken */
+    const struct site_upstream *upstream;
+    enum operation op;
+    bool streamed;            /* the request asks for a stream */
+    const struct digest *key; /* NULL: not to be stored */
+    struct slice namespace_, model;
+    int64_t route_ttl_s;
+    const char *method; /* NUL-terminated */
+    struct slice target;
+    const struct field *fields;
+    size_t fields_n;
+    bool has_body;
+    struct buf
+        *body; /* whole body: moved into the fetch, its allowance (limits_take_bytes of its cap) with it */
+    size_t body_charged;
+    struct upload *upload; /* streamed body: a reference is taken */
+    int64_t upload_len;    /* -1: not known */
+};
+
+/** Starts. When it cannot, the flight ends with an error as its answer. */
+void fetch_start(struct flight *f, const struct fetch_spec *spec);

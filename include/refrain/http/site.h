@@ -1,0 +1,76 @@
+/*
+ * site - what the exchanges of all workers share: a snapshot of the configuration in the form the hot path
+ * wants, and the shared parts behind it. A reload makes a new site; requests under way end with the one they
+ * began with.
+ *
+ * Threads: immutable but for its reference count; from any thread.
+ */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "refrain/base/digest.h"
+#include "refrain/http/flight.h"
+#include "refrain/http/limits.h"
+#include "refrain/http/upstream.h"
+#include "refrain/policy/ask.h"
+#include "refrain/policy/gate.h"
+#include "refrain/policy/key.h"
+#include "refrain/store/store_mem.h"
+#include "refrain/wire/canon.h"
+#include "refrain/wire/dialect.h"
+#include "refrain/wire/header.h"
+
+struct site_route {
+    struct slice prefix; /* of the raw path */
+    size_t upstream;     /* index */
+    bool strip_prefix;
+    int64_t ttl_s; /* of GETs without freshness of their own; 0: none */
+};
+
+struct site_upstream {
+    struct upstream_conf conf;
+    struct digest alters; /* of what configuration changes in a forwarded request: part of the key */
+};
+
+struct site {
+    atomic_uint refs;
+    /* who is asked, and how */
+    const struct site_route *routes;
+    size_t routes_n;
+    const struct site_upstream *upstreams;
+    size_t upstreams_n;
+    /* what is cached, and for how long */
+    const struct header_table *headers;
+    struct canon_rules canon[OP_COUNT]; /* the dialect's, with key.ignore_fields */
+    int64_t ttl_s[OP_COUNT];            /* ASK_TTL_NONE: for ever */
+    int64_t ttl_max_s;
+    struct ask_conf ask;
+    struct gate_conf gate;
+    size_t key_body_bytes_max;
+    uint64_t body_bytes_max; /* 0: no bound */
+    struct slice namespace_; /* default one */
+    struct key_scope scope;
+    bool coalesce;
+    bool finish_abandoned;
+    bool log_requests;
+    /* shared parts, which outlive every site */
+    struct store_mem *memory; /* NULL: the tier is off */
+    struct flights *flights;
+    struct limits *limits;
+    /* what all of the above lies in; freed with the site */
+    void *owner;
+    void (*owner_free)(void *owner);
+};
+
+static inline struct site *site_ref(struct site *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+void site_unref(struct site *s);
+
+/** The first route that matches @path; NULL when none does. */
+const struct site_route *site_route_of(const struct site *s, struct slice path);
