@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "refrain/base/utf8.h"
+
 void buf_done(struct buf *b)
 {
     free(b->data);
@@ -79,37 +81,6 @@ int buf_addf(struct buf *b, const char *fmt, ...)
     va_end(args);
     b->len += (size_t)n;
     return 0;
-}
-
-/* How many bytes the UTF-8 sequence at @p takes, 0 when it is not one (RFC 3629: no overlong form, no
- * surrogate). */
-static size_t utf8_len(const uint8_t *p, size_t left)
-{
-    uint8_t low = 0x80, high = 0xBF;
-    size_t n;
-
-    if (p[0] >= 0xC2 && p[0] <= 0xDF)
-        n = 2;
-    else if (p[0] >= 0xE0 && p[0] <= 0xEF)
-        n = 3;
-    else if (p[0] >= 0xF0 && p[0] <= 0xF4)
-        n = 4;
-    else
-        return 0;
-    if (p[0] == 0xE0)
-        low = 0xA0;
-    else if (p[0] == 0xED)
-        high = 0x9F;
-    else if (p[0] == 0xF0)
-        low = 0x90;
-    else if (p[0] == 0xF4)
-        high = 0x8F;
-    if (left < n || p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < n; i++)
-        if (p[i] < 0x80 || p[i] > 0xBF)
-            return 0;
-    return n;
 }
 
 /* Two-letter escapes of RFC 8259 section 7; 0 where \u is the only way. */
