@@ -3,7 +3,15 @@
  * exact: numbers keep their value digit for digit, and what has no exact form says so instead of being
  * approximated.
  *
- * One pass over the text; see SPEC section 4 for the rules. Pure: no locks, no clock.
+ * One pass over the text; see SPEC section 4 for the rules. Pure: no locks, no clock. The choices it leaves
+ * open:
+ * - members are sorted by the bytes of their canonical names; strings escape only what RFC 8259 makes them
+ * to;
+ * - a number is laid out as ECMAScript would (RFC 8785 section 3.2.2.3), from all its digits; `-0` is `0` as
+ * there;
+ * - an integer is "over 64 bits" outside -2^63 .. 2^64 - 1; written with a fraction or an exponent (`1e20`)
+ * it is a number like any other, and keeps the exponent form, so that a canonical form is canonical again;
+ * - a number is out of range above 1.7976931348623157e308, and when not 0, below 1e-324.
  */
 #pragma once
 #include <stdbool.h>
@@ -26,9 +34,13 @@ struct canon_rules {
 
 /* What the cache needs to know of a request; found in the same pass. Slices borrow from the input. */
 struct canon_facts {
-    struct slice model; /* the top-level string "model", undecoded; empty when absent or no string */
-    bool stream;        /* what the request asks for, the API's default applied */
-    bool stateful;      /* makes or reads state upstream: `store: true` and so on (SPEC section 3) */
+    struct slice
+        model;     /* the top-level string "model"; empty when absent, no string, or written with escapes */
+    bool stream;   /* what the request asks for, the API's default applied */
+    bool stateful; /* makes or reads state upstream: `store: true`, server-side tools … (SPEC section 3) */
+    bool only_server_tools; /* stateful for no other reason than server-side tools, which a rule may allow */
+    bool whole; /* read to its end. False only with CANON_EXACT and CANON_FULL: what the rest asks for is not
+                 * known then, so the answer must not come from the cache */
     bool has_temperature;
     double temperature; /* 0 when absent */
     size_t messages;    /* elements of `messages`, `contents` or `input` when it is an array */
@@ -41,13 +53,17 @@ enum canon_verdict {
     CANON_FULL,  /* @out reached its ceiling or memory ran out: do not cache this request */
 };
 
-enum { CANON_DEPTH_MAX = 512 };
+enum {
+    CANON_DEPTH_MAX = 512,
+    CANON_MEMBERS_MAX = 1 << 20, /* of all open objects, and of all that need sorting; more is CANON_FULL */
+};
 
 /**
- * Appends the canonical form of @json to @out. @facts is written on CANON_OK, and as far as it was understood
- * otherwise.
+ * Appends the canonical form of @json to @out, or leaves @out as it was when the verdict is not CANON_OK.
+ * @facts is written on every verdict, see `whole`; of a member given twice, the last one counts.
  * @out_why, when not NULL, gets a short static text on CANON_EXACT ("duplicate member", "depth", …).
- * Threads: any. Cost: about linear; sorting is per object.
+ * Memory: at most about twice the text, and 48 bytes a member, given back before the return.
+ * Threads: any. Cost: linear whatever the nesting, but for the sorting of each object's members.
  */
 enum canon_verdict canon_json(struct slice json, const struct canon_rules *rules, struct buf *out,
                               struct canon_facts *facts, const char **out_why);

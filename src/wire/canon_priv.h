@@ -1,0 +1,76 @@
+/*
+ * The parts of canon: the walk over the text (canon.c), numbers (canon_number.c), and what a request tells
+ * the cache about itself (canon_facts.c).
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "refrain/wire/canon.h"
+
+enum canon_kind { KIND_NULL, KIND_FALSE, KIND_TRUE, KIND_NUMBER, KIND_STRING, KIND_ARRAY, KIND_OBJECT };
+
+/* Where in a request a value stands, as far as that means something to the cache. */
+enum canon_place {
+    PLACE_NONE,
+    PLACE_ROOT,
+    PLACE_MODEL,
+    PLACE_STREAM,
+    PLACE_TEMPERATURE,
+    PLACE_MESSAGES,
+    PLACE_STATE_IF_TRUE,
+    PLACE_STATE_IF_THERE,
+    PLACE_STATE_IF_STRING,
+    PLACE_SERVER_TOOL_IF_THERE,
+    PLACE_TOOLS,
+    PLACE_TOOL,
+    PLACE_TOOL_TYPE,
+    PLACE_TOOL_ENVIRONMENT,
+    PLACE_PROMPT,
+    PLACE_PROMPT_VERSION,
+    PLACE_FORMAT,
+    PLACE_FORMAT_TYPE,
+    PLACE_FORMAT_ITSELF,
+    PLACE_MIME_TYPE,
+    PLACE_TEXT,
+    PLACE_OPTIONS,
+    PLACE_COUNT
+};
+
+/* A value that was read whole. */
+struct canon_value {
+    enum canon_kind kind;
+    struct slice text; /* a number's text, or a string's without its quotes; else empty */
+    bool escaped;      /* the string's text holds escapes */
+    size_t count;      /* elements or members */
+};
+
+struct canon_noted {
+    bool state, server_tools, prompt_versioned;
+};
+
+/* The place of the member @name of an object that stands at @parent. */
+enum canon_place canon_place_member(enum canon_place parent, struct slice name);
+/* The place of the elements of an array that stands at @parent. */
+enum canon_place canon_place_element(enum canon_place parent);
+/* Writes down what the value at @place says. */
+void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon_place place,
+                const struct canon_value *value);
+
+enum canon_number { NUMBER_OK, NUMBER_OVER_64_BITS, NUMBER_OUT_OF_RANGE };
+
+/* A JSON number, cut up. @fraction and @exponent are empty when not there; @exponent without its sign. */
+struct canon_number_text {
+    bool negative, exponent_negative;
+    struct slice integer, fraction, exponent;
+};
+
+/* The most that canon_number_write needs at @out beyond the digits of the number. */
+enum { CANON_NUMBER_EXTRA = 64 };
+
+/*
+ * Writes the canonical form at @out, where as many bytes as the number has digits and CANON_NUMBER_EXTRA more
+ * have room. *@out_len is written on NUMBER_OK.
+ */
+enum canon_number canon_number_write(const struct canon_number_text *number, char *out, size_t *out_len);
