@@ -1,0 +1,209 @@
+/*
+ * metrics - what is counted, one row each, and its exposition in Prometheus text format (version 0.0.4).
+ *
+ * Each worker counts in a block of its own: an add is a plain load and store (about a nanosecond), without
+ * contention; a scrape sums the blocks. Whoever is no worker uses metrics_set, or metric_add on a block that
+ * it made for itself.
+ *
+ * Adding a metric is one line of METRICS; adding a label set one line of METRIC_LABELS. A set has a ceiling:
+ * values that come from outside (models) are interned, and past the ceiling all further ones are counted as
+ * "other".
+ */
+#pragma once
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "refrain/base/buf.h"
+#include "refrain/base/slice.h"
+
+/*
+ * Label sets: id, name in the exposition, how many values at most. Fixed values are those of the enums below;
+ * of OPERATION and REASON, which belong to other layers, they are named by metrics_name_labels; UPSTREAM and
+ * MODEL are interned by metrics_label (their last value is "other").
+ */
+#define METRIC_LABELS(X)                                                                                     \
+    X(NONE, "", 1)                                                                                           \
+    X(OPERATION, "operation", 24)                                                                            \
+    X(RESULT, "result", 7)                                                                                   \
+    X(TIER, "tier", 3)                                                                                       \
+    X(UPSTREAM, "upstream", 101)                                                                             \
+    X(CODE, "code", 64)                                                                                      \
+    X(EVICTION, "reason", 4)                                                                                 \
+    X(REASON, "reason", 32)                                                                                  \
+    X(SIZE, "tier", 4)                                                                                       \
+    X(MODEL, "model", 101)
+
+enum metric_result {
+    RESULT_HIT,
+    RESULT_MISS,
+    RESULT_COALESCED,
+    RESULT_STALE,
+    RESULT_REVALIDATED,
+    RESULT_BYPASS,
+    RESULT_ERROR
+};
+enum metric_tier { TIER_MEMORY, TIER_DISK, TIER_REDIS };
+enum metric_eviction { EVICTED_SPACE, EVICTED_COUNT, EVICTED_EXPIRED, EVICTED_REPLACED };
+enum metric_size { SIZE_SMALL, SIZE_MEDIUM, SIZE_LARGE, SIZE_XLARGE }; /* of a prompt: SPEC section 4 */
+/* Why an upstream call has no status; metric_code() gives the values behind them. */
+enum metric_code {
+    CODE_OTHER,
+    CODE_UNREACHABLE,
+    CODE_TIMEOUT,
+    CODE_PROTOCOL,
+    CODE_CUT,
+    CODE_CANCELLED,
+    CODE_STATUS
+};
+
+/*
+ * Metrics: id, type, name, label sets, unit, help. Types: COUNTER, GAUGE, and two histograms of nanoseconds
+ * that differ in their buckets: CALL (50 us to 30 min) and CPU (1 us to 100 ms). Units: ONE, or NANO (kept in
+ * 1e-9, shown in whole).
+ */
+#define METRICS(X)                                                                                           \
+    X(REQUESTS, COUNTER, "refrain_requests_total", OPERATION, RESULT, ONE,                                   \
+      "Requests answered, by operation and by what the cache made of them.")                                 \
+    X(REQUEST_DURATION, CALL, "refrain_request_duration_seconds", RESULT, NONE, NANO,                        \
+      "Time from a request's last byte to its answer's last byte.")                                          \
+    X(HITS, COUNTER, "refrain_hits_total", TIER, NONE, ONE, "Answers found, by the tier that had them.")     \
+    X(UPSTREAM_REQUESTS, COUNTER, "refrain_upstream_requests_total", UPSTREAM, CODE, ONE,                    \
+      "Calls to upstream, by status or by why there was none.")                                              \
+    X(UPSTREAM_DURATION, CALL, "refrain_upstream_duration_seconds", NONE, NONE, NANO,                        \
+      "Time from the start of an upstream call to the last byte of its answer.")                             \
+    X(UPSTREAM_FIRST_BYTE, CALL, "refrain_upstream_first_byte_seconds", NONE, NONE, NANO,                    \
+      "Time from the start of an upstream call to the first byte of its answer's body.")                     \
+    X(ENTRIES, GAUGE, "refrain_entries", TIER, NONE, ONE, "Entries held.")                                   \
+    X(BYTES, GAUGE, "refrain_bytes", TIER, NONE, ONE, "Bytes held, bookkeeping included.")                   \
+    X(LIMIT_BYTES, GAUGE, "refrain_limit_bytes", TIER, NONE, ONE, "Bytes that a tier may hold.")             \
+    X(EVICTIONS, COUNTER, "refrain_evictions_total", TIER, EVICTION, ONE, "Entries that had to go, by why.") \
+    X(NOT_STORED, COUNTER, "refrain_not_stored_total", REASON, NONE, ONE, "Answers not stored, by why.")     \
+    X(FLIGHTS, GAUGE, "refrain_flights", NONE, NONE, ONE, "Upstream calls under way that readers share.")    \
+    X(FLIGHT_READERS, GAUGE, "refrain_flight_readers", NONE, NONE, ONE, "Readers of these calls.")           \
+    X(COALESCED, COUNTER, "refrain_coalesced_total", NONE, NONE, ONE,                                        \
+      "Requests answered by an upstream call that another one had begun.")                                   \
+    X(CONNECTIONS, GAUGE, "refrain_connections", NONE, NONE, ONE, "Client connections open.")                \
+    X(CONNECTIONS_ACCEPTED, COUNTER, "refrain_connections_accepted_total", NONE, NONE, ONE,                  \
+      "Client connections accepted.")                                                                        \
+    X(CONNECTIONS_REFUSED, COUNTER, "refrain_connections_refused_total", NONE, NONE, ONE,                    \
+      "Client connections closed at once, a limit being reached.")                                           \
+    X(BUFFERED_BYTES, GAUGE, "refrain_buffered_bytes", NONE, NONE, ONE,                                      \
+      "Bytes of requests and of answers under way held in memory.")                                          \
+    X(KEY, CPU, "refrain_key_seconds", SIZE, NONE, NANO, "Time to make a key, by size of the prompt.")       \
+    X(MEMO_HITS, COUNTER, "refrain_memo_hits_total", NONE, NONE, ONE,                                        \
+      "Requests whose key was known from identical bytes.")                                                  \
+    X(MEMO_MISSES, COUNTER, "refrain_memo_misses_total", NONE, NONE, ONE,                                    \
+      "Requests whose key had to be made.")                                                                  \
+    X(LOG_LINES_DROPPED, COUNTER, "refrain_log_lines_dropped_total", NONE, NONE, ONE,                        \
+      "Log lines lost because the log could not take them.")
+
+/* -- what the tables above expand to -- */
+
+#define METRIC_X(id, name, max) LABEL_##id,
+enum metric_label { METRIC_LABELS(METRIC_X) LABEL_SETS };
+#undef METRIC_X
+#define METRIC_X(id, name, max) LABEL_MAX_##id = (max),
+enum { METRIC_LABELS(METRIC_X) };
+#undef METRIC_X
+
+enum { METRIC_BUCKETS = 24 };
+/* Slots of one series: a histogram has its buckets, the one above them all, and the sum. */
+enum {
+    METRIC_WIDTH_COUNTER = 1,
+    METRIC_WIDTH_GAUGE = 1,
+    METRIC_WIDTH_CALL = METRIC_BUCKETS + 2,
+    METRIC_WIDTH_CPU = METRIC_BUCKETS + 2
+};
+
+#define METRIC_X(id, ...) METRIC_##id,
+enum metric { METRICS(METRIC_X) METRIC_COUNT };
+#undef METRIC_X
+#define METRIC_X(id, type, name, a, b, unit, help)                                                           \
+    METRIC_AT_##id,                                                                                          \
+        METRIC_LAST_##id = METRIC_AT_##id + LABEL_MAX_##a * LABEL_MAX_##b * METRIC_WIDTH_##type - 1,
+enum { METRICS(METRIC_X) METRIC_SLOTS };
+#undef METRIC_X
+#define METRIC_X(id, type, name, a, b, unit, help)                                                           \
+    METRIC_MAX_A_##id = LABEL_MAX_##a, METRIC_MAX_B_##id = LABEL_MAX_##b,                                    \
+    METRIC_OF_##id = METRIC_WIDTH_##type,
+enum { METRICS(METRIC_X) };
+#undef METRIC_X
+
+/* A worker's own counts. One thread adds, any thread reads. */
+struct metric_block {
+    _Alignas(64) _Atomic(uint64_t) slot[METRIC_SLOTS];
+    struct metric_block *next;
+};
+
+#define METRIC_SLOT(id, a, b)                                                                                \
+    ((unsigned)METRIC_AT_##id +                                                                              \
+     (metric_index((a), METRIC_MAX_A_##id) * METRIC_MAX_B_##id + metric_index((b), METRIC_MAX_B_##id)) *     \
+         METRIC_OF_##id)
+
+static inline unsigned metric_index(unsigned value, unsigned max)
+{
+    assert(value < max);
+    return value;
+}
+
+static inline void metric_slot_add(struct metric_block *block, unsigned slot, uint64_t n)
+{
+    uint64_t was = atomic_load_explicit(&block->slot[slot], memory_order_relaxed);
+
+    atomic_store_explicit(&block->slot[slot], was + n, memory_order_relaxed);
+}
+void metric_slot_observe(struct metric_block *block, enum metric m, unsigned slot, int64_t ns);
+
+/*
+ * Counting: metric_add2(block, REQUESTS, op, RESULT_HIT, 1). The digit is the number of labels. A gauge that
+ * workers keep goes up and down by adding 1 and -1, and may do so on different blocks. Thread: the block's.
+ */
+#define metric_add(block, id, n)        metric_slot_add((block), METRIC_SLOT(id, 0, 0), (uint64_t)(n))
+#define metric_add1(block, id, a, n)    metric_slot_add((block), METRIC_SLOT(id, (a), 0), (uint64_t)(n))
+#define metric_add2(block, id, a, b, n) metric_slot_add((block), METRIC_SLOT(id, (a), (b)), (uint64_t)(n))
+#define metric_observe(block, id, ns)   metric_slot_observe((block), METRIC_##id, METRIC_SLOT(id, 0, 0), (ns))
+#define metric_observe1(block, id, a, ns)                                                                    \
+    metric_slot_observe((block), METRIC_##id, METRIC_SLOT(id, (a), 0), (ns))
+
+struct metrics;
+/** Aborts when out of memory: made at start-up. */
+struct metrics *metrics_new(void);
+/** Frees the blocks, too. NULL is fine. */
+void metrics_free(struct metrics *m);
+/** A new block of zeros for one thread; lives as long as @m. Aborts when out of memory. Threads: any. */
+struct metric_block *metrics_block(struct metrics *m);
+
+/**
+ * The value of @text in an interned set (LABEL_UPSTREAM, LABEL_MODEL): the same for the same text as long as
+ * @m lives. Past the ceiling, and for a text over 64 bytes that is new, that of "other". A known text costs
+ * about 10 ns and no lock. Threads: any.
+ */
+unsigned metrics_label(struct metrics *m, enum metric_label set, struct slice text);
+/** The value for an HTTP status in LABEL_CODE; CODE_OTHER for one that no row knows. */
+unsigned metric_code(unsigned status);
+/** Names the @n values of LABEL_OPERATION or LABEL_REASON; @name returns static text. Before the first
+ * scrape. */
+void metrics_name_labels(struct metrics *m, enum metric_label set, unsigned n,
+                         const char *(*name)(unsigned value));
+
+/**
+ * Has @collect called at the beginning of each scrape, on the scraping thread, to bring counts that are kept
+ * elsewhere (a tier's own statistics) by metrics_set. At start-up; at most 16.
+ */
+void metrics_on_scrape(struct metrics *m, void (*collect)(void *arg, struct metrics *m), void *arg);
+/* Sets a counter or gauge to a value counted elsewhere; what blocks added is added to it. Threads: any. */
+#define metrics_set(m, id, value)        metrics_slot_set((m), METRIC_SLOT(id, 0, 0), (uint64_t)(value))
+#define metrics_set1(m, id, a, value)    metrics_slot_set((m), METRIC_SLOT(id, (a), 0), (uint64_t)(value))
+#define metrics_set2(m, id, a, b, value) metrics_slot_set((m), METRIC_SLOT(id, (a), (b)), (uint64_t)(value))
+void metrics_slot_set(struct metrics *m, unsigned slot, uint64_t value);
+
+/* The sum over all blocks now; of a histogram, the first bucket's. Threads: any. */
+#define metrics_sum(m, id)        metrics_slot_sum((m), METRIC_SLOT(id, 0, 0))
+#define metrics_sum1(m, id, a)    metrics_slot_sum((m), METRIC_SLOT(id, (a), 0))
+#define metrics_sum2(m, id, a, b) metrics_slot_sum((m), METRIC_SLOT(id, (a), (b)))
+uint64_t metrics_slot_sum(struct metrics *m, unsigned slot);
+
+/** Appends the whole exposition: rows in table order, series that were touched, and those of the process
+ * itself. Errors: as buf_reserve. Threads: one at a time. */
+int metrics_write(struct metrics *m, struct buf *out);

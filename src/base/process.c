@@ -1,0 +1,90 @@
+#include "refrain/base/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "refrain/base/attr.h"
+
+static void file_close(FILE **f)
+{
+    if (*f)
+        (void)fclose(*f);
+}
+
+static void dir_close(DIR **d)
+{
+    if (*d)
+        (void)closedir(*d);
+}
+
+/* The fields of /proc/self/stat behind the command, which may itself hold blanks and parentheses. */
+static int read_stat(struct process_stat *p, double *start_after_boot_s)
+{
+    unsigned long long user, system, start, virtual_bytes;
+    double tick = (double)sysconf(_SC_CLK_TCK);
+    AUTO(file_close) FILE *f = fopen("/proc/self/stat", "re");
+    char text[2048], *rest;
+    long threads, pages;
+    size_t n;
+
+    if (!f)
+        return -errno;
+    n = fread(text, 1, sizeof(text) - 1, f);
+    text[n] = '\0';
+    rest = strrchr(text, ')');
+    if (!rest ||
+        sscanf(rest + 1,
+               " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %ld %*d %llu %llu %ld",
+               &user, &system, &threads, &start, &virtual_bytes, &pages) != 6)
+        return -EPROTO;
+    p->cpu_s = (double)(user + system) / tick;
+    p->resident_bytes = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    p->virtual_bytes = virtual_bytes;
+    p->threads = (uint64_t)threads;
+    *start_after_boot_s = (double)start / tick;
+    return 0;
+}
+
+static int count_fds(uint64_t *out)
+{
+    AUTO(dir_close) DIR *d = opendir("/proc/self/fd");
+    uint64_t n = 0;
+
+    if (!d)
+        return -errno;
+    for (const struct dirent *e = readdir(d); e; e = readdir(d))
+        n += e->d_name[0] != '.';
+    *out = n - 1; /* not the one that reads */
+    return 0;
+}
+
+static double boot_time_s(void)
+{
+    struct timespec now, up;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    (void)clock_gettime(CLOCK_BOOTTIME, &up);
+    return (double)(now.tv_sec - up.tv_sec) + (double)(now.tv_nsec - up.tv_nsec) / 1e9;
+}
+
+int process_stat_read(struct process_stat *out)
+{
+    struct process_stat p;
+    struct rlimit limit;
+    double start;
+    int r = read_stat(&p, &start);
+
+    if (r == 0)
+        r = count_fds(&p.fds_open);
+    if (r < 0)
+        return r;
+    p.fds_max = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (uint64_t)limit.rlim_cur : 0;
+    p.start_s = boot_time_s() + start;
+    *out = p;
+    return 0;
+}
