@@ -1,0 +1,357 @@
+#!/usr/bin/env python3
+"""Runs the servers, loads them in turn and prints what each request cost. Started by run.sh, which builds the tools.
+
+Every server is pinned to one core and the load generator to another. Rounds are interleaved, so that whatever else the
+machine does falls on all alike; each figure is the median over the rounds. CPU a request is what the kernel accounts to
+the server's threads (/proc/PID/task/*/schedstat) over the requests answered: of all figures the one to trust, since the
+others also depend on how fast the generator is.
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = HERE.parents[1] / "build"
+LOAD, BARE, REFRAIN = BUILD / "tests/bench/bench_load", BUILD / "tests/bench/bench_bare", BUILD / "refrain"
+SERVER_CORE, LOAD_CORE = 0, 1
+
+SIZES = {"1 KB": 1024, "16 KB": 16384, "100 KB": 102400}
+
+# What the project promises, as Refrain's CPU a request over the other's: (size, other) -> at most.
+LIMITS = {
+    ("1 KB", "bare"): 1.7, ("1 KB", "nginx"): 0.6, ("1 KB", "varnish"): 0.4,
+    ("16 KB", "bare"): 2.2, ("16 KB", "nginx-md5"): 0.3, ("16 KB", "varnish"): 0.2,
+    ("100 KB", "bare"): 2.6, ("100 KB", "nginx-md5"): 0.2, ("100 KB", "varnish"): 0.12,
+}
+ENTRIES_GROWTH_MAX = 1.25
+MISS_ADDED_US_MAX = {"whole": 100, "stream": 150}
+
+
+# --- servers ---
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A process and its children, pinned to a core; ended by process id."""
+
+    def __init__(self, name, command, port, core, directory, environment=None):
+        self.name, self.port, self.directory = name, port, directory
+        self.log = open(directory / "output.log", "wb")
+        self.process = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            env={**os.environ, **(environment or {})}, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        self.wait_until_it_answers()
+
+    def wait_until_it_answers(self):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        sys.exit(f"{self.name} did not start:\n{(self.directory / 'output.log').read_text(errors='replace')[-2000:]}")
+
+    def pids(self):
+        found, waiting = [], [self.process.pid]
+        while waiting:
+            pid = waiting.pop()
+            found.append(pid)
+            try:
+                waiting += map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            except OSError:
+                pass
+        return found
+
+    def cpu_ns(self):
+        """CPU time of every thread alive, by thread."""
+        spent = {}
+        for pid in self.pids():
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+                try:
+                    spent[task.name] = thread_cpu_ns(task)
+                except OSError:
+                    pass  # it ended meanwhile
+        return spent
+
+    def rss_bytes(self):
+        kilobytes = 0
+        for pid in self.pids():
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            kilobytes += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return kilobytes * 1024
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+
+
+def thread_cpu_ns(task):
+    try:
+        return int((task / "schedstat").read_text().split()[0])
+    except FileNotFoundError:  # a kernel without it
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * 1000000000 // os.sysconf("SC_CLK_TCK")
+
+
+class Bench:
+    """The running servers and the directory that all of it lives in."""
+
+    def __init__(self):
+        # On tmpfs, so that nginx's cache files cost it no disk.
+        shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.top = pathlib.Path(tempfile.mkdtemp(prefix="refrain-bench-", dir=shm))
+        os.chmod(self.top, 0o755)  # nginx and varnishd give up root and must still get in
+        self.servers = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        for server in reversed(self.servers):
+            server.stop()
+        shutil.rmtree(self.top, ignore_errors=True)
+
+    def directory(self, name):
+        path = self.top / name
+        path.mkdir()
+        os.chmod(path, 0o777)
+        return path
+
+    def start(self, name, command, port, core=SERVER_CORE, directory=None, environment=None):
+        server = Server(name, command, port, core, directory or self.directory(name), environment)
+        self.servers.append(server)
+        return server
+
+    def filled(self, template, directory, port, upstream):
+        text = (HERE / template).read_text()
+        for word, value in (("@DIR@", directory), ("@PORT@", port), ("@UPSTREAM@", upstream)):
+            text = text.replace(word, str(value))
+        path = directory / template
+        path.write_text(text)
+        return path
+
+    def bare(self, name="bare", core=SERVER_CORE):
+        port = free_port()
+        return self.start(name, [BARE, port], port, core)
+
+    def nginx(self, name, template, upstream):
+        port, directory = free_port(), self.directory(name)
+        config = self.filled(template, directory, port, upstream)
+        return self.start(name, ["nginx", "-p", directory, "-c", config], port, directory=directory)
+
+    def varnish(self, upstream):
+        port, directory = free_port(), self.directory("varnish")
+        vcl = self.filled("varnish.vcl", directory, port, upstream)
+        return self.start("varnish", ["varnishd", "-F", "-n", directory / "n", "-a", f"127.0.0.1:{port}", "-f", vcl,
+                                      "-s", "malloc,1g", "-p", "workspace_client=256k"], port, directory=directory)
+
+    def refrain(self, upstream, settings=()):
+        port, directory = free_port(), self.directory("refrain")
+        command = [REFRAIN, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--listen", f"127.0.0.1:{port}",
+                   "--admin", f"127.0.0.1:{free_port()}", "--set", "listen.workers=1", "--set", f"state_dir={directory}"]
+        for setting in settings:
+            command += ["--set", setting]
+        return self.start("refrain", command, port, directory=directory)
+
+
+# --- load ---
+
+def load(port, **options):
+    """Runs the load generator; its figures as a dict."""
+    command = [str(LOAD), "--port", str(port)]
+    for name, value in options.items():
+        if value is True:
+            command.append("--" + name.replace("_", "-"))
+        elif value is not None and value is not False:
+            command += ["--" + name.replace("_", "-"), str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}))
+    if done.returncode != 0:
+        sys.exit(f"load generator: {done.stderr.strip()}")
+    return {name: float(value) for name, value in (pair.split("=") for pair in done.stdout.split())}
+
+
+def measure(server, **options):
+    """One run of load, with the server's CPU a request in it, in microseconds."""
+    before = server.cpu_ns()
+    figures = load(server.port, **options)
+    spent = sum(ns - before.get(thread, 0) for thread, ns in server.cpu_ns().items())
+    figures["cpu"] = spent / figures["requests"] / 1000
+    return figures
+
+
+def must_hit(server, figures):
+    if server.name != "bare" and figures["hits"] != figures["requests"]:
+        sys.exit(f"{server.name}: {figures['requests'] - figures['hits']:.0f} of {figures['requests']:.0f} were no hits")
+
+
+def median(rounds, name):
+    return statistics.median(figures[name] for figures in rounds)
+
+
+# --- hits ---
+
+def compare_hits(args):
+    with Bench() as bench:
+        upstream = bench.bare("upstream", LOAD_CORE).port
+        servers = [bench.bare(), bench.nginx("nginx", "nginx.conf", upstream),
+                   bench.nginx("nginx-md5", "nginx-md5.conf", upstream), bench.varnish(upstream)]
+        if REFRAIN.exists():
+            servers.append(bench.refrain(upstream, args.set))
+        chosen = [s for s in servers if not args.servers or s.name in args.servers]
+        ratios = []
+        for size in args.sizes:
+            ratios += compare_size(size, chosen, args)
+        print_ratios(ratios)
+
+
+def compare_size(size, servers, args):
+    body = SIZES[size]
+    # The head of an nginx cache file ends below 64 KiB, and holds the key: here the body itself.
+    able = [s for s in servers if not (s.name == "nginx" and body > 64 << 10)]
+    for server in able:
+        load(server.port, body=body, connections=1, seconds=0.1)
+    saturated = rounds_of(able, args.rounds, body=body, seconds=args.seconds, connections=args.connections)
+    rate = args.rate or int(0.5 * min(median(rounds, "rate") for rounds in saturated.values()))
+    offered = rounds_of(able, args.rounds, body=body, seconds=args.seconds, connections=args.connections, rate=rate)
+    print_table(f"{size} request, 1.5 KB answer; saturated, {args.connections} connections", saturated)
+    print_table(f"{size} request, 1.5 KB answer; {rate} requests/s offered to each", offered)
+    return [(size, "saturated", cpu_of(saturated)), (size, f"{rate}/s", cpu_of(offered))]
+
+
+def rounds_of(servers, rounds, **options):
+    """Figures of each server, a list by round; the order turns with each round."""
+    results = {server.name: [] for server in servers}
+    for number in range(rounds):
+        turn = number % len(servers)
+        for server in servers[turn:] + servers[:turn]:
+            figures = measure(server, **options)
+            must_hit(server, figures)
+            results[server.name].append(figures)
+    return results
+
+
+def cpu_of(results):
+    return {name: median(rounds, "cpu") for name, rounds in results.items()}
+
+
+def print_table(title, results):
+    print(f"\n{title}")
+    print(f"  {'':10} {'CPU us/req':>11} {'(rounds)':>15} {'requests/s':>11} {'p50 us':>8} {'p99 us':>8}  generator idle")
+    for name, rounds in results.items():
+        cpus = [figures["cpu"] for figures in rounds]
+        spread = f"{min(cpus):.1f}-{max(cpus):.1f}"
+        print(f"  {name:10} {median(rounds, 'cpu'):11.2f} {spread:>15} {median(rounds, 'rate'):11.0f} "
+              f"{median(rounds, 'p50'):8.0f} {median(rounds, 'p99'):8.0f}  {100 * median(rounds, 'idle'):.0f} %"
+              + ("" if median(rounds, "idle") > 0.05 else ", so the rate is the generator's"), flush=True)
+
+
+def print_ratios(ratios):
+    if not any("refrain" in cpu for _, _, cpu in ratios):
+        print("\nNo ratios: build/refrain was not measured.")
+        return
+    print("\nCPU a request, Refrain's over the other's")
+    print(f"  {'request':8} {'load':12} {'other':10} {'ratio':>6} {'limit':>6}")
+    for size, kind, cpu in ratios:
+        for name in cpu:
+            if name == "refrain" or "refrain" not in cpu:
+                continue
+            ratio, limit = cpu["refrain"] / cpu[name], LIMITS.get((size, name))
+            held = "" if limit is None else f"{limit:6.2f}  {'held' if ratio <= limit else 'OVER'}"
+            print(f"  {size:8} {kind:12} {name:10} {ratio:6.2f} {held}")
+
+
+# --- entries ---
+
+def compare_entries(args):
+    """The same server with more and more stored; requests drawn at random from all of it."""
+    rows = []
+    with Bench() as bench:
+        upstream = bench.bare("upstream", LOAD_CORE).port
+        server = bench.refrain(upstream, ["tiers.memory.max_bytes=8GiB", *args.set])
+        filled = 0
+        for entries in args.counts:
+            load(server.port, in_order=True, first=filled, entries=entries - filled)
+            filled = entries
+            rounds = [measure(server, entries=entries, seconds=args.seconds, connections=args.connections)
+                      for _ in range(args.rounds)]
+            for figures in rounds:
+                must_hit(server, figures)
+            rows.append((entries, median(rounds, "cpu"), median(rounds, "rate"), median(rounds, "p99"),
+                         server.rss_bytes(), rounds[0]["answer_bytes"]))
+    print("\nHits drawn at random from all stored entries, 1 KB request, 1.5 KB answer")
+    print(f"  {'entries':>9} {'CPU us/req':>11} {'grown':>7} {'requests/s':>11} {'p99 us':>8} {'RSS MiB':>9} {'RSS B/entry':>12}")
+    for entries, cpu, rate, p99, rss, _ in rows:
+        print(f"  {entries:9} {cpu:11.2f} {cpu / rows[0][1]:7.2f} {rate:11.0f} {p99:8.0f} {rss / 2**20:9.0f} "
+              f"{(rss - rows[0][4]) / max(entries - rows[0][0], 1):12.0f}")
+    print(f"  limit: grown by at most {ENTRIES_GROWTH_MAX}")
+
+
+# --- misses ---
+
+def compare_misses(args):
+    """Every request a new one, one at a time, straight and through Refrain in turn."""
+    with Bench() as bench:
+        direct = bench.bare("upstream", LOAD_CORE)
+        server = bench.refrain(direct.port, args.set)
+        print("\nOne request at a time, each a miss, 1 KB request")
+        for kind, value in (("whole", "p50"), ("stream", "first_p50")):
+            straight, through = [], []
+            for _ in range(args.rounds):
+                options = {"connections": 1, "seconds": args.seconds, "entries": 1 << 40, "stream": kind == "stream"}
+                straight.append(load(direct.port, **options))
+                through.append(load(server.port, **options))
+                if through[-1]["hits"] > 0:
+                    sys.exit(f"{through[-1]['hits']:.0f} of {through[-1]['requests']:.0f} were no misses")
+            name = "first byte of a stream" if kind == "stream" else "whole answer"
+            was, is_ = median(straight, value), median(through, value)
+            print(f"  {name:23} p50 {was:6.0f} us straight, {is_:6.0f} us through Refrain: {is_ - was:5.0f} us added "
+                  f"(limit {MISS_ADDED_US_MAX[kind]})")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures Refrain beside a bare responder, nginx and Varnish.")
+    parser.add_argument("--entries", action="store_true", help="CPU a hit at rising numbers of entries")
+    parser.add_argument("--miss", action="store_true", help="what a miss adds to asking upstream directly")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--rate", type=int, help="offered requests/s (default: half of what the slowest server can do)")
+    parser.add_argument("--sizes", type=lambda text: text.split(","), default=list(SIZES), help="1 KB,16 KB,100 KB")
+    parser.add_argument("--servers", type=lambda text: text.split(","), help="bare,nginx,nginx-md5,varnish,refrain")
+    parser.add_argument("--counts", type=lambda text: [int(n) for n in text.split(",")], default=[1000, 1000000])
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="passed on to refrain serve")
+    args = parser.parse_args()
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("two cores are needed: one for the server, one for the load generator")
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))  # so that what was started is stopped
+    if args.entries:
+        compare_entries(args)
+    elif args.miss:
+        compare_misses(args)
+    else:
+        compare_hits(args)
+
+
+if __name__ == "__main__":
+    main()
