@@ -1,0 +1,95 @@
+#include "upstream_priv.h"
+
+static void tell_head(struct upstream_call *c)
+{
+    struct fields *fields = &c->pool->fields;
+
+    answer_head_fields(&c->head, fields);
+    c->head_told = true;
+    c->events.on_head(c->arg, c->head.status, fields);
+}
+
+static void note_progress(struct upstream_call *c)
+{
+    if (c->stage == CALL_ANSWERING)
+        call_touch(c);
+    else
+        call_enter(c, CALL_ANSWERING);
+}
+
+size_t call_on_header_line(char *bytes, size_t one, size_t n, void *arg)
+{
+    struct upstream_call *c = arg;
+    size_t len = one * n;
+
+    if (c->want_end)
+        return 0; /* not @len: the library stops */
+    note_progress(c);
+    switch (answer_head_line(&c->head, slice_make(bytes, len))) {
+    case ANSWER_MORE:
+        return len;
+    case ANSWER_HEAD:
+        tell_head(c);
+        if (!c->ends_at_head)
+            return c->want_end ? 0 : len;
+        call_judge(c, UPSTREAM_OK, "");
+        return 0;
+    case ANSWER_BAD:
+        break;
+    }
+    call_judge(c, c->head_told ? UPSTREAM_CUT : UPSTREAM_PROTOCOL, c->head.why);
+    return 0;
+}
+
+size_t call_on_body(char *bytes, size_t one, size_t n, void *arg)
+{
+    struct upstream_call *c = arg;
+    size_t len = one * n;
+
+    if (c->want_end)
+        return CURL_WRITEFUNC_ERROR;
+    call_touch(c);
+    if (!c->events.on_body(c->arg, slice_make(bytes, len))) {
+        c->recv_paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (c->want_end)
+        return CURL_WRITEFUNC_ERROR;
+    c->body_got += (int64_t)len;
+    return len;
+}
+
+/* The library lets some torn messages pass: a head without its empty line, a length out of its range. */
+static enum upstream_result whole_or_not(struct upstream_call *c, const char **why)
+{
+    if (!c->head_told) {
+        *why = "closed before a whole head";
+        return UPSTREAM_PROTOCOL;
+    }
+    if (c->head.length >= 0 && c->head.length != c->body_got &&
+        !answer_head_is_bodyless(&c->head, c->is_head)) {
+        *why = "the body is shorter than announced";
+        return UPSTREAM_CUT;
+    }
+    if (c->head.in_trailers && c->events.on_trailers) {
+        answer_head_fields(&c->head, &c->pool->fields);
+        c->events.on_trailers(c->arg, &c->pool->fields);
+    }
+    return UPSTREAM_OK;
+}
+
+/* What the library names in forty ways comes down to how far the call had got. */
+enum upstream_result call_result(struct upstream_call *c, CURLcode code, const char **why)
+{
+    *why = c->why;
+    if (c->is_judged)
+        return c->verdict;
+    if (code == CURLE_OK)
+        return whole_or_not(c, why);
+    *why = c->error[0] ? c->error : curl_easy_strerror(code);
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return UPSTREAM_TIMEOUT;
+    if (c->head_told)
+        return UPSTREAM_CUT;
+    return c->attempts ? UPSTREAM_PROTOCOL : UPSTREAM_UNREACHABLE;
+}
