@@ -72,6 +72,20 @@ enum header_id {
     HEADER_API_KEY,
     HEADER_X_GOOG_API_KEY,
     HEADER_X_REQUEST_ID,
+    /* Other gateways' controls that mean the same as one of ours (SPEC section 6). */
+    HEADER_BT_CACHE_TTL,
+    HEADER_BT_USE_CACHE,
+    HEADER_CF_AIG_CACHE_KEY,
+    HEADER_CF_AIG_CACHE_TTL,
+    HEADER_CF_AIG_SKIP_CACHE,
+    HEADER_HELICONE_CACHE_BUCKET_MAX_SIZE,
+    HEADER_HELICONE_CACHE_ENABLED,
+    HEADER_HELICONE_CACHE_SEED,
+    HEADER_OPENROUTER_CACHE,
+    HEADER_OPENROUTER_CACHE_CLEAR,
+    HEADER_OPENROUTER_CACHE_TTL,
+    HEADER_PORTKEY_CACHE_FORCE_REFRESH,
+    HEADER_PORTKEY_CACHE_NAMESPACE,
     HEADER_ID_COUNT
 };
 
@@ -93,20 +107,33 @@ static inline enum header_id field_id(const struct field *f)
     return (enum header_id)(f->flags & HEADER_ID_MASK);
 }
 
+/* True when this request field is part of the key: the deny-list of SPEC section 4, in one place. */
+static inline bool field_is_keyed(const struct field *f)
+{
+    return (f->flags & (HEADER_HOP | HEADER_UNKEYED | HEADER_CREDENTIAL | HEADER_OURS | HEADER_PEER |
+                        HEADER_FRAMING)) == 0;
+}
+
 struct header_table;
 struct header_names { /* a list of names, as the operator wrote them */
     const struct slice *at;
     size_t n;
 };
-/** @unkeyed and @unstored add to the shipped lists; either may be empty. NULL when out of memory. */
+/** @unkeyed and @unstored add to the shipped lists; either may be empty. A name ending in `*` stands for all
+ * that begin so. A credential listed as unkeyed stays a credential. The names are copied. NULL when out of
+ * memory. */
 struct header_table *header_table_new(struct header_names unkeyed, struct header_names unstored);
 void header_table_free(struct header_table *t);
 /** Flags of one name, 0 for a name without a row. Threads: any. */
 uint32_t header_flags(const struct header_table *t, struct slice name);
 
-/** Sets the flags of every field; fields that Connection lists become HEADER_HOP, unless credential or keyed
- * content would be lost that way (SPEC section 2): then they stay what they are. */
+/** Sets the flags of every field of a request; fields that Connection lists become HEADER_HOP, unless
+ * credential, control or keyed content would be lost that way (SPEC section 2): then they stay what they are.
+ * Of all Connection fields together the first 64 options count. */
 void fields_classify(struct fields *f, const struct header_table *t);
+/** The same for a response: there Connection strips all that it lists, save fields that Refrain itself goes
+ * by. */
+void fields_classify_response(struct fields *f, const struct header_table *t);
 
 /** Appends a field, unclassified. -EMSGSIZE at FIELDS_MAX. */
 int fields_add(struct fields *f, struct slice name, struct slice value);
