@@ -1,0 +1,377 @@
+#include "refrain/wire/jscan.h"
+
+#include <stdint.h>
+
+#include "refrain/base/utf8.h"
+
+struct scan {
+    const char *at, *end;
+};
+
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+static bool at_byte(const struct scan *s, char c)
+{
+    return s->at < s->end && *s->at == c;
+}
+
+static bool take_byte(struct scan *s, char c)
+{
+    if (!at_byte(s, c))
+        return false;
+    s->at++;
+    return true;
+}
+
+static void skip_space(struct scan *s)
+{
+    while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\r' || *s->at == '\t'))
+        s->at++;
+}
+
+/* --- strings --- */
+
+/* The high bit set for some byte when any of eight is a quote, a backslash, a control or not ASCII. Which one
+ * does not matter: the slow loop looks again. */
+static bool has_special(uint64_t w)
+{
+    uint64_t quote = w ^ EACH_BYTE('"');
+    uint64_t slash = w ^ EACH_BYTE('\\');
+    uint64_t hit = (w - EACH_BYTE(0x20)) | (quote - EACH_BYTE(0x01)) | (slash - EACH_BYTE(0x01)) | w;
+
+    return (hit & EACH_BYTE(0x80)) != 0;
+}
+
+static void skip_plain(struct scan *s)
+{
+    uint64_t w;
+
+    while (s->end - s->at >= 8) {
+        memcpy(&w, s->at, sizeof(w));
+        if (has_special(w))
+            return;
+        s->at += 8;
+    }
+}
+
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool take_escape(struct scan *s) /* behind the backslash */
+{
+    char c;
+
+    if (s->at >= s->end)
+        return false;
+    c = *s->at++;
+    if (c != 'u')
+        return c != '\0' && strchr("\"\\/bfnrt", c) != NULL;
+    if (s->end - s->at < 4)
+        return false;
+    for (int i = 0; i < 4; i++)
+        if (!is_hex(*s->at++))
+            return false;
+    return true;
+}
+
+static bool take_utf8(struct scan *s)
+{
+    size_t n = utf8_len((const uint8_t *)s->at, (size_t)(s->end - s->at));
+
+    s->at += n;
+    return n > 0;
+}
+
+static bool take_string(struct scan *s)
+{
+    if (!take_byte(s, '"'))
+        return false;
+    for (;;) {
+        unsigned char c;
+
+        skip_plain(s);
+        if (s->at >= s->end)
+            return false;
+        c = (unsigned char)*s->at;
+        if (c == '"') {
+            s->at++;
+            return true;
+        }
+        if (c < 0x20)
+            return false;
+        if (c == '\\') {
+            s->at++;
+            if (!take_escape(s))
+                return false;
+        } else if (c >= 0x80) {
+            if (!take_utf8(s))
+                return false;
+        } else {
+            s->at++;
+        }
+    }
+}
+
+/* --- numbers and names --- */
+
+static bool take_digits(struct scan *s)
+{
+    const char *from = s->at;
+
+    while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
+        s->at++;
+    return s->at > from;
+}
+
+static bool take_number(struct scan *s)
+{
+    (void)take_byte(s, '-');
+    if (!take_byte(s, '0') && !take_digits(s))
+        return false;
+    if (take_byte(s, '.') && !take_digits(s))
+        return false;
+    if (take_byte(s, 'e') || take_byte(s, 'E')) {
+        if (!take_byte(s, '+'))
+            (void)take_byte(s, '-');
+        return take_digits(s);
+    }
+    return true;
+}
+
+static bool take_word(struct scan *s, struct slice word)
+{
+    if (!slice_starts(slice_make(s->at, (size_t)(s->end - s->at)), word))
+        return false;
+    s->at += word.len;
+    return true;
+}
+
+static bool take_scalar(struct scan *s)
+{
+    if (s->at >= s->end)
+        return false;
+    switch (*s->at) {
+    case '"':
+        return take_string(s);
+    case 't':
+        return take_word(s, SLICE_OF("true"));
+    case 'f':
+        return take_word(s, SLICE_OF("false"));
+    case 'n':
+        return take_word(s, SLICE_OF("null"));
+    default:
+        return take_number(s);
+    }
+}
+
+/* --- the whole text --- */
+
+/* What is open, one bit a level: an object or an array. A loop, so that depth costs no stack. */
+struct nesting {
+    uint64_t objects[JSCAN_DEPTH_MAX / 64];
+    unsigned depth;
+};
+
+static bool nesting_open(struct nesting *n, bool object)
+{
+    uint64_t bit;
+
+    if (n->depth >= JSCAN_DEPTH_MAX)
+        return false;
+    bit = UINT64_C(1) << (n->depth % 64);
+    if (object)
+        n->objects[n->depth / 64] |= bit;
+    else
+        n->objects[n->depth / 64] &= ~bit;
+    n->depth++;
+    return true;
+}
+
+static bool nesting_is_object(const struct nesting *n)
+{
+    unsigned at = n->depth - 1;
+
+    return n->objects[at / 64] >> (at % 64) & 1;
+}
+
+static bool take_member_name(struct scan *s)
+{
+    skip_space(s);
+    if (!take_string(s))
+        return false;
+    skip_space(s);
+    return take_byte(s, ':');
+}
+
+/* Behind a value: closes what ends here and steps over a comma. false: a fault. *@out_more: another value
+ * follows. */
+static bool take_after_value(struct scan *s, struct nesting *n, bool *out_more)
+{
+    while (n->depth > 0) {
+        bool object = nesting_is_object(n);
+
+        skip_space(s);
+        if (take_byte(s, ',')) {
+            *out_more = true;
+            return !object || take_member_name(s);
+        }
+        if (!take_byte(s, object ? '}' : ']'))
+            return false;
+        n->depth--;
+    }
+    *out_more = false;
+    return true;
+}
+
+/* Opens arrays and objects down to the next scalar, or to one that is empty and is closed at once. */
+static bool take_value_start(struct scan *s, struct nesting *n)
+{
+    for (;;) {
+        bool object;
+
+        skip_space(s);
+        object = at_byte(s, '{');
+        if (!object && !at_byte(s, '['))
+            return take_scalar(s);
+        s->at++;
+        if (!nesting_open(n, object))
+            return false;
+        skip_space(s);
+        if (take_byte(s, object ? '}' : ']')) {
+            n->depth--;
+            return true;
+        }
+        if (object && !take_member_name(s))
+            return false;
+    }
+}
+
+bool jscan_valid(struct slice text)
+{
+    struct scan s = {text.data, text.data + text.len};
+    struct nesting n;
+    bool more = true;
+
+    n.depth = 0;
+    while (more)
+        if (!take_value_start(&s, &n) || !take_after_value(&s, &n, &more))
+            return false;
+    skip_space(&s);
+    return s.at == s.end;
+}
+
+/* --- one member --- */
+
+/* Like take_string, for text whose faults are not our business here: steps behind the closing quote, or to
+ * the end. */
+static void skip_string(struct scan *s)
+{
+    for (s->at++; s->at < s->end && *s->at != '"'; s->at++)
+        if (*s->at == '\\' && s->end - s->at > 1)
+            s->at++;
+    if (s->at < s->end)
+        s->at++;
+}
+
+static void skip_nested(struct scan *s)
+{
+    size_t depth = 0;
+
+    while (s->at < s->end) {
+        char c = *s->at;
+
+        if (c == '"') {
+            skip_string(s);
+            continue;
+        }
+        s->at++;
+        if (c == '{' || c == '[')
+            depth++;
+        else if ((c == '}' || c == ']') && --depth == 0)
+            return;
+    }
+}
+
+static void skip_value(struct scan *s)
+{
+    if (at_byte(s, '"'))
+        skip_string(s);
+    else if (at_byte(s, '{') || at_byte(s, '['))
+        skip_nested(s);
+    else
+        while (s->at < s->end && *s->at != ',' && *s->at != '}' && *s->at != ' ' && *s->at != '\n' &&
+               *s->at != '\r' && *s->at != '\t')
+            s->at++;
+}
+
+static enum jscan_kind kind_of(char c)
+{
+    switch (c) {
+    case '"':
+        return JSCAN_STRING;
+    case '{':
+        return JSCAN_OBJECT;
+    case '[':
+        return JSCAN_ARRAY;
+    case 'n':
+        return JSCAN_NULL;
+    case 't':
+    case 'f':
+        return JSCAN_BOOL;
+    default:
+        return JSCAN_NUMBER;
+    }
+}
+
+static struct slice string_text(const char *from, const char *to)
+{
+    bool closed = to - from > 1 && to[-1] == '"';
+
+    return slice_make(from + 1, (size_t)(to - from) - 1 - (closed ? 1 : 0));
+}
+
+/* Steps over `"name" : ` and returns the name; its data is NULL when there is no further member. */
+static struct slice next_name(struct scan *s)
+{
+    static const struct slice none = {NULL, 0};
+    struct slice name;
+    const char *from;
+
+    skip_space(s);
+    if (!at_byte(s, '"'))
+        return none;
+    from = s->at;
+    skip_string(s);
+    name = string_text(from, s->at);
+    skip_space(s);
+    if (!take_byte(s, ':'))
+        return none;
+    skip_space(s);
+    return s->at < s->end ? name : none;
+}
+
+enum jscan_kind jscan_member(struct slice text, struct slice name, struct slice *out_value)
+{
+    struct scan s = {text.data, text.data + text.len};
+    struct slice found;
+
+    skip_space(&s);
+    if (!take_byte(&s, '{'))
+        return JSCAN_ABSENT;
+    while ((found = next_name(&s)).data) {
+        const char *from = s.at;
+
+        skip_value(&s);
+        if (slice_eq(found, name)) {
+            if (out_value)
+                *out_value = *from == '"' ? string_text(from, s.at) : slice_make(from, (size_t)(s.at - from));
+            return kind_of(*from);
+        }
+        skip_space(&s);
+        if (!take_byte(&s, ','))
+            break;
+    }
+    return JSCAN_ABSENT;
+}
