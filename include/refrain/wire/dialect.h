@@ -23,7 +23,13 @@ enum operation {
 enum stream_format { STREAM_NONE, STREAM_SSE, STREAM_NDJSON };
 
 /* What one event of a stream means for the whole. */
-enum event_meaning { EVENT_MORE, EVENT_LAST, EVENT_ERROR };
+enum event_meaning {
+    EVENT_MORE,
+    EVENT_LAST,   /* the API's own end of a good answer */
+    EVENT_UNFIT,  /* ends an answer that the API itself calls incomplete: well-formed, but not to be stored */
+    EVENT_ERROR,  /* an error, in place of an answer or in the middle of one */
+    EVENT_IGNORE, /* says nothing, wherever it stands: a ping, or a [DONE] that the API does not ask for */
+};
 
 /* Everything of Refrain's own that may go wrong, with its status; SPEC section 6. */
 enum error_code {
@@ -45,8 +51,12 @@ enum error_code {
 unsigned error_status(enum error_code code);
 const char *error_name(enum error_code code); /* "upstream_timeout" */
 
+enum { DIALECT_PATHS_MAX = 4 };
+
 struct dialect {
     const char *name; /* of the operation: "chat" */
+    /* Patterns of its paths behind the prefix, for POST; a `*` is one or more bytes other than `/`. */
+    struct slice paths[DIALECT_PATHS_MAX];
     struct canon_rules canon;
     enum stream_format stream;
     bool json;                     /* a whole answer is one JSON text */
@@ -66,3 +76,7 @@ const struct dialect *dialect_of(enum operation op);
 enum operation operation_find(struct slice method, struct slice path);
 /** By name, for config and flags; OP_COUNT when there is none such. */
 enum operation operation_by_name(struct slice name);
+
+/** True for paths of `read` whose answer changes with every look: below /responses, /files, /batches and the
+ * like. They never take a lifetime from configuration (SPEC section 3). */
+bool operation_read_is_live(struct slice path);
