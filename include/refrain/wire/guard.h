@@ -3,6 +3,7 @@
  * RFC 9112 sections 3, 5, 6 and SPEC section 2. Pure; allocates nothing.
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "refrain/base/slice.h"
