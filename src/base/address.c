@@ -61,7 +61,7 @@ static int parse_ipv6(const char *host, in_port_t port, struct address *out)
 
 int address_parse(struct slice text, struct address *out)
 {
-    const char *colon = text.len ? memrchr(text.data, ':', text.len) : NULL;
+    const char *colon = text.data && text.len > 0 ? memrchr(text.data, ':', text.len) : NULL;
     char host[INET6_ADDRSTRLEN + 2];
     struct slice name;
     in_port_t port;
