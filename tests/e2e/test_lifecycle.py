@@ -1,0 +1,194 @@
+"""Starting, reloading, ending, being replaced: nobody is dropped. SPEC sections 10 to 12."""
+
+import json
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from harness.asks import chat, chat_stream
+from harness.client import Client
+from harness.process import binary, wait_until
+from harness.upstream import chat_answer, hold, sse, token, whole
+
+
+def test_sigterm_lets_what_runs_end(client, refrain, upstream):
+    upstream.reply(sse, token("alpha"), hold("g"), token("beta"))
+    a = client.post(chat_stream()).sees("alpha")
+    idle = client.connect()
+    client.post(chat(), on=idle).was("MISS")
+    refrain.terminate()
+    assert idle.ends() == b"", "an idle connection is closed"
+    wait_until(lambda: refused(refrain.proxy), "no further connection to be taken")
+    upstream.release("g")
+    a.sees("beta").whole()
+    assert refrain.exits() == 0
+
+
+def refused(address):
+    try:
+        Client(address).connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_sigint_ends_it_likewise(refrain):
+    refrain.process.send_signal(signal.SIGINT)
+    assert refrain.exits() == 0
+
+
+def test_a_request_under_way_at_sigterm_is_answered(client, refrain, upstream):
+    upstream.reply(whole, chat_answer("in time"), before=hold("g"))
+    a, b = client.post(chat()), client.post(chat())
+    upstream.held("g")
+    refrain.waits_for("flight_readers", 2)
+    refrain.terminate()
+    wait_until(lambda: refused(refrain.proxy), "no further connection to be taken")
+    upstream.release("g")
+    assert b"in time" in a.whole().body and b"in time" in b.whole().body
+    assert refrain.exits() == 0
+
+
+def test_start_up_on_the_same_port_loses_nothing(start, upstream):
+    """A second process takes the port over while the first still drains; every request made meanwhile is answered."""
+    old = start()
+    upstream.reply(sse, token("alpha"), hold("g"))
+    streaming = start.client(old).post(chat_stream("held")).sees("alpha")
+    answered, failed, enough = [], [], threading.Event()
+
+    def ask_all_the_time():
+        client = Client(old.proxy)
+        while not enough.is_set():
+            try:
+                answered.append(client.post(chat(str(len(answered) % 7))).whole().status)
+            except (AssertionError, OSError) as fault:
+                failed.append(repr(fault))
+            client.close()
+
+    asking = [threading.Thread(target=ask_all_the_time) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    wait_until(lambda: len(answered) > 50, "the load to run")
+    new = start(listen={"address": f"{old.proxy[0]}:{old.proxy[1]}"})
+    assert new.proxy == old.proxy
+    old.terminate()
+    old.logged(lambda event: event.get("event") == "draining", "the old process to drain")
+    served = len(answered)
+    wait_until(lambda: len(answered) > served + 100, "the new process to serve")
+    upstream.release("g")
+    streaming.whole()
+    assert old.exits() == 0
+    enough.set()
+    for thread in asking:
+        thread.join()
+    assert failed == [], f"{len(failed)} of {len(failed) + len(answered)} requests were lost: {failed[:3]}"
+    assert set(answered) == {200}
+
+
+def test_reload_takes_up_what_can_change_and_drops_nothing(client, refrain, upstream):
+    stored = client.post(chat()).was("MISS")
+    kept = client.connect()
+    client.post(chat(), on=kept).was("HIT")
+    upstream.reply(sse, token("alpha"), hold("g"))
+    streaming = client.post(chat_stream()).sees("alpha")
+    refrain.write_config({**refrain.config, "cache": {**refrain.config["cache"], "default_ttl": "2h"}})
+    refrain.reload()
+    refrain.logged(lambda event: event.get("event") == "reloaded", "the reload to be told")
+    assert client.post(chat(), on=kept).was("HIT").body == stored.body
+    client.post(chat("after")).was("MISS")
+    assert " ttl=7" in client.post(chat("after")).was("HIT").header("cache-status")
+    upstream.release("g")
+    streaming.whole()
+
+
+def test_a_reload_of_nonsense_is_refused_and_the_old_goes_on(client, refrain, upstream):
+    client.post(chat()).was("MISS")
+    refrain.config_file.write_text("cache: {default_tll: 2h}\n")
+    refrain.reload()
+    refrain.logged(lambda event: "default_tll" in json.dumps(event), "the fault to be told")
+    client.post(chat()).was("HIT")
+    client.post(chat("new")).was("MISS")
+
+
+def test_a_reload_says_what_cannot_change(client, refrain):
+    refrain.write_config({**refrain.config, "listen": {**refrain.config["listen"], "workers": 1}})
+    refrain.reload()
+    refrain.logged(lambda event: "workers" in json.dumps(event), "listen.workers to be named")
+
+
+def test_a_reload_empties_the_memo(client, refrain, upstream):
+    """What is ignored in the key changes by config; a remembered request must not hit by the old rule."""
+    ask = chat(x_trace="1")
+    client.post(ask).was("MISS")
+    client.post(ask).was("HIT")
+    refrain.write_config({**refrain.config, "key": {"ignore_fields": ["x_trace"]}})
+    refrain.reload()
+    refrain.logged(lambda event: event.get("event") == "reloaded", "the reload to be told")
+    client.post(ask).was("MISS")
+    client.post(chat(x_trace="2")).was("HIT")
+
+
+def test_upstream_alone_is_enough(tmp_path, upstream):
+    process = subprocess.Popen([binary(), "serve", "--upstream", upstream.url, "--listen", "127.0.0.1:0",
+                                "--admin", "127.0.0.1:0", "--set", f"cache.state_dir={tmp_path}",
+                                "--set", "log.format=json"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        for line in process.stderr:
+            if b'"listening"' in line:
+                break
+        host, _, port = json.loads(line)["proxy"].rpartition(":")
+        client = Client((host, int(port)))
+        client.post(chat()).was("MISS")
+        client.post(chat()).was("HIT")
+        client.close()
+    finally:
+        process.terminate()
+        process.stderr.read()
+        assert process.wait(30) == 0
+
+
+def attempt(folder, text, *args):
+    file = folder / "refrain.yaml"
+    file.write_text(text)
+    return subprocess.run([binary(), "serve", "--config", str(file), *args], capture_output=True, text=True, timeout=30)
+
+
+BAD_CONFIGS = {
+    "an unknown key": ("cache: {default_tll: 1h}\nupstream: http://127.0.0.1:1\n", "default_ttl"),
+    "a wrong type": ("upstream: http://127.0.0.1:1\nlisten: {workers: many}\n", "workers"),
+    "a route to nowhere": ("upstreams: {a: {url: http://127.0.0.1:1}}\nroutes: [{path: /, upstream: b}]\n", "b"),
+    "no upstream": ("listen: {address: 127.0.0.1:0}\n", "upstream"),
+    "no YAML": ("a: [\n", "refrain.yaml:"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONFIGS)
+def test_a_bad_config_is_refused_by_file_and_line(tmp_path, case):
+    text, named = BAD_CONFIGS[case]
+    ended = attempt(tmp_path, text)
+    assert ended.returncode == 2, f"expected exit 2: {ended}"
+    assert named in ended.stderr, f"expected {named!r} to be named: {ended.stderr}"
+
+
+def test_a_taken_admin_port_is_a_start_up_error(tmp_path, refrain, upstream):
+    taken = f"{refrain.admin[0]}:{refrain.admin[1]}"
+    ended = attempt(tmp_path, f"upstream: {upstream.url}\nlisten: {{address: 127.0.0.1:0}}\n"
+                              f"admin: {{address: '{taken}'}}\ncache: {{state_dir: {tmp_path}/s}}\n")
+    assert ended.returncode == 2, f"expected exit 2: {ended}"
+    assert taken in ended.stderr or str(refrain.admin[1]) in ended.stderr
+
+
+def test_an_open_admin_without_a_token_is_a_start_up_error(tmp_path, upstream):
+    ended = attempt(tmp_path, f"upstream: {upstream.url}\nlisten: {{address: 127.0.0.1:0}}\n"
+                              f"admin: {{address: '0.0.0.0:0'}}\ncache: {{state_dir: {tmp_path}/s}}\n")
+    assert ended.returncode == 2 and "token" in ended.stderr, f"expected exit 2 and a word on the token: {ended}"
+
+
+def test_the_secret_is_made_once_and_readable_by_nobody_else(start):
+    refrain = start()
+    secrets = [file for file in (refrain.folder / "state").iterdir() if file.is_file()]
+    assert secrets, "a server secret must lie in the state directory"
+    for file in secrets:
+        assert file.stat().st_mode & 0o077 == 0, f"{file.name} is readable by others"

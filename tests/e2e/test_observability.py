@@ -1,0 +1,150 @@
+"""What an operator sees is what happened, and never what was said. SPEC section 12."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from harness.asks import chat, chat_stream, embedding, messages
+from harness.client import Client
+from harness.process import is_request_line
+from harness.upstream import chat_answer, hold, whole
+
+SECRETS = ["sk-very-secret", "the prompt nobody may read", "the answer nobody may read"]
+
+
+def test_a_request_has_one_log_line_that_says_what_became_of_it(client, refrain, upstream):
+    client.post(chat(), headers={"X-Request-Id": "log-1"}).was("MISS")
+    client.post(chat(), headers={"X-Request-Id": "log-2"}).was("HIT")
+    client.ask("PUT", "/v1/thing", {"X-Request-Id": "log-3"}, b"x").whole()
+    lines = {line["id"]: line for line in refrain.request_lines(3)}
+    assert set(lines) == {"log-1", "log-2", "log-3"}, f"expected a line for each request: {lines}"
+    assert [lines[f"log-{n}"]["result"] for n in (1, 2, 3)] == ["miss", "hit", "bypass"]
+    assert [lines[f"log-{n}"]["status"] for n in (1, 2, 3)] == [200, 200, 200]
+    assert lines["log-1"]["operation"] == lines["log-2"]["operation"] == "chat"
+    assert lines["log-1"]["model"] == lines["log-2"]["model"] == "gpt-4o-mini"
+    assert lines["log-2"]["bytes"] > 0
+
+
+def test_a_line_says_why_an_answer_was_not_stored(client, refrain, upstream):
+    upstream.reply(whole, b"{}", status=429)
+    client.post(chat()).whole()
+    [line] = refrain.request_lines(1)
+    assert line["status"] == 429 and line["reason"] == "status", f"expected the reason: {line}"
+
+
+def test_neither_prompt_nor_answer_nor_credential_is_ever_logged(client, refrain, upstream):
+    upstream.always(whole, chat_answer(SECRETS[2]))
+    spy = client.with_credential(SECRETS[0])
+    spy.post(chat(SECRETS[1])).was("MISS")
+    spy.post(chat(SECRETS[1])).was("HIT")
+    spy.post(chat(SECRETS[1]).at(f"/v1/chat/completions?key={SECRETS[0]}")).whole()
+    spy.ask("PUT", f"/v1/thing?key={SECRETS[0]}", {"x-api-key": SECRETS[0], "Cookie": SECRETS[0]}, SECRETS[1]).whole()
+    spy.post(chat(SECRETS[1]), headers={"Refrain-TTL": SECRETS[0]}).refused(400)
+    upstream.down()
+    spy.post(chat(SECRETS[1] + "!")).refused(502)
+    refrain.request_lines(6)
+    text = "\n".join(refrain.lines) + json.dumps([str(sample) for sample in refrain.scrape()])
+    spy.close()
+    for secret in SECRETS:
+        assert secret not in text, f"{secret!r} was logged:\n{refrain.log()}"
+
+
+def test_a_log_line_cannot_be_forged(client, refrain, upstream):
+    client.get("/x?a=%0a%22%7b", headers={"X-Request-Id": 'a","result":"forged'}).whole()
+    client.post(chat(model='m","result":"forged\n')).whole()
+    for line in refrain.request_lines(2):
+        assert line["result"] != "forged"
+
+
+def test_the_counters_count_what_was_sent(client, refrain, upstream):
+    upstream.reply(whole, chat_answer("x"), before=hold("g"))
+    waiting = [client.post(chat()) for _ in range(4)]
+    refrain.waits_for("flight_readers", 4)
+    upstream.release("g")
+    for answer in waiting:
+        answer.whole()
+    for _ in range(5):
+        client.post(chat()).was("HIT")
+    client.post(chat_stream()).was("MISS")
+    client.post(chat_stream()).was("HIT")
+    client.post(embedding()).was("MISS")
+    client.post(messages()).was("MISS")
+    client.post(chat(), headers={"Refrain-Cache": "off"}).was("BYPASS")
+    client.ask("PUT", "/v1/thing", body=b"x").whole()
+    upstream.reply(whole, b"{}", status=500)
+    client.post(chat("fails")).whole()
+    refrain.request_lines(16)
+    count = refrain.metric
+    assert count("requests_total") == 16
+    assert count("requests_total", operation="chat", result="hit") == 6
+    assert count("requests_total", operation="chat", result="coalesced") == 3
+    assert count("requests_total", operation="embedding", result="miss") == 1
+    assert count("requests_total", operation="messages", result="miss") == 1
+    assert count("requests_total", result="bypass") == 2
+    assert count("hits_total", tier="memory") == 6
+    assert count("coalesced_total") == 3
+    assert count("upstream_requests_total", upstream="default") == len(upstream.requests) == 7
+    assert count("upstream_requests_total", code="500") == 1
+    assert count("not_stored_total", reason="status") == 1
+    assert count("entries", tier="memory") == 4
+    assert count("bytes", tier="memory") > 0
+    assert count("flights") == 0 and count("flight_readers") == 0
+    assert count("request_duration_seconds_count") == 16
+    assert count("request_duration_seconds_count", result="hit") == 6
+
+
+def test_an_upstream_that_is_down_is_counted(client, refrain, upstream):
+    upstream.down()
+    client.post(chat()).refused(502)
+    refrain.request_lines(1)
+    assert refrain.metric("requests_total", result="error") == 1
+
+
+def test_models_cannot_flood_the_labels(client, refrain, upstream):
+    for number in range(130):
+        client.post(chat(model=f"model-{number}"), headers={"Connection": "close"}).whole()
+    labels = {value for (_, pairs) in refrain.scrape() for (name, value) in pairs if name == "model"}
+    assert len(labels) <= 101, f"expected at most 100 models and `other`, got {len(labels)}"
+
+
+def test_promtool_finds_nothing(client, refrain):
+    client.post(chat()).was("MISS")
+    client.post(chat()).was("HIT")
+    text = client_of_admin(refrain).get("/metrics").whole().body
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool comes with Debian's package prometheus (deploy/packages-test.txt)"
+    said = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=30)
+    assert (said.returncode, said.stdout + said.stderr) == (0, b""), f"promtool says: {said}"
+
+
+def client_of_admin(refrain):
+    return Client(refrain.admin, credential=None)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_and_readiness_are_told(refrain, path):
+    answer = client_of_admin(refrain).get(path).whole()
+    assert answer.status == 200 and answer.body
+
+
+def test_the_admin_listener_knows_nothing_else_without_a_token(refrain):
+    admin = client_of_admin(refrain)
+    assert admin.get("/nowhere").whole().status in (401, 404)
+    assert admin.get("/api/v1/config").whole().status in (401, 404)
+    assert admin.ask("POST", "/metrics", body=b"x").whole().status == 405
+
+
+def test_the_proxy_reserves_no_path(client, upstream):
+    for path in ("/metrics", "/healthz", "/readyz", "/api/v1/stats"):
+        assert client.get(path).whole().body.startswith(b"GET " + path.encode())
+    upstream.saw(4)
+
+
+def test_what_is_refused_by_the_front_is_counted_and_logged(client, refrain, upstream):
+    connection = client.connect()
+    connection.send(b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert connection.ends().startswith(b"HTTP/1.1 400 ")
+    refrain.logged(lambda event: is_request_line(event) and event["status"] == 400, "a line for the refusal")
+    assert refrain.metric("requests_total", result="error") == 1
