@@ -1,0 +1,89 @@
+// The real binary between an SDK and the scripted upstream.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+import { Upstream } from './upstream.mjs';
+
+const binary = process.env.REFRAIN_BIN ?? fileURLToPath(new URL('../../build/refrain', import.meta.url));
+
+export class Setup {
+  /** @options go to the one upstream: { first_byte_timeout: '300ms' }. */
+  static async start(options = {}) {
+    const setup = new Setup();
+    setup.upstream = await Upstream.start();
+    setup.folder = await mkdtemp(join(tmpdir(), 'refrain-sdk-'));
+    const file = join(setup.folder, 'refrain.yaml');
+    await writeFile(file, JSON.stringify({ // JSON is YAML, too
+      listen: { address: '127.0.0.1:0' },
+      admin: { address: '127.0.0.1:0' },
+      upstreams: { default: { url: setup.upstream.url, ...options } },
+      cache: { state_dir: join(setup.folder, 'state') },
+      log: { format: 'json' },
+    }));
+    setup.process = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] });
+    setup.log = [];
+    await setup.#listening();
+    return setup;
+  }
+
+  async #listening() {
+    const lines = createInterface({ input: this.process.stderr });
+    const ready = new Promise((resolve, reject) => {
+      lines.on('line', (line) => {
+        this.log.push(line);
+        if (line.includes('"listening"')) resolve(JSON.parse(line).proxy);
+      });
+      this.process.on('error', reject);
+      this.process.on('exit', (code) => reject(new Error(`exit ${code}: ${this.log.join('\n')}`)));
+    });
+    this.url = `http://${await ready}`;
+  }
+
+  async stop() {
+    const ended = once(this.process, 'exit');
+    this.process.kill('SIGTERM');
+    const [code] = await ended;
+    await this.upstream.stop();
+    await rm(this.folder, { recursive: true });
+    assert.equal(code, 0, `expected exit 0 after SIGTERM:\n${this.log.slice(-50).join('\n')}`);
+  }
+}
+
+/** Asks twice by @ask, which gives { data, response } as .withResponse() does, and checks that the second answer came
+ * from memory and parses to the same. @read turns data into plain values. */
+export async function missThenHit(setup, ask, read = (data) => data) {
+  const before = setup.upstream.requests.length;
+  const seen = [];
+  for (const expected of ['MISS', 'HIT']) {
+    const { data, response } = await ask();
+    seen.push(await read(data));
+    assert.equal(response.headers.get('x-cache'), expected);
+  }
+  assert.equal(setup.upstream.requests.length, before + 1, 'upstream must be asked once');
+  assert.deepEqual(seen[1], seen[0]);
+  return seen[0];
+}
+
+/** Every event of a stream. */
+export async function collect(stream) {
+  const events = [];
+  for await (const event of stream) events.push(event);
+  assert.ok(events.length > 1, `expected a stream of events, got ${events.length}`);
+  return events;
+}
+
+/** A fetch that counts its calls. */
+export function countingFetch() {
+  const counting = (...args) => {
+    counting.calls += 1;
+    return fetch(...args);
+  };
+  counting.calls = 0;
+  return counting;
+}
