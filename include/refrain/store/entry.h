@@ -30,7 +30,7 @@ struct entry {
     char id[ENTRY_ID_LEN];  /* names the entry to operators and is its ETag; drawn when the flight opens */
     int64_t created_ms;     /* wall clock: when upstream's head came */
     int64_t expires_ms;     /* wall clock: fresh before this; INT64_MAX for ever */
-    int64_t gone_ms;        /* wall clock: of no use at all after this; >= expires_ms */
+    int64_t gone_ms;        /* wall clock: of no use at all from this on; >= expires_ms */
     int64_t started_seq;    /* order in which fetches began: of two results the later-started wins */
     int64_t sliding_ms;     /* > 0: a hit moves expires_ms to now + this, … */
     int64_t max_expires_ms; /* … but never past this */
@@ -63,8 +63,9 @@ struct entry_parts {
 size_t entry_packed_size(const struct entry_parts *p);
 /** Writes entry_packed_size() bytes at @out, which is aligned to 8. */
 void entry_pack(const struct entry_parts *p, void *out);
-/** True when @len bytes at @e are one well-formed entry: format, sizes and every span inside, fields
- * NUL-terminated. For bytes from outside; what a memory tier holds was packed by us. */
+/** True when @len bytes at @e, which is aligned to 8, are one well-formed entry: format, sizes, every span
+ * where entry_pack lays it, fields NUL-terminated and free of NUL, CR and LF. For bytes from outside; what a
+ * memory tier holds was packed by us. */
 bool entry_check(const struct entry *e, size_t len);
 
 static inline struct slice entry_slice(const struct entry *e, struct entry_span s)

@@ -52,7 +52,11 @@ void store_mem_release(struct entry_ref *ref);
 /**
  * Packs @parts straight into the tier under parts->head.key, replacing what was there, unless that was
  * started later (started_seq), and evicting what must go. When @out is not NULL it is held for reading.
- * Errors: -EMSGSIZE larger than the tier takes; -ENOMEM; -EEXIST a later-started one is there.
+ * Errors: -EMSGSIZE larger than half of the limit; -EEXIST a later-started one is there; -ENOMEM, also when
+ * readers hold so much that no room can be made.
+ *
+ * The bytes are copied outside every lock, but copying megabytes, and evicting as many, takes its time: large
+ * answers are best put from the thread pool.
  */
 int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t now_ms,
                   struct entry_ref *out);
@@ -69,8 +73,11 @@ bool store_mem_sweep(struct store_mem *m, int64_t now_ms, int64_t budget_us);
 
 struct store_mem_stats {
     uint64_t entries;
-    uint64_t bytes; /* of live entries, their bookkeeping and the table: what the limit is held against */
-    uint64_t bytes_mapped; /* of segments, live or not */
+    /* What the limit is held against: live entries, their bookkeeping and the table; and segments that only
+     * readers keep, which alone can take it past the limit, when readers hold nearly everything. */
+    uint64_t bytes;
+    /* Of segments, live or not; with the table at most 1.075 * bytes_max, or 256 KiB more than bytes_max. */
+    uint64_t bytes_mapped;
     uint64_t bytes_max;
     uint64_t hits, misses, puts;
     uint64_t evicted_space, evicted_count, expired, replaced, compactions;
