@@ -14,10 +14,27 @@ void buf_done(struct buf *b)
     b->len = b->cap = 0;
 }
 
+static int grow(struct buf *b, size_t cap)
+{
+    char *data = realloc(b->data, cap);
+
+    if (!data)
+        return -ENOMEM;
+    b->data = data;
+    b->cap = cap;
+    return 0;
+}
+
+int buf_reserve_exact(struct buf *b, size_t extra)
+{
+    if (extra > b->max || b->len > b->max - extra)
+        return -EMSGSIZE;
+    return b->len + extra <= b->cap ? 0 : grow(b, b->len + extra);
+}
+
 int buf_reserve(struct buf *b, size_t extra)
 {
     size_t want, cap;
-    char *data;
 
     if (extra > b->max || b->len > b->max - extra)
         return -EMSGSIZE;
@@ -27,14 +44,7 @@ int buf_reserve(struct buf *b, size_t extra)
     cap = b->cap < 128 ? 256 : b->cap * 2;
     if (cap < want)
         cap = want;
-    if (cap > b->max)
-        cap = b->max;
-    data = realloc(b->data, cap);
-    if (!data)
-        return -ENOMEM;
-    b->data = data;
-    b->cap = cap;
-    return 0;
+    return grow(b, cap > b->max ? b->max : cap);
 }
 
 int buf_add(struct buf *b, const void *data, size_t len)

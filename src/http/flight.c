@@ -489,6 +489,20 @@ bool flight_leave(struct flight_reader *r)
     return !r->posted;
 }
 
+void flight_give_up(struct flight_reader *r)
+{
+    struct flight *f = r->flight;
+
+    assert(!f->producer);
+    flight_unlist(f);
+    (void)pthread_mutex_lock(&f->lock);
+    f->how = FLIGHT_IN_STORE;
+    f->ended = true;
+    notify_waiting(f);
+    (void)pthread_mutex_unlock(&f->lock);
+    (void)flight_leave(r);
+}
+
 void flight_offer(struct flight_reader *r, const struct flight_terms *terms)
 {
     struct flight *f = r->flight;

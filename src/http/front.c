@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -186,6 +187,35 @@ void front_reply_send(struct front_req *r, unsigned status)
     if (MHD_queue_response(r->mhd, status, r->response) != MHD_YES)
         reply_failed(r);
     MHD_destroy_response(r->response); /* the connection holds it now, until on_end */
+}
+
+void front_req_reset(struct front_req *r)
+{
+    memset(r, 0, offsetof(struct front_req, fields));
+    r->fields.n = 0;
+}
+
+struct trailer_walk {
+    struct upload *upload;
+    void (*add)(struct upload *u, struct slice name, struct slice value);
+};
+
+static enum MHD_Result on_trailer(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                  const char *value, size_t value_len)
+{
+    struct trailer_walk *w = cls;
+
+    (void)kind;
+    w->add(w->upload, slice_make(name, name_len), slice_make(value ? value : "", value_len));
+    return MHD_YES;
+}
+
+void front_each_trailer(struct front_req *r, struct upload *u,
+                        void (*add)(struct upload *u, struct slice name, struct slice value))
+{
+    struct trailer_walk walk = {u, add};
+
+    (void)MHD_get_connection_values_n(r->mhd, MHD_FOOTER_KIND, on_trailer, &walk);
 }
 
 /* -- parking -- */

@@ -30,6 +30,9 @@ void buf_done(struct buf *b);
  */
 ATTR_MUST_USE int buf_reserve(struct buf *b, size_t extra);
 
+/** As buf_reserve, but takes no more than is asked for: where the final size is known. */
+ATTR_MUST_USE int buf_reserve_exact(struct buf *b, size_t extra);
+
 /** Appends @len bytes. Errors: as buf_reserve; nothing is appended then. */
 ATTR_MUST_USE int buf_add(struct buf *b, const void *data, size_t len);
 ATTR_MUST_USE int buf_add_slice(struct buf *b, struct slice s);

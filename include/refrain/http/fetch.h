@@ -20,9 +20,10 @@
 struct fetch_spec {
     struct loop *loop;
     struct upstream_pool *pool;
-    struct metrics_block *metrics; /* the loop's worker's */
+    struct metric_block *counts; /* the worker's */
     struct site *site;             /* a reference is taken */
     const struct site_upstream *upstream;
+    unsigned upstream_label;
     enum operation op;
     bool streamed;            /* the request asks for a stream */
     const struct digest *key; /* NULL: not to be stored */

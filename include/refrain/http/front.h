@@ -32,7 +32,6 @@ struct front_req {
     struct MHD_Response *response; /* being built */
     enum guard_version version;
     struct slice method, target; /* raw; valid until on_end */
-    struct fields fields;        /* as received, not classified; valid until on_end */
     bool head_too_large;         /* over header_bytes_max, or more than FIELDS_MAX fields */
     bool parked, waking, replied, head_done;
     bool lost;        /* the connection is to be closed without another byte */
@@ -87,7 +86,15 @@ void front_drain(struct front *f);
 /** Connections open now. */
 unsigned front_connections(const struct front *f);
 
+/** Zeroes what a new request must find zeroed; for a handler that reuses its requests. */
+void front_req_reset(struct front_req *r);
+
 /* -- from within on_head and on_run -- */
+
+struct upload;
+/** Calls @add for each trailer field of the request's body, once it is whole. */
+void front_each_trailer(struct front_req *r, struct upload *u,
+                        void (*add)(struct upload *u, struct slice name, struct slice value));
 
 /** Begins a reply of bytes that stay where they are until @release is called with @arg (maybe at once, on
  * failure). */

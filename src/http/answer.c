@@ -1,0 +1,428 @@
+/* Replies: a stored entry, what a flight brings, or an error of ours; each with what the cache has to say about it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "exchange_priv.h"
+#include "refrain/base/clock.h"
+#include "refrain/wire/gunzip.h"
+#include "refrain/wire/httpdate.h"
+
+enum { GUNZIP_IN_BYTES = 4096 };
+
+static const char *const outcome_words[] = {
+    [OUT_HIT] = "HIT", [OUT_MISS] = "MISS", [OUT_COALESCED] = "COALESCED", [OUT_BYPASS] = "BYPASS", [OUT_ERROR] = "MISS",
+};
+
+/* -- small texts, without the cost of printf on the way of a hit -- */
+
+struct text {
+    char bytes[192];
+    size_t len;
+};
+
+static void text_add(struct text *t, const char *s)
+{
+    size_t n = strlen(s);
+
+    if (n > sizeof(t->bytes) - 1 - t->len)
+        n = sizeof(t->bytes) - 1 - t->len;
+    memcpy(t->bytes + t->len, s, n);
+    t->len += n;
+    t->bytes[t->len] = '\0';
+}
+
+static void text_add_number(struct text *t, uint64_t n)
+{
+    char digits[21];
+    size_t at = sizeof(digits) - 1;
+
+    digits[at] = '\0';
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    text_add(t, digits + at);
+}
+
+static void field_number(struct exchange *x, const char *name, uint64_t n)
+{
+    struct text t = {.len = 0};
+
+    text_add_number(&t, n);
+    front_reply_field(&x->req, name, t.bytes);
+}
+
+/* The quoted id, as entity tag; a gzip body is another representation (RFC 9110 section 8.8.3.3). */
+static struct text own_etag(const char *id, bool gzip)
+{
+    struct text t = {.len = 0};
+
+    t.bytes[0] = '"';
+    memcpy(t.bytes + 1, id, ENTRY_ID_LEN);
+    t.len = 1 + ENTRY_ID_LEN;
+    text_add(&t, gzip ? "-gz\"" : "\"");
+    return t;
+}
+
+/* -- what every reply says -- */
+
+static void common_fields(struct exchange *x, const char *cache_status)
+{
+    front_reply_field(&x->req, "Cache-Status", cache_status);
+    front_reply_field(&x->req, "X-Cache", outcome_words[x->outcome]);
+    front_reply_field(&x->req, "Refrain-Request-Id", x->request_id);
+}
+
+/* The API's own name for a request id: SDKs show it in their errors. */
+static void own_request_id(struct exchange *x)
+{
+    const char *name = dialect_of(x->op)->request_id_header;
+
+    if (name)
+        front_reply_field(&x->req, name, x->request_id);
+}
+
+/* -- decoding for a client that does not take gzip -- */
+
+
+static int64_t read_decoded(struct exchange *x, int64_t (*read)(struct exchange *x, char *buf, size_t cap), char *buf,
+                            size_t cap)
+{
+    for (;;) {
+        int64_t n = gunzip_next(x->gunzip, &x->body_part, buf, cap);
+
+        if (n < 0)
+            return FRONT_ABORT;
+        if (n > 0)
+            return n;
+        n = read(x, x->decode_bytes, GUNZIP_IN_BYTES);
+        if (n <= 0)
+            return n;
+        x->body_part = slice_make(x->decode_bytes, (size_t)n);
+    }
+}
+
+static bool decoding_begin(struct exchange *x)
+{
+    x->gunzip = gunzip_new();
+    x->decode_bytes = x->gunzip ? malloc(GUNZIP_IN_BYTES) : NULL;
+    return x->decode_bytes != NULL;
+}
+
+/* -- a hit -- */
+
+static int64_t no_more(struct exchange *x, char *buf, size_t cap)
+{
+    (void)x;
+    (void)buf;
+    (void)cap;
+    return FRONT_END;
+}
+
+static int64_t read_entry_decoded(struct front_req *r, char *buf, size_t cap)
+{
+    return read_decoded(exchange_of(r), no_more, buf, cap);
+}
+
+static void entry_body(struct exchange *x, bool gzip)
+{
+    const struct entry *e = x->entry.entry;
+    struct slice body = entry_slice(e, e->body);
+
+    if (!gzip && (e->flags & ENTRY_GZIP)) {
+        if (e->plain.len > 0) {
+            body = entry_slice(e, e->plain);
+        } else if (decoding_begin(x)) {
+            x->body_part = body;
+            front_reply_stream(&x->req, -1, read_entry_decoded);
+            return;
+        }
+    }
+    x->bytes_sent = body.len;
+    front_reply_bytes(&x->req, body, NULL, NULL); /* the entry is held until on_end */
+}
+
+static void entry_own_fields(struct exchange *x, bool gzip)
+{
+    const struct entry *e = x->entry.entry;
+    bool coded = (e->flags & ENTRY_GZIP) != 0;
+    struct entry_field f = {0};
+
+    while (entry_next_field(e, &f)) {
+        if (coded && !gzip && f.name_len == 16 && strcasecmp(f.name, "content-encoding") == 0)
+            continue;
+        front_reply_field(&x->req, f.name, f.value);
+    }
+    if (coded)
+        front_reply_field(&x->req, "Vary", "Accept-Encoding");
+}
+
+static struct text entry_etag(const struct entry *e, bool gzip)
+{
+    struct text t = {.len = 0};
+
+    if (e->etag.len == 0)
+        return own_etag(e->id, gzip);
+    if (e->etag.len < sizeof(t.bytes)) {
+        memcpy(t.bytes, entry_slice(e, e->etag).data, e->etag.len);
+        t.len = e->etag.len;
+        t.bytes[t.len] = '\0';
+    }
+    return t;
+}
+
+static bool entry_not_modified(const struct exchange *x)
+{
+    const struct entry *e = x->entry.entry;
+
+    if (x->ask.if_none_match.len > 0) {
+        struct text id = entry_etag(e, false), gz = entry_etag(e, true); /* either matches */
+
+        return etag_list_matches(x->ask.if_none_match, slice_make(id.bytes, id.len)) ||
+               etag_list_matches(x->ask.if_none_match, slice_make(gz.bytes, gz.len));
+    }
+    return false;
+}
+
+static void entry_cache_fields(struct exchange *x, bool gzip)
+{
+    const struct entry *e = x->entry.entry;
+    int64_t now_ms = clock_wall_ms();
+    int64_t age_s = (int64_t)e->initial_age_s + (now_ms > e->created_ms ? (now_ms - e->created_ms) / 1000 : 0);
+    struct text status = {.len = 0}, id = {.len = 0};
+
+    text_add(&status, "refrain; hit");
+    if (x->entry.expires_ms != INT64_MAX) {
+        text_add(&status, "; ttl=");
+        text_add_number(&status, x->entry.expires_ms > now_ms ? (uint64_t)(x->entry.expires_ms - now_ms) / 1000 : 0);
+    }
+    text_add(&status, "; detail=memory");
+    common_fields(x, status.bytes);
+    field_number(x, "Age", (uint64_t)age_s);
+    if (e->etag.len == 0) {
+        struct text etag = own_etag(e->id, gzip);
+
+        front_reply_field(&x->req, "ETag", etag.bytes);
+    }
+    field_number(x, "X-Cache-Hits", x->entry.hits);
+    memcpy(id.bytes, e->id, ENTRY_ID_LEN);
+    id.bytes[ENTRY_ID_LEN] = '\0';
+    front_reply_field(&x->req, "Refrain-Entry", id.bytes);
+    own_request_id(x);
+}
+
+void answer_entry(struct exchange *x)
+{
+    const struct entry *e = x->entry.entry;
+    bool gzip = (e->flags & ENTRY_GZIP) && x->gzip;
+    bool unchanged = (x->ask.if_none_match.len > 0 || x->ask.if_modified_since.len > 0) && entry_not_modified(x);
+
+    x->outcome = OUT_HIT;
+    x->detail = "memory";
+    x->status = unchanged ? 304 : e->status;
+    entry_body(x, gzip);
+    if (unchanged)
+        x->bytes_sent = 0;
+    entry_own_fields(x, gzip);
+    entry_cache_fields(x, gzip);
+    front_reply_send(&x->req, x->status);
+}
+
+/* -- what a flight brings -- */
+
+static int64_t read_flight(struct exchange *x, char *buf, size_t cap)
+{
+    int64_t n = flight_read(&x->reader, buf, cap);
+
+    if (n > 0 && x->first_byte_ns == 0)
+        x->first_byte_ns = clock_mono_ns();
+    switch (n) {
+    case FLIGHT_READ_WAIT:
+        return FRONT_WAIT;
+    case FLIGHT_READ_END:
+        return FRONT_END;
+    case FLIGHT_READ_CUT:
+        x->outcome = OUT_ERROR;
+        x->detail = "cut";
+        return FRONT_ABORT;
+    default:
+        return n;
+    }
+}
+
+static void verdict_trailer(struct exchange *x)
+{
+    enum gate_reason verdict = flight_verdict(&x->reader);
+    struct text t = {.len = 0};
+
+    text_add(&t, "refrain; fwd=miss");
+    if (x->outcome == OUT_COALESCED)
+        text_add(&t, "; collapsed");
+    text_add(&t, verdict == GATE_STORE ? "; stored" : "; detail=not-stored:");
+    if (verdict != GATE_STORE)
+        text_add(&t, gate_reason_name(verdict));
+    front_reply_trailer(&x->req, "Cache-Status", t.bytes);
+}
+
+static void trailers(struct exchange *x)
+{
+    const struct fields *upstream = flight_trailers(&x->reader);
+
+    for (size_t i = 0; upstream && i < upstream->n; i++)
+        front_reply_trailer(&x->req, upstream->at[i].name.data, upstream->at[i].value.data);
+    if (x->verdict_in_trailer)
+        verdict_trailer(x);
+}
+
+static int64_t count_sent(struct exchange *x, int64_t n)
+{
+    if (n > 0)
+        x->bytes_sent += (uint64_t)n;
+    else if (n == FRONT_END)
+        trailers(x);
+    return n;
+}
+
+static int64_t read_flight_as_is(struct front_req *r, char *buf, size_t cap)
+{
+    return count_sent(exchange_of(r), read_flight(exchange_of(r), buf, cap));
+}
+
+static int64_t read_flight_decoded(struct front_req *r, char *buf, size_t cap)
+{
+    return count_sent(exchange_of(r), read_decoded(exchange_of(r), read_flight, buf, cap));
+}
+
+static bool is_gzip(const struct flight_head *head)
+{
+    const struct field *coding = fields_find_id(&head->fields, HEADER_CONTENT_ENCODING);
+
+    return coding && (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
+}
+
+/* The opener gets upstream's head as it came; a follower gets it as it would be stored: nothing of it is about him. */
+static void head_fields(struct exchange *x, const struct flight_head *head, bool decode)
+{
+    for (size_t i = 0; i < head->fields.n; i++) {
+        const struct field *f = &head->fields.at[i];
+
+        if (!x->reader.opener && (f->flags & HEADER_UNSTORED))
+            continue;
+        if (decode && field_id(f) == HEADER_CONTENT_ENCODING)
+            continue;
+        front_reply_field(&x->req, f->name.data, f->value.data);
+    }
+    if (x->manner == MANNER_CACHED && is_gzip(head))
+        front_reply_field(&x->req, "Vary", "Accept-Encoding");
+}
+
+static void flight_status_text(const struct exchange *x, const struct flight_head *head, struct text *t)
+{
+    if (x->outcome == OUT_BYPASS) {
+        text_add(t, "refrain; fwd=bypass");
+        if (x->detail) {
+            text_add(t, "; detail=");
+            text_add(t, x->detail);
+        }
+        return;
+    }
+    text_add(t, x->ask.may_read ? "refrain; fwd=miss" : "refrain; fwd=request");
+    if (x->outcome == OUT_COALESCED)
+        text_add(t, "; collapsed");
+    if (head->judged && head->stored) {
+        text_add(t, "; stored");
+    } else if (head->judged) {
+        text_add(t, "; detail=not-stored:");
+        text_add(t, gate_reason_name(head->reason));
+    }
+}
+
+static void flight_cache_fields(struct exchange *x, const struct flight_head *head)
+{
+    struct text status = {.len = 0};
+
+    flight_status_text(x, head, &status);
+    common_fields(x, status.bytes);
+    if (x->outcome == OUT_BYPASS)
+        return;
+    field_number(x, "X-Cache-Hits", 0);
+    if (x->outcome == OUT_COALESCED)
+        front_reply_field(&x->req, "Age", "0");
+    if (x->op != OP_READ && (head->stored || head->stream)) {
+        struct text etag = own_etag(flight_id(x->reader.flight), is_gzip(head) && x->gzip);
+
+        front_reply_field(&x->req, "ETag", etag.bytes);
+    }
+    if (head->stored)
+        front_reply_field(&x->req, "Refrain-Entry", flight_id(x->reader.flight));
+    if (!x->reader.opener)
+        own_request_id(x);
+    if (x->verdict_in_trailer)
+        front_reply_field(&x->req, "Trailer", "Cache-Status");
+}
+
+static bool wants_trailers(const struct exchange *x)
+{
+    const struct field *te = fields_find_id(&x->req.fields, HEADER_TE);
+
+    return te && value_has_token(te->value, SLICE_OF("trailers"));
+}
+
+void answer_flight(struct exchange *x, const struct flight_head *head)
+{
+    bool decode;
+
+    if (head->failed) {
+        answer_error(x, head->error, head->error_text);
+        return;
+    }
+    decode = x->manner == MANNER_CACHED && is_gzip(head) && !x->gzip && !x->head_request;
+    x->status = head->status;
+    x->verdict_in_trailer = head->stream && wants_trailers(x);
+    if (decode && !decoding_begin(x))
+        decode = false;
+    front_reply_stream(&x->req, decode || x->verdict_in_trailer ? -1 : head->body_len,
+                       decode ? read_flight_decoded : read_flight_as_is);
+    head_fields(x, head, decode);
+    flight_cache_fields(x, head);
+    front_reply_send(&x->req, head->status);
+}
+
+/* -- an error of ours -- */
+
+/* What asking again cannot mend; SDKs would ask again on their own. */
+static bool is_final(enum error_code code)
+{
+    return error_status(code) < 500 || code == ERR_NOT_IMPLEMENTED || code == ERR_ONLY_IF_CACHED;
+}
+
+void answer_error(struct exchange *x, enum error_code code, const char *text)
+{
+    unsigned status = error_status(code);
+    struct text cache_status = {.len = 0};
+    struct front_req *r = &x->req;
+    char date[HTTPDATE_LEN + 1];
+
+    x->canonical.max = 16 * 1024; /* its other use is over */
+    buf_clear(&x->canonical);
+    if (dialect_of(x->op)->error(&x->canonical, status, error_name(code), slice_str(text)) < 0)
+        buf_clear(&x->canonical); /* an empty body says less, but the status stands */
+    x->outcome = OUT_ERROR;
+    x->detail = error_name(code);
+    x->status = status;
+    x->bytes_sent = x->canonical.len;
+    text_add(&cache_status, x->asked_upstream ? "refrain; fwd=miss; detail=" : "refrain; fwd=bypass; detail=");
+    text_add(&cache_status, x->detail);
+    front_reply_bytes(r, buf_slice(&x->canonical), NULL, NULL);
+    httpdate_write(clock_wall_ms() / 1000, date);
+    front_reply_field(r, "Date", date);
+    front_reply_field(r, "Content-Type", "application/json");
+    common_fields(x, cache_status.bytes);
+    if (is_final(code))
+        front_reply_field(r, "x-should-retry", "false");
+    if (code == ERR_OVERLOADED || code == ERR_CIRCUIT_OPEN)
+        front_reply_field(r, "Retry-After", "1");
+    own_request_id(x);
+    front_reply_send(r, status);
+}

@@ -1,0 +1,707 @@
+/*
+ * exchange - the life of one request.
+ *
+ *   head in ──► sort ─┬─ passed: forwarded as it comes ─────────────────────────────► LOOK ──► reply
+ *                     │                                                                 ▲
+ *                     └─ cached: body collected ──► KEY ──► LOOKUP ──hit──► reply       │
+ *                                                   │  ▲      │                         │
+ *                                     memo miss ──► MAKE      └─miss─► JOIN ──► parked ─┘
+ *
+ * A hit never leaves the callback in which its last byte arrived: KEY by the memo, LOOKUP in the memory tier, reply.
+ * Everything else parks and is run again by front_wake. Only exchange_run moves an exchange along.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "exchange_priv.h"
+#include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/base/log.h"
+
+enum {
+    MAKE_INLINE_MAX = 64 * 1024, /* larger bodies are canonicalised on the thread pool */
+    DRAIN_BYTES_MAX = 1 << 20,   /* of a refused body, read for the sake of a clean answer */
+};
+
+static void on_progress(struct flight_reader *reader);
+
+/* -- making and ending -- */
+
+static struct front_req *on_new(void *arg)
+{
+    struct worker *w = arg;
+    struct list *link = list_pop_front(&w->spare);
+    struct exchange *x = link ? CONTAINER_OF(link, struct exchange, link) : calloc(1, sizeof(*x));
+
+    if (!x)
+        return NULL;
+    if (link)
+        w->spare_n--;
+    front_req_reset(&x->req);
+    memset((char *)x + offsetof(struct exchange, view), 0, sizeof(*x) - offsetof(struct exchange, view));
+    x->body.max = SIZE_MAX / 2; /* bounded by key.max_body_bytes as it grows */
+    list_init(&x->link);
+    x->worker = w;
+    x->view = w->view;
+    x->view->uses++;
+    x->reader.loop = w->loop;
+    x->content_length = -1;
+    return &x->req;
+}
+
+static void view_leave(struct worker *w, struct site_view *view)
+{
+    if (--view->uses > 0 || view == w->view)
+        return;
+    site_view_free(view);
+}
+
+static void exchange_recycle(struct exchange *x)
+{
+    struct worker *w = x->worker;
+
+    view_leave(w, x->view);
+    if (x->body.cap > BODY_BYTES_KEPT || w->spare_n >= EXCHANGES_KEPT) {
+        buf_done(&x->body);
+        limits_give_back(w->limits, x->body_charged);
+        x->body_charged = 0;
+    }
+    if (w->spare_n >= EXCHANGES_KEPT) {
+        free(x);
+        return;
+    }
+    buf_clear(&x->body);
+    w->spare_n++;
+    list_push_front(&w->spare, &x->link);
+}
+
+void exchange_free_spare(struct worker *w)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&w->spare)) != NULL) {
+        struct exchange *x = CONTAINER_OF(link, struct exchange, link);
+
+        limits_give_back(w->limits, x->body_charged);
+        buf_done(&x->body);
+        free(x);
+    }
+    w->spare_n = 0;
+}
+
+/* What the world still holds of it comes back by a callback; the last one recycles. */
+static void exchange_maybe_recycle(struct exchange *x)
+{
+    if (x->ended && !x->waiting_for_work && !x->reader.posted)
+        exchange_recycle(x);
+}
+
+static const enum metric_result results[] = {
+    [OUT_HIT] = RESULT_HIT,       [OUT_MISS] = RESULT_MISS,   [OUT_COALESCED] = RESULT_COALESCED,
+    [OUT_BYPASS] = RESULT_BYPASS, [OUT_ERROR] = RESULT_ERROR,
+};
+static const char *const result_words[] = {
+    [OUT_HIT] = "hit", [OUT_MISS] = "miss", [OUT_COALESCED] = "coalesced", [OUT_BYPASS] = "bypass", [OUT_ERROR] = "error",
+};
+
+static void count_and_log(struct exchange *x, bool sent)
+{
+    int64_t took_ns = clock_mono_ns() - x->started_ns;
+    struct slice model = x->entry.entry ? entry_slice(x->entry.entry, x->entry.entry->model) : slice_str(x->model);
+
+    metric_add2(x->worker->counts, REQUESTS, x->op, results[x->outcome], 1);
+    metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
+    if (x->outcome == OUT_HIT)
+        metric_add1(x->worker->counts, HITS, TIER_MEMORY, 1);
+    if (x->outcome == OUT_COALESCED)
+        metric_add(x->worker->counts, COALESCED, 1);
+    if (!site_of(x)->log_requests)
+        return;
+    log_buffered(LOG_INFO, "request", LOG_STR("id", x->request_id), LOG_STR("operation", dialect_of(x->op)->name),
+                 LOG_SLICE("model", model), LOG_STR("result", result_words[x->outcome]), LOG_STR("reason", x->detail),
+                 LOG_INT("status", x->status), LOG_INT("bytes", x->bytes_sent), LOG_BOOL("complete", sent),
+                 LOG_DUR("took_ms", took_ns));
+}
+
+static void on_end(struct front_req *r, bool sent)
+{
+    struct exchange *x = exchange_of(r);
+
+    if (r->head_done)
+        count_and_log(x, sent);
+    if (x->entry.entry) {
+        store_mem_release(&x->entry);
+        x->entry.entry = NULL;
+    }
+    if (x->upload) {
+        upload_on_room(x->upload, NULL, NULL);
+        if (!x->body_whole)
+            upload_abort(x->upload);
+        upload_unref(x->upload);
+        x->upload = NULL;
+    }
+    gunzip_free(x->gunzip);
+    free(x->decode_bytes);
+    buf_done(&x->canonical);
+    (void)flight_leave(&x->reader);
+    x->ended = true;
+    exchange_maybe_recycle(x);
+}
+
+static void on_gone(struct front_req *r)
+{
+    struct exchange *x = exchange_of(r);
+
+    x->outcome = OUT_ERROR;
+    x->detail = "client_gone";
+    (void)flight_leave(&x->reader); /* at once: the last to leave lets upstream be spared */
+}
+
+/* -- sorting: what is to become of this request, from its head alone -- */
+
+static void refuse(struct exchange *x, enum error_code code, const char *text)
+{
+    if (x->refused)
+        return;
+    x->refused = true;
+    x->refusal = code;
+    x->refusal_text = text;
+}
+
+static void make_request_id(struct exchange *x)
+{
+    const struct field *given = fields_find_id(&x->req.fields, HEADER_X_REQUEST_ID);
+    uint64_t half[2] = {x->worker->id_prefix, x->worker->id_next++};
+
+    if (given && given->value.len > 0 && given->value.len <= REQUEST_ID_MAX && header_name_ok(given->value)) {
+        memcpy(x->request_id, given->value.data, given->value.len);
+        return;
+    }
+    for (size_t i = 0; i < 32; i++)
+        x->request_id[i] = "0123456789abcdef"[(half[i / 16] >> (60 - 4 * (i % 16))) & 15];
+}
+
+static bool take_route(struct exchange *x)
+{
+    struct slice target = x->req.target;
+
+    x->route = site_route_of(site_of(x), target);
+    if (!x->route)
+        return false;
+    if (x->route->strip_prefix && x->route->prefix.len > 1) {
+        size_t cut = x->route->prefix.len;
+
+        if (x->route->prefix.data[cut - 1] == '/')
+            cut--; /* the path keeps its slash */
+        target = slice_skip(target, cut);
+    }
+    x->target = target;
+    x->path = slice_cut(&target, '?');
+    return true;
+}
+
+static void take_length(struct exchange *x)
+{
+    const struct field *f = fields_find_id(&x->req.fields, HEADER_CONTENT_LENGTH);
+
+    x->has_body = f || fields_find_id(&x->req.fields, HEADER_TRANSFER_ENCODING);
+    if (!f)
+        return;
+    if (f->value.len > 18) { /* the guard has seen to it that these are digits */
+        refuse(x, ERR_TOO_LARGE, "the body is larger than any that is served");
+        return;
+    }
+    x->content_length = 0;
+    for (size_t i = 0; i < f->value.len; i++)
+        x->content_length = x->content_length * 10 + (f->value.data[i] - '0');
+    if (site_of(x)->body_bytes_max > 0 && (uint64_t)x->content_length > site_of(x)->body_bytes_max)
+        refuse(x, ERR_TOO_LARGE, "the body is larger than listen.max_body_bytes");
+}
+
+static void bypass(struct exchange *x, const char *why)
+{
+    x->manner = MANNER_PASSED;
+    x->outcome = OUT_BYPASS;
+    x->detail = why;
+}
+
+/* Fields of a `read` that ask for less than the whole, or for it on a condition that only upstream can judge. */
+static bool asks_for_part(const struct fields *fields)
+{
+    return fields_find_id(fields, HEADER_RANGE) || fields_find_id(fields, HEADER_IF_RANGE) ||
+           fields_find_id(fields, HEADER_IF_MATCH) || fields_find_id(fields, HEADER_IF_UNMODIFIED_SINCE);
+}
+
+static void read_controls(struct exchange *x)
+{
+    const char *why = "";
+
+    if (!ask_read(&x->req.fields, &site_of(x)->ask, &x->ask, &why))
+        refuse(x, ERR_REQUEST_INVALID, why);
+    x->gzip = x->ask.gzip;
+}
+
+static void choose_manner(struct exchange *x)
+{
+    const struct site *s = site_of(x);
+
+    x->op = operation_find(x->req.method, x->path);
+    x->manner = MANNER_CACHED;
+    if (x->op == OP_PASS)
+        bypass(x, "operation");
+    else if (x->ask.bypass)
+        bypass(x, x->ask.bypass_reason);
+    else if (!s->memory)
+        bypass(x, "no-tier");
+    else if (x->op == OP_READ && x->has_body && x->content_length != 0)
+        bypass(x, "body"); /* a GET with a body: no one agrees on what it means */
+    else if (x->op == OP_READ && asks_for_part(&x->req.fields))
+        bypass(x, "condition");
+    else if (x->content_length > 0 && (uint64_t)x->content_length > s->key_body_bytes_max)
+        bypass(x, "body-size");
+}
+
+static void start_alone(struct exchange *x, bool streamed)
+{
+    if (!flight_open_alone(site_of(x)->flights, &x->reader))
+        refuse(x, ERR_OVERLOADED, "out of memory");
+    else
+        forward_start(x, NULL, streamed);
+}
+
+static void on_head(struct front_req *r)
+{
+    struct exchange *x = exchange_of(r);
+    const struct site *s = site_of(x);
+    struct guard_verdict verdict;
+
+    x->started_ns = clock_mono_ns();
+    x->reader.on_progress = on_progress;
+    fields_classify(&r->fields, s->headers);
+    make_request_id(x);
+    verdict = guard_request(r->version, r->method, r->target, &r->fields);
+    if (r->head_too_large)
+        refuse(x, ERR_HEADERS_TOO_LARGE, "the request's head is larger than listen.max_header_bytes, or has over 128 fields");
+    else if (!verdict.ok)
+        refuse(x, verdict.code, verdict.why);
+    else if (!take_route(x))
+        refuse(x, ERR_NO_ROUTE, "no route matches this path");
+    if (!x->refused)
+        take_length(x);
+    if (!x->refused) {
+        read_controls(x);
+        choose_manner(x);
+    }
+    if (x->refused) {
+        r->close_after = true;
+        answer_error(x, x->refusal, x->refusal_text);
+        return;
+    }
+    x->head_request = slice_eq(r->method, SLICE_OF("HEAD"));
+    x->next = x->manner == MANNER_PASSED ? STEP_PASS : STEP_KEY;
+    if (x->manner == MANNER_PASSED && x->has_body)
+        start_alone(x, true); /* upstream hears the first bytes while the client sends the last */
+}
+
+/* -- the body -- */
+
+/* The buffer's growth counts against the allowance; what is kept for reuse stays counted. */
+static int collect(struct exchange *x, struct slice bytes)
+{
+    size_t cap = x->body.cap;
+    int r;
+
+    if (x->body.len == 0 && x->content_length > 0 && (size_t)x->content_length > cap) {
+        if (!limits_take_bytes(x->worker->limits, (size_t)x->content_length - cap))
+            return -ENOBUFS;
+        x->body_charged += (size_t)x->content_length - cap;
+        r = buf_reserve_exact(&x->body, (size_t)x->content_length);
+        if (r < 0)
+            return r;
+        cap = x->body.cap;
+    }
+    r = buf_add_slice(&x->body, bytes);
+    if (r == 0 && x->body.cap > cap) {
+        x->body_charged += x->body.cap - cap;
+        if (!limits_take_bytes(x->worker->limits, x->body.cap - cap)) {
+            x->body_charged -= x->body.cap - cap;
+            return -ENOBUFS;
+        }
+    }
+    return r;
+}
+
+/* It has grown past what may be held: let it through after all. */
+static void collected_too_much(struct exchange *x)
+{
+    bypass(x, "body-size");
+    x->next = STEP_PASS;
+    start_alone(x, true);
+    buf_clear(&x->body);
+}
+
+static size_t on_body(struct front_req *r, struct slice bytes)
+{
+    struct exchange *x = exchange_of(r);
+    const struct site *s = site_of(x);
+
+    x->body_seen += bytes.len;
+    if (s->body_bytes_max > 0 && x->body_seen > s->body_bytes_max) {
+        refuse(x, ERR_TOO_LARGE, "the body is larger than listen.max_body_bytes");
+        if (x->upload)
+            upload_abort(x->upload);
+    }
+    if (x->refused) {
+        if (x->body_seen > s->body_bytes_max + DRAIN_BYTES_MAX)
+            front_abort(r);
+        return bytes.len;
+    }
+    if (x->manner == MANNER_CACHED && x->body.len + bytes.len > s->key_body_bytes_max)
+        collected_too_much(x);
+    if (x->upload) {
+        size_t taken = upload_push(x->upload, bytes);
+
+        x->body_seen -= bytes.len - taken; /* they come again */
+        if (taken < bytes.len)
+            front_park(r);
+        return taken;
+    }
+    if (!x->refused && collect(x, bytes) < 0)
+        refuse(x, ERR_OVERLOADED, "too many bytes are waiting in the cache");
+    return bytes.len;
+}
+
+/* -- the steps -- */
+
+static enum step step_refused(struct exchange *x)
+{
+    x->req.close_after = true;
+    answer_error(x, x->refusal, x->refusal_text);
+    return STEP_DONE;
+}
+
+/* The bytes that the key depends on, as they came: equal bytes, equal key. */
+static void tag_make(struct exchange *x)
+{
+    struct memo_hasher *h = x->worker->hasher;
+
+    memo_hash_begin(h);
+    memo_hash_add(h, x->req.method);
+    memo_hash_add(h, x->req.target);
+    for (size_t i = 0; i < x->req.fields.n; i++) {
+        const struct field *f = &x->req.fields.at[i];
+
+        if ((f->flags & (HEADER_UNKEYED | HEADER_HOP | HEADER_FRAMING)) && field_id(f) != HEADER_ACCEPT_ENCODING)
+            continue;
+        if (field_id(f) == HEADER_HOST)
+            continue;
+        memo_hash_add(h, f->name);
+        memo_hash_add(h, f->value);
+    }
+    memo_hash_add(h, buf_slice(&x->body));
+    x->tag = memo_hash_end(h);
+}
+
+static enum step step_key(struct exchange *x)
+{
+    const struct memo_value *known;
+
+    if (x->refused)
+        return step_refused(x);
+    x->body_whole = true;
+    tag_make(x);
+    known = memo_get(x->worker->memo, &x->tag);
+    metric_add(x->worker->counts, MEMO_HITS, known ? 1 : 0);
+    metric_add(x->worker->counts, MEMO_MISSES, known ? 0 : 1);
+    if (!known)
+        return STEP_MAKE;
+    x->key = known->key;
+    return STEP_LOOKUP;
+}
+
+static void canonicalise(struct exchange *x)
+{
+    const struct site *s = site_of(x);
+
+    x->canonical.max = x->body.len * 6 + 1024;
+    if (x->op == OP_READ)
+        x->canon = CANON_OK;
+    else
+        x->canon = canon_json(buf_slice(&x->body), &s->canon[x->op], &x->canonical, &x->facts, NULL);
+}
+
+static void on_make_work(struct loop_work *work)
+{
+    canonicalise(CONTAINER_OF(work, struct exchange, work));
+}
+
+static void on_make_done(struct loop_work *work)
+{
+    struct exchange *x = CONTAINER_OF(work, struct exchange, work);
+
+    x->waiting_for_work = false;
+    if (x->ended)
+        exchange_maybe_recycle(x);
+    else
+        front_wake(&x->req);
+}
+
+static enum step step_make(struct exchange *x)
+{
+    if (x->body.len <= MAKE_INLINE_MAX) {
+        int64_t before = clock_mono_ns();
+
+        canonicalise(x);
+        metric_observe1(x->worker->counts, KEY, key_size_tier(x->body.len), clock_mono_ns() - before);
+        return STEP_MADE;
+    }
+    x->waiting_for_work = true;
+    x->work = (struct loop_work){.on_work = on_make_work, .on_done = on_make_done};
+    loop_work_start(x->worker->loop, &x->work);
+    x->next = STEP_MADE;
+    front_park(&x->req);
+    return STEP_PARKED;
+}
+
+static void keep_model(struct exchange *x)
+{
+    size_t n = x->facts.model.len < MODEL_SHOWN_MAX ? x->facts.model.len : MODEL_SHOWN_MAX;
+
+    if (n > 0)
+        memcpy(x->model, x->facts.model.data, n);
+    x->model[n] = '\0';
+}
+
+/* A body that is not what the operation promises, or that changes something upstream, is none of the cache's business. */
+static const char *why_not_cached(const struct exchange *x)
+{
+    const char *body = x->body.data;
+
+    if (x->op == OP_READ)
+        return NULL;
+    if (x->canon == CANON_FULL || !x->facts.whole)
+        return "key";
+    if (x->facts.stateful)
+        return "stateful";
+    for (size_t i = 0; i < x->body.len; i++)
+        if (!strchr(" \t\r\n", body[i]))
+            return body[i] == '{' ? NULL : "shape";
+    return "shape";
+}
+
+static void key_make_for(struct exchange *x)
+{
+    const struct site *s = site_of(x);
+    struct key_request k = {
+        .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
+        .scope = &s->scope,
+        .upstream = slice_str(s->upstreams[x->route->upstream].conf.name),
+        .method = x->head_request ? SLICE_OF("GET") : x->req.method, /* HEAD is answered from GET's entry */
+        .target = x->target,
+        .fields = &x->req.fields,
+        .operation = x->op,
+        .custom_key = x->ask.custom_key,
+    };
+
+    x->key = key_make(x->worker->keys, &k);
+}
+
+static enum step step_made(struct exchange *x)
+{
+    struct memo_value value = {0};
+    const char *why;
+
+    if (x->waiting_for_work) { /* woken for another reason */
+        front_park(&x->req);
+        return STEP_PARKED;
+    }
+    keep_model(x);
+    x->streamed = x->facts.stream;
+    why = why_not_cached(x);
+    if (why) {
+        bypass(x, why);
+        return STEP_PASS;
+    }
+    key_make_for(x);
+    x->keyed = true;
+    if (x->looked)
+        return STEP_JOIN;
+    value.key = x->key;
+    memo_put(x->worker->memo, &x->tag, &value);
+    return STEP_LOOKUP;
+}
+
+static bool fresh_enough(const struct exchange *x, int64_t now_ms)
+{
+    const struct cachectl *cc = &x->ask.cc;
+    const struct entry *e = x->entry.entry;
+    int64_t age_s = (int64_t)e->initial_age_s + (now_ms - e->created_ms) / 1000;
+
+    if (now_ms >= x->entry.expires_ms)
+        return false;
+    if (cc->max_age_s != CC_ABSENT && age_s > cc->max_age_s)
+        return false;
+    return cc->min_fresh_s == CC_ABSENT || x->entry.expires_ms == INT64_MAX ||
+           x->entry.expires_ms - now_ms >= cc->min_fresh_s * 1000;
+}
+
+static bool look_up(struct exchange *x)
+{
+    int64_t now_ms = clock_wall_ms();
+
+    if (!x->ask.may_read || !store_mem_get(site_of(x)->memory, &x->key, now_ms, &x->entry))
+        return false;
+    if (fresh_enough(x, now_ms))
+        return true;
+    store_mem_release(&x->entry);
+    x->entry.entry = NULL;
+    return false;
+}
+
+static enum step step_lookup(struct exchange *x)
+{
+    if (look_up(x)) {
+        answer_entry(x);
+        return STEP_DONE;
+    }
+    x->looked = true;
+    if (x->ask.only_if_cached) {
+        answer_error(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
+        return STEP_DONE;
+    }
+    return x->keyed ? STEP_JOIN : STEP_MAKE; /* the memo knows the key, but not what upstream must be asked */
+}
+
+/* Whoever finds no flight looks in the store once more before it asks: an entry appears before its flight goes. */
+static bool found_meanwhile(struct exchange *x)
+{
+    if (!look_up(x))
+        return false;
+    flight_give_up(&x->reader);
+    return true;
+}
+
+static void offer_terms(struct exchange *x)
+{
+    struct flight_terms terms = {.ttl_s = x->ask.ttl_s};
+    size_t n = 0;
+
+    if (!x->ask.may_write)
+        return;
+    for (unsigned i = 0; i < x->ask.tags_n; i++) {
+        if (n + x->ask.tags[i].len + 1 > sizeof(x->tags))
+            break;
+        if (n > 0)
+            x->tags[n++] = ',';
+        memcpy(x->tags + n, x->ask.tags[i].data, x->ask.tags[i].len);
+        n += x->ask.tags[i].len;
+    }
+    terms.tags = slice_make(x->tags, n);
+    flight_offer(&x->reader, &terms);
+}
+
+static enum step step_join(struct exchange *x)
+{
+    const struct site *s = site_of(x);
+    bool fresh = !x->ask.joins || !s->coalesce;
+
+    x->outcome = OUT_MISS;
+    if (!x->ask.may_share || x->head_request) { /* the answer to HEAD has no body to store */
+        start_alone(x, false);
+        return x->refused ? step_refused(x) : STEP_LOOK;
+    }
+    switch (flight_join(s->flights, &x->key, fresh, clock_mono_ms(), &x->reader)) {
+    case FLIGHT_JOINED:
+        x->outcome = OUT_COALESCED;
+        offer_terms(x);
+        return STEP_LOOK;
+    case FLIGHT_OPENED:
+        if (found_meanwhile(x)) {
+            answer_entry(x);
+            return STEP_DONE;
+        }
+        offer_terms(x);
+        forward_start(x, &x->key, false);
+        return STEP_LOOK;
+    case FLIGHT_MARKED:
+        x->detail = "hit-for-miss";
+        start_alone(x, false);
+        return x->refused ? step_refused(x) : STEP_LOOK;
+    case FLIGHT_NO_MEMORY:
+        break;
+    }
+    refuse(x, ERR_OVERLOADED, "out of memory");
+    return step_refused(x);
+}
+
+static enum step step_pass(struct exchange *x)
+{
+    if (x->refused)
+        return step_refused(x);
+    x->body_whole = true;
+    if (x->upload) {
+        front_each_trailer(&x->req, x->upload, upload_trailer);
+        upload_finish(x->upload);
+    } else if (!flight_attached(&x->reader)) {
+        start_alone(x, false);
+        if (x->refused)
+            return step_refused(x);
+    }
+    return STEP_LOOK;
+}
+
+static enum step step_look(struct exchange *x)
+{
+    const struct flight_head *head = NULL;
+
+    x->next = STEP_LOOK;
+    if (x->refused)
+        return step_refused(x);
+    switch (flight_look(&x->reader, &head)) {
+    case FLIGHT_READY:
+        answer_flight(x, head);
+        return STEP_DONE;
+    case FLIGHT_RETRY:
+        x->detail = NULL;
+        return STEP_LOOKUP;
+    case FLIGHT_WAIT:
+        break;
+    }
+    front_park(&x->req);
+    return STEP_PARKED;
+}
+
+static enum step (*const steps[])(struct exchange *x) = {
+    [STEP_KEY] = step_key,   [STEP_MAKE] = step_make, [STEP_MADE] = step_made, [STEP_LOOKUP] = step_lookup,
+    [STEP_JOIN] = step_join, [STEP_PASS] = step_pass, [STEP_LOOK] = step_look,
+};
+
+static void on_run(struct front_req *r)
+{
+    struct exchange *x = exchange_of(r);
+    enum step step = x->next;
+
+    while (step < STEP_PARKED)
+        step = steps[step](x);
+}
+
+static void on_progress(struct flight_reader *reader)
+{
+    struct exchange *x = CONTAINER_OF(reader, struct exchange, reader);
+
+    if (x->ended)
+        exchange_maybe_recycle(x);
+    else
+        front_wake(&x->req);
+}
+
+const struct front_handler exchange_handler = {
+    .on_new = on_new,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_run = on_run,
+    .on_gone = on_gone,
+    .on_end = on_end,
+};

@@ -1,0 +1,133 @@
+/*
+ * exchange - one request and its answer: the parts that its steps (exchange.c), its replies (answer.c) and the request
+ * it sends on (forward.c) have in common. Owned by one worker's thread.
+ */
+#pragma once
+#include <pthread.h>
+
+#include "refrain/base/metrics.h"
+#include "refrain/http/fetch.h"
+#include "refrain/http/flight.h"
+#include "refrain/http/front.h"
+#include "refrain/http/memo.h"
+#include "refrain/http/site.h"
+#include "refrain/http/upload.h"
+#include "refrain/http/upstream.h"
+#include "refrain/policy/ask.h"
+#include "refrain/policy/key.h"
+#include "refrain/store/store_mem.h"
+
+enum {
+    EXCHANGES_KEPT = 256,          /* a worker keeps so many for reuse, … */
+    BODY_BYTES_KEPT = 64 * 1024,   /* … with body buffers up to this size */
+    REQUEST_ID_MAX = 64,
+    MODEL_SHOWN_MAX = 64,
+};
+
+/* A site as one worker sees it: counts that worker's exchanges without an atomic in the hot path. */
+struct site_view {
+    struct site *site;
+    unsigned uses;
+    unsigned *upstream_labels; /* of each upstream, for the counts */
+};
+
+struct worker {
+    struct loop *loop;
+    struct front *front;
+    struct upstream_pool *pool;
+    struct memo *memo;
+    struct memo_hasher *hasher;
+    struct key_maker *keys;
+    struct site_view *view;
+    struct metrics *metrics;
+    struct metric_block *counts;
+    struct limits *limits;
+    struct list spare; /* exchanges */
+    unsigned spare_n;
+    uint64_t id_prefix, id_next; /* of request ids */
+    /* the thread's */
+    struct front_handler handler;
+    struct loop_msg drain_msg;
+    bool draining;
+    void (*on_drained)(void *arg);
+    void *drained_arg;
+    pthread_t thread;
+    bool started;
+};
+
+/* Answers in the order of the words of X-Cache. */
+enum outcome { OUT_HIT, OUT_MISS, OUT_COALESCED, OUT_BYPASS, OUT_ERROR };
+
+enum step { STEP_KEY, STEP_MAKE, STEP_MADE, STEP_LOOKUP, STEP_JOIN, STEP_PASS, STEP_LOOK, STEP_PARKED, STEP_DONE };
+
+enum manner {
+    MANNER_CACHED, /* its body is collected, its key made, the store asked */
+    MANNER_PASSED, /* it goes through, unbuffered */
+};
+
+struct exchange {
+    struct front_req req; /* first */
+    struct list link;     /* among the worker's spare ones */
+    struct worker *worker;
+    struct buf body; /* keeps its bytes when the exchange is reused */
+    size_t body_charged;
+
+    /* All from here on begins at zero for each request. */
+    struct site_view *view;
+    const struct site_route *route;
+    enum operation op;
+    enum manner manner;
+    enum outcome outcome;
+    const char *detail; /* for Cache-Status and the log; static text */
+    struct slice target, path; /* as upstream is to see them */
+    enum step next; /* where on_run goes on */
+    bool has_body, body_whole, head_request, gzip, streamed;
+    bool refused, keyed, looked, asked_upstream, waiting_for_work, ended;
+    enum error_code refusal;
+    const char *refusal_text;
+    int64_t content_length; /* -1: not given */
+    uint64_t body_seen;
+    struct ask ask;
+    struct gmac_tag tag;
+    struct digest key;
+    struct entry_ref entry;
+    struct flight_reader reader;
+    struct upload *upload;
+    struct gunzip *gunzip;
+    char *decode_bytes;
+    bool verdict_in_trailer;
+    struct loop_work work;
+    struct buf canonical;
+    enum canon_verdict canon;
+    struct canon_facts facts;
+    struct slice body_part; /* of an entry, still to be sent */
+    int64_t started_ns, asked_ns, first_byte_ns;
+    unsigned status;
+    uint64_t bytes_sent;
+    char request_id[REQUEST_ID_MAX + 1];
+    char model[MODEL_SHOWN_MAX + 1];
+    char tags[1024];
+};
+
+static inline struct exchange *exchange_of(struct front_req *r)
+{
+    return (struct exchange *)r; /* the request is its first member */
+}
+
+static inline const struct site *site_of(const struct exchange *x)
+{
+    return x->view->site;
+}
+
+void site_view_free(struct site_view *view);
+
+extern const struct front_handler exchange_handler; /* but for its arg */
+void exchange_free_spare(struct worker *w);
+
+/* answer.c: replies; each sends */
+void answer_entry(struct exchange *x);                                    /* a hit: x->entry */
+void answer_flight(struct exchange *x, const struct flight_head *head);   /* what a flight brings */
+void answer_error(struct exchange *x, enum error_code code, const char *text);
+
+/* forward.c */
+void forward_start(struct exchange *x, const struct digest *key, bool body_is_streamed);

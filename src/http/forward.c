@@ -1,0 +1,109 @@
+/* What goes on to upstream: the client's request less what was meant for us or for this connection alone. */
+#include <stdlib.h>
+
+#include "exchange_priv.h"
+#include "refrain/base/clock.h"
+
+enum { UPLOAD_BYTES_MAX = 256 * 1024 };
+
+/* Conditions of the client are answered from the store; upstream is asked for the whole (SPEC section 6). */
+static bool is_condition(const struct field *f)
+{
+    switch (field_id(f)) {
+    case HEADER_IF_NONE_MATCH:
+    case HEADER_IF_MODIFIED_SINCE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool goes_on(const struct exchange *x, const struct field *f)
+{
+    if (f->flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS | HEADER_PEER))
+        return false;
+    switch (field_id(f)) {
+    case HEADER_HOST:
+    case HEADER_EXPECT:
+    case HEADER_X_REQUEST_ID: /* sent anew below, kept or made */
+        return false;
+    case HEADER_ACCEPT_ENCODING:
+        return x->manner == MANNER_PASSED;
+    default:
+        return x->manner == MANNER_PASSED || !is_condition(f);
+    }
+}
+
+static size_t fields_to_send(const struct exchange *x, struct field out[FIELDS_MAX + 4])
+{
+    const struct fields *in = &x->req.fields;
+    size_t n = 0;
+
+    for (size_t i = 0; i < in->n; i++)
+        if (goes_on(x, &in->at[i]))
+            out[n++] = in->at[i];
+    /* One coding for every client, so that one entry serves them all; a stream must be followed as it comes. */
+    if (x->manner == MANNER_CACHED)
+        out[n++] = (struct field){SLICE("Accept-Encoding"),
+                                  x->streamed ? SLICE_OF("identity") : SLICE_OF("gzip"), 0};
+    out[n++] = (struct field){SLICE("X-Request-Id"), slice_str(x->request_id), 0};
+    out[n++] = (struct field){SLICE("Via"), SLICE("1.1 refrain"), 0}; /* RFC 9110 section 7.6.3 */
+    return n;
+}
+
+static void on_upload_room(void *arg)
+{
+    struct exchange *x = arg;
+
+    front_wake(&x->req);
+}
+
+static struct upload *upload_begin(struct exchange *x)
+{
+    struct upload *u = upload_new(UPLOAD_BYTES_MAX + x->body.len);
+
+    if (!u)
+        abort(); /* a small fixed allocation */
+    upload_on_room(u, on_upload_room, x);
+    if (x->body.len > 0) /* what was collected before it grew too large to keep */
+        (void)upload_push(u, buf_slice(&x->body));
+    return u;
+}
+
+void forward_start(struct exchange *x, const struct digest *key, bool body_is_streamed)
+{
+    const struct site *s = site_of(x);
+    struct field fields[FIELDS_MAX + 4];
+    struct fetch_spec spec = {
+        .loop = x->worker->loop,
+        .pool = x->worker->pool,
+        .counts = x->worker->counts,
+        .site = x->view->site,
+        .upstream = &s->upstreams[x->route->upstream],
+        .upstream_label = x->view->upstream_labels[x->route->upstream],
+        .op = x->op,
+        .streamed = x->streamed,
+        .key = key,
+        .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
+        .model = slice_str(x->model),
+        .route_ttl_s = x->route->ttl_s,
+        .method = x->req.method.data,
+        .target = x->target,
+        .fields = fields,
+        .fields_n = fields_to_send(x, fields),
+        .has_body = x->has_body,
+        .upload_len = x->content_length,
+    };
+
+    x->asked_upstream = true;
+    x->asked_ns = clock_mono_ns();
+    if (body_is_streamed) {
+        x->upload = upload_begin(x);
+        spec.upload = x->upload;
+    } else if (x->has_body) {
+        spec.body = &x->body;
+        spec.body_charged = x->body_charged;
+        x->body_charged = 0;
+    }
+    fetch_start(x->reader.flight, &spec);
+}
