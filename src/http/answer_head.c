@@ -5,7 +5,7 @@
 void answer_head_init(struct answer_head *h)
 {
     h->bytes = (struct buf)BUF_INIT(ANSWER_HEAD_BYTES_MAX);
-    answer_head_begin(h);
+    answer_head_begin(h, false);
 }
 
 void answer_head_done(struct answer_head *h)
@@ -13,8 +13,9 @@ void answer_head_done(struct answer_head *h)
     buf_done(&h->bytes);
 }
 
-void answer_head_begin(struct answer_head *h)
+void answer_head_begin(struct answer_head *h, bool may_be_http2)
 {
+    h->may_be_http2 = may_be_http2;
     buf_clear(&h->bytes);
     h->n = 0;
     h->status = 0;
@@ -55,10 +56,8 @@ static enum answer_verdict take_status_line(struct answer_head *h, struct slice 
         h->version = 11;
     else if (slice_eq(version, SLICE_OF("HTTP/1.0")))
         h->version = 10;
-    else if (slice_eq(version, SLICE_OF("HTTP/2")))
+    else if (h->may_be_http2 && slice_eq(version, SLICE_OF("HTTP/2")))
         h->version = 20;
-    else if (slice_eq(version, SLICE_OF("HTTP/3")))
-        h->version = 30;
     else
         return bad(h, "the answer's status line is not HTTP");
     if (code.len != 3 || !is_digits(code) || code.data[0] == '0' || (line.len > 3 && line.data[3] != ' '))

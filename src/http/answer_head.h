@@ -12,9 +12,8 @@
 #include "refrain/base/buf.h"
 #include "refrain/wire/header.h"
 
-enum {
-    ANSWER_HEAD_BYTES_MAX = 64 * 1024
-}; /* of one call: interim answers, final head and trailers together */
+/* Of one call: interim answers, final head and trailers together. */
+enum { ANSWER_HEAD_BYTES_MAX = 64 * 1024 };
 
 enum answer_verdict {
     ANSWER_MORE, /* go on */
@@ -31,7 +30,8 @@ struct answer_head {
     struct answer_field at[FIELDS_MAX];
     uint16_t n;
     uint16_t status;
-    uint8_t version; /* 10, 11, 20 or 30; of HTTP/2 and later the digit behind the dot is not sent */
+    uint8_t version; /* 10, 11 or 20 */
+    bool may_be_http2;
     bool in_block;   /* a status line came, its empty line did not */
     bool complete;   /* the final head came; what follows are trailers */
     bool in_trailers;
@@ -45,8 +45,8 @@ struct answer_head {
 void answer_head_init(struct answer_head *h);
 void answer_head_done(struct answer_head *h);
 
-/** Makes ready for another answer; keeps the memory. */
-void answer_head_begin(struct answer_head *h);
+/** Makes ready for another answer; keeps the memory. @may_be_http2: it was offered on this connection. */
+void answer_head_begin(struct answer_head *h, bool may_be_http2);
 
 /** Takes one line, with or without its line end. After ANSWER_HEAD every further line is a trailer field. */
 enum answer_verdict answer_head_line(struct answer_head *h, struct slice line);

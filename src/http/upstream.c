@@ -222,7 +222,6 @@ static void call_clear(struct upstream_call *c)
     c->text_cap = kept.text_cap;
     c->nodes = kept.nodes;
     c->nodes_cap = kept.nodes_cap;
-    answer_head_begin(&c->head);
 }
 
 static struct upstream_call *call_take(struct upstream_pool *p)

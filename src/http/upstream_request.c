@@ -271,6 +271,7 @@ int call_take_request(struct upstream_call *c, const struct upstream_request *re
     c->is_head = strcmp(c->method, "HEAD") == 0;
     c->is_safe = is_safe(c->method);
     take_body(c, req);
+    answer_head_begin(&c->head, c->origin->is_tls && c->origin->conf->http2);
     c->ends_at_head = c->is_head && c->has_body;
     return 0;
 }
