@@ -37,6 +37,39 @@ void asker_done(struct asker *k)
     loop_free(k->loop);
 }
 
+static void settle(struct asker *k)
+{
+    if (--k->pending == 0)
+        loop_stop(k->loop);
+}
+
+struct later {
+    struct asker *k;
+    struct loop_timer *timer;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void on_later(void *arg)
+{
+    struct later *l = arg;
+
+    l->fn(l->arg);
+    settle(l->k);
+    loop_timer_free(l->timer);
+    free(l);
+}
+
+void asker_later(struct asker *k, int64_t ms, void (*fn)(void *arg), void *arg)
+{
+    struct later *l = calloc(1, sizeof(*l));
+
+    assert(l);
+    *l = (struct later){k, loop_timer_new(k->loop, on_later, l), fn, arg};
+    k->pending++;
+    loop_timer_start(l->timer, ms, 0);
+}
+
 static void keep_fields(struct buf *out, const struct fields *fields)
 {
     for (uint16_t i = 0; i < fields->n; i++) {
@@ -87,8 +120,7 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
     (void)snprintf(a->why, sizeof(a->why), "%s", why);
     if (a->at_end)
         a->at_end(a);
-    if (--a->by->pending == 0)
-        loop_stop(a->by->loop);
+    settle(a->by);
 }
 
 void ask(struct asker *k, struct asked *a)

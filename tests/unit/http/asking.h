@@ -44,6 +44,8 @@ void asker_done(struct asker *k);
 void ask(struct asker *k, struct asked *a);
 /** Runs until every call has ended; aborts the program after 30 s. Once for an asker. */
 void asker_run(struct asker *k);
+/** Calls @fn from the loop after @ms; the run goes on at least until then. */
+void asker_later(struct asker *k, int64_t ms, void (*fn)(void *arg), void *arg);
 /** Starts, one after the end of the other, and runs. */
 void ask_in_turn(struct asker *k, struct asked *a, size_t n);
 void asked_done(struct asked *a);
