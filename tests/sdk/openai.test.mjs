@@ -96,8 +96,8 @@ test('what varies by call does not count, what may change the answer does', asyn
   let call = 0;
   await missThenHit(setup, () => {
     call += 1;
-    const options = { headers: { 'X-Request-Id': `call-${call}`, 'Idempotency-Key': `key-${call}` }, timeout: 9000 + call };
-    return client.chat.completions.create(ask('options'), options).withResponse();
+    const headers = { 'X-Request-Id': `call-${call}`, 'Idempotency-Key': `key-${call}` };
+    return client.chat.completions.create(ask('options'), { headers, timeout: 9000 + call }).withResponse();
   });
   const { response } = await client.chat.completions.create({ ...ask('options'), seed: 1 }).withResponse();
   assert.equal(response.headers.get('x-cache'), 'MISS');

@@ -13,10 +13,10 @@ import { Upstream } from './upstream.mjs';
 const binary = process.env.REFRAIN_BIN ?? fileURLToPath(new URL('../../build/refrain', import.meta.url));
 
 export class Setup {
-  /** @options go to the one upstream: { first_byte_timeout: '300ms' }. */
-  static async start(options = {}) {
+  /** @options go to the one upstream: { first_byte_timeout: '300ms' }; @tls has it speak HTTP/2 over TLS. */
+  static async start(options = {}, tls = undefined) {
     const setup = new Setup();
-    setup.upstream = await Upstream.start();
+    setup.upstream = await Upstream.start(tls);
     setup.folder = await mkdtemp(join(tmpdir(), 'refrain-sdk-'));
     const file = join(setup.folder, 'refrain.yaml');
     await writeFile(file, JSON.stringify({ // JSON is YAML, too

@@ -2,6 +2,7 @@
 // repeated answer can only have come from the cache.
 import { createHash } from 'node:crypto';
 import http from 'node:http';
+import http2 from 'node:http2';
 
 const sse = (data, event) =>
   (event ? `event: ${event}\n` : '') + `data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`;
@@ -69,8 +70,8 @@ const responses = {
     const content = [{ type: 'output_text', text: `answer ${n}`, annotations: [], logprobs: [] }];
     return {
       id: `resp_${n}`, object: 'response', created_at: 1751360400, status: 'completed', model: asked.model,
-      error: null, incomplete_details: null, instructions: null, metadata: {}, parallel_tool_calls: true, temperature: 1, top_p: 1,
-      tool_choice: 'auto', tools: [],
+      error: null, incomplete_details: null, instructions: null, metadata: {}, parallel_tool_calls: true,
+      temperature: 1, top_p: 1, tool_choice: 'auto', tools: [],
       output: [{ type: 'message', id: `msg_${n}`, status: 'completed', role: 'assistant', content }],
       usage: { input_tokens: 5, input_tokens_details: { cached_tokens: 0 }, output_tokens: 7,
         output_tokens_details: { reasoning_tokens: 0 }, total_tokens: 12 },
@@ -108,8 +109,9 @@ const messages = {
     const done = messages.whole(n, asked);
     const block = done.content[0];
     const start = asked.tools ? { ...block, input: {} } : { ...block, text: '' };
+    const pieces = JSON.stringify(block.input ?? {}).match(/.{1,5}/gs);
     const deltas = asked.tools
-      ? JSON.stringify(block.input).match(/.{1,5}/gs).map((partial_json) => ({ type: 'input_json_delta', partial_json }))
+      ? pieces.map((partial_json) => ({ type: 'input_json_delta', partial_json }))
       : words(block.text).map((text) => ({ type: 'text_delta', text }));
     const events = [
       { type: 'message_start', message: { ...done, content: [], stop_reason: null } },
@@ -133,12 +135,21 @@ const operations = [
 export class Upstream {
   requests = [];
   #scripted = [];
+  #sockets = new Set();
+  connections = 0;
 
-  static async start() {
+  /** @tls: { key, cert } to serve HTTP/2 over TLS instead. */
+  static async start(tls) {
     const upstream = new Upstream();
-    upstream.server = http.createServer((request, response) => upstream.#take(request, response));
+    const take = (request, response) => upstream.#take(request, response);
+    upstream.server = tls ? http2.createSecureServer({ ...tls, allowHTTP1: true }, take) : http.createServer(take);
+    upstream.server.on(tls ? 'secureConnection' : 'connection', (socket) => {
+      upstream.connections += 1;
+      upstream.#sockets.add(socket);
+      socket.on('close', () => upstream.#sockets.delete(socket));
+    });
     await new Promise((resolve) => upstream.server.listen(0, '127.0.0.1', resolve));
-    upstream.url = `http://127.0.0.1:${upstream.server.address().port}`;
+    upstream.url = `${tls ? 'https' : 'http'}://127.0.0.1:${upstream.server.address().port}`;
     return upstream;
   }
 
@@ -152,7 +163,8 @@ export class Upstream {
     request.on('data', (piece) => pieces.push(piece));
     request.on('end', () => {
       const body = Buffer.concat(pieces);
-      this.requests.push({ method: request.method, url: request.url, headers: request.headers, body });
+      const { method, url, headers, httpVersion } = request;
+      this.requests.push({ method, url, headers, httpVersion, body });
       const scripted = this.#scripted.shift();
       if (scripted) scripted(request, response, body);
       else this.#answer(request, response, JSON.parse(body));
@@ -178,7 +190,7 @@ export class Upstream {
   }
 
   stop() {
-    this.server.closeAllConnections();
+    for (const socket of this.#sockets) socket.destroy();
     return new Promise((resolve) => this.server.close(resolve));
   }
 }

@@ -257,7 +257,7 @@ class Out:
 
     def _watch(self, gate, until):
         """Waits for the gate or the time, and for the client to go away meanwhile."""
-        watched = [self.sock]
+        watched = [] if self.upstream.tls else [self.sock]  # TLS has bytes of its own to say
         if gate:
             watched.append(gate.read_end)
             gate.arrive()
@@ -304,7 +304,10 @@ class Gate:
 
 
 class Upstream:
-    def __init__(self):
+    """@tls: an ssl.SSLContext to serve with."""
+
+    def __init__(self, tls=None):
+        self.tls = tls
         self.condition = threading.Condition()
         self.requests = []
         self.connections = 0
@@ -315,7 +318,7 @@ class Upstream:
         self._listener = None
         self.address = self._listen(("127.0.0.1", 0))
         self.host = f"{self.address[0]}:{self.address[1]}"
-        self.url = f"http://{self.host}"
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
 
     # What the test says.
 
@@ -423,9 +426,20 @@ class Upstream:
                 number = self.connections
             threading.Thread(target=self._serve, args=(sock, number), daemon=True).start()
 
+    def _secured(self, sock):
+        """The TLS end of a connection; its handshake may fail, which is a connection without requests."""
+        secured = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        with self.condition:
+            self._live.discard(sock)
+            self._live.add(secured)
+        return secured
+
     def _serve(self, sock, number):
         buffer = bytearray()
         try:
+            if self.tls:
+                sock = self._secured(sock)
+                sock.do_handshake()
             while self._exchange(sock, number, buffer):
                 pass
         except Unsound as e:

@@ -1,0 +1,69 @@
+// An upstream that speaks HTTP/2: clients notice nothing, and its one connection carries them all. SPEC section 2.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import OpenAI from 'openai';
+
+import { Setup, collect, missThenHit } from './refrain.mjs';
+
+let folder, setup, client;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'refrain-http2-'));
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+  const subject = ['-subj', '/CN=upstream', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+  execFileSync('openssl', ['req', '-x509', ...curve, '-nodes', '-days', '2',
+    ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+  setup = await Setup.start({ ca_file: cert }, { key: readFileSync(key), cert: readFileSync(cert) });
+  client = new OpenAI({ apiKey: 'sk-alice', baseURL: `${setup.url}/v1`, maxRetries: 0 });
+});
+after(async () => {
+  await setup.stop();
+  rmSync(folder, { recursive: true });
+});
+
+const ask = (text) => ({ model: 'gpt-4o-mini', messages: [{ role: 'user', content: text }] });
+
+test('a whole answer over HTTP/2', async () => {
+  await missThenHit(setup, () => client.chat.completions.create(ask('whole')).withResponse());
+  assert.equal(setup.upstream.requests.at(-1).httpVersion, '2.0');
+});
+
+test('a stream over HTTP/2', async () => {
+  await missThenHit(setup,
+    () => client.chat.completions.create({ ...ask('stream'), stream: true }).withResponse(), collect);
+});
+
+test('a stream that HTTP/2 resets is cut for the client and not stored', async () => {
+  setup.upstream.once((request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write('data: {"id":"x","choices":[]}\n\n');
+    setImmediate(() => response.stream.close(2)); // INTERNAL_ERROR
+  });
+  await assert.rejects(async () => {
+    await collect(await client.chat.completions.create({ ...ask('reset'), stream: true }));
+  });
+  await missThenHit(setup,
+    () => client.chat.completions.create({ ...ask('reset'), stream: true }).withResponse(), collect);
+});
+
+test('many at once share a connection a worker', async () => {
+  const connections = setup.upstream.connections;
+  const asking = Array.from({ length: 40 }, (_, i) => client.chat.completions.create(ask(`at once ${i}`)));
+  const answers = await Promise.all(asking);
+  assert.equal(new Set(answers.map((answer) => answer.id)).size, 40);
+  const opened = setup.upstream.connections - connections;
+  assert.ok(opened <= 8, `40 requests opened ${opened} connections`);
+});
+
+test('an upload over HTTP/2 passes byte for byte', async () => {
+  const body = Buffer.alloc(3 << 20, 'refrain ');
+  setup.upstream.once((request, response, got) => response.end(String(got.equals(body))));
+  const response = await fetch(`${setup.url}/v1/uploads/x`, { method: 'PUT', body });
+  assert.equal(await response.text(), 'true');
+});
