@@ -454,7 +454,7 @@ static enum step step_make(struct exchange *x)
         int64_t before = clock_mono_ns();
 
         canonicalise(x);
-        metric_observe1(x->worker->counts, KEY, key_size_tier(x->body.len), clock_mono_ns() - before);
+        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->body.len), clock_mono_ns() - before);
         return STEP_MADE;
     }
     x->waiting_for_work = true;
@@ -494,15 +494,20 @@ static const char *why_not_cached(const struct exchange *x)
 static void key_make_for(struct exchange *x)
 {
     const struct site *s = site_of(x);
+    const struct site_upstream *upstream = &s->upstreams[x->route->upstream];
     struct key_request k = {
-        .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
         .scope = &s->scope,
-        .upstream = slice_str(s->upstreams[x->route->upstream].conf.name),
+        .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
+        .upstream = slice_str(upstream->conf.name),
+        .config = slice_make(upstream->alters.bytes, sizeof(upstream->alters.bytes)),
+        .operation = slice_str(dialect_of(x->op)->name),
         .method = x->head_request ? SLICE_OF("GET") : x->req.method, /* HEAD is answered from GET's entry */
         .target = x->target,
         .fields = &x->req.fields,
-        .operation = x->op,
         .custom_key = x->ask.custom_key,
+        .body_kind = x->canon == CANON_OK && x->op != OP_READ ? KEY_BODY_CANONICAL : KEY_BODY_EXACT,
+        .body = x->canon == CANON_OK && x->op != OP_READ ? buf_slice(&x->canonical) : buf_slice(&x->body),
+        .accept_counts = x->op == OP_READ,
     };
 
     x->key = key_make(x->worker->keys, &k);

@@ -1,0 +1,504 @@
+#include "serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "listener.h"
+#include "refrain/base/address.h"
+#include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/base/log.h"
+#include "refrain/base/loop.h"
+#include "refrain/base/metrics.h"
+#include "refrain/http/worker.h"
+#include "refrain/ops/admin.h"
+#include "site_build.h"
+
+/*
+ * The main thread runs a loop of its own: signals, the admin listener, the memory tier's sweep. Built from the bottom up,
+ * taken down in reverse; what is not yet built is NULL, and every part takes that.
+ */
+enum {
+    WORKERS_MAX = 256,
+    SECRET_BYTES = 32,
+    SECRET_FILE_MAX = 4096,
+    SWEEP_EVERY_MS = 100,
+    SWEEP_BUDGET_US = 2000,
+    DRAIN_MS = 30000,
+    WINDOW_BYTES = 256 * 1024,
+    MEMO_SHARE = 20, /* of the memory tier's bytes, one part in so many is the workers' memos */
+};
+
+struct server {
+    const struct config *conf; /* in force; the first one is the caller's */
+    struct config **reloaded;  /* each is kept to the end: requests under way point into the one they began with */
+    size_t reloaded_n;
+    struct metrics *metrics;
+    struct store_mem *memory;
+    struct limits *limits;
+    struct flights *flights;
+    struct buf secret;
+    struct site *site;
+    struct loop *loop;
+    struct admin *admin;
+    struct worker *workers[WORKERS_MAX];
+    size_t workers_n;
+    struct loop_timer *sweep, *deadline;
+    struct loop_msg drained_msg;
+    atomic_size_t drained;
+    bool draining;
+};
+
+static void complain(const char *what, const char *detail, int r)
+{
+    log_event(LOG_ERROR, "cannot_start", LOG_STR("what", what), LOG_STR("detail", detail), LOG_ERRNO("error", r));
+}
+
+/* -- the server's secret: so that keys on disk and in Redis outlive a restart -- */
+
+static int secret_make(const char *path, struct buf *out)
+{
+    char raw[SECRET_BYTES];
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int r = 0;
+
+    if (fd < 0)
+        return -errno;
+    random_bytes(raw, sizeof(raw));
+    for (size_t i = 0; r == 0 && i < sizeof(raw); i++)
+        r = buf_addf(out, "%02x", (unsigned char)raw[i]);
+    if (r == 0 && write(fd, out->data, out->len) != (ssize_t)out->len)
+        r = -EIO;
+    if (fsync(fd) < 0 && r == 0)
+        r = -errno;
+    (void)close(fd);
+    return r;
+}
+
+static int secret_read(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    r = buf_reserve(out, SECRET_FILE_MAX);
+    n = r == 0 ? read(fd, out->data, SECRET_FILE_MAX) : -1;
+    (void)close(fd);
+    if (n <= 0)
+        return r < 0 ? r : -EIO;
+    out->len = (size_t)n;
+    return 0;
+}
+
+static int secret_load(struct server *s)
+{
+    AUTO(buf_done) struct buf path = BUF_INIT(4096);
+    int r;
+
+    s->secret.max = 2 * SECRET_FILE_MAX;
+    if (s->conf->cache.secret.text)
+        return buf_add_slice(&s->secret, slice_str(s->conf->cache.secret.text));
+    if (mkdir(s->conf->cache.state_dir, 0700) < 0 && errno != EEXIST) {
+        r = -errno;
+        complain("cache.state_dir cannot be made", s->conf->cache.state_dir, r);
+        return r;
+    }
+    r = buf_addf(&path, "%s/secret", s->conf->cache.state_dir);
+    if (r == 0)
+        r = buf_add_byte(&path, '\0');
+    if (r == 0)
+        r = secret_make(path.data, &s->secret);
+    if (r == -EEXIST)
+        r = secret_read(path.data, &s->secret);
+    if (r < 0)
+        complain("the server's secret cannot be made or read in cache.state_dir", s->conf->cache.state_dir, r);
+    return r;
+}
+
+/* -- counts that others keep -- */
+
+static void collect(void *arg, struct metrics *m)
+{
+    struct server *s = arg;
+    uint64_t flights, readers;
+    struct store_mem_stats st;
+
+    flights_count(s->flights, &flights, &readers);
+    metrics_set(m, FLIGHTS, flights);
+    metrics_set(m, FLIGHT_READERS, readers);
+    metrics_set(m, CONNECTIONS, limits_connections(s->limits));
+    metrics_set(m, BUFFERED_BYTES, limits_buffered_bytes(s->limits));
+    metrics_set(m, LOG_LINES_DROPPED, log_lines_dropped());
+    if (!s->memory)
+        return;
+    store_mem_stats(s->memory, &st);
+    metrics_set1(m, ENTRIES, TIER_MEMORY, st.entries);
+    metrics_set1(m, BYTES, TIER_MEMORY, st.bytes);
+    metrics_set1(m, LIMIT_BYTES, TIER_MEMORY, st.bytes_max);
+    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_SPACE, st.evicted_space);
+    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_COUNT, st.evicted_count);
+    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_EXPIRED, st.expired);
+    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_REPLACED, st.replaced);
+}
+
+static const char *operation_name(unsigned op)
+{
+    return dialect_of((enum operation)op)->name;
+}
+
+static const char *reason_name(unsigned reason)
+{
+    return gate_reason_name((enum gate_reason)reason);
+}
+
+static bool is_ready(void *arg, struct buf *out)
+{
+    const struct server *s = arg;
+    const char *memory = s->memory ? "up" : "off";
+
+    if (buf_addf(out, "{\"status\":\"%s\",\"tiers\":{\"memory\":\"%s\"}}\n", s->draining ? "draining" : "serving",
+                 memory) < 0)
+        return false;
+    return !s->draining;
+}
+
+/* -- building -- */
+
+static struct front_conf front_conf_of(const struct config *conf)
+{
+    return (struct front_conf){
+        .header_bytes_max = conf->listen.header_bytes_max,
+        .header_timeout_ms = conf->listen.header_timeout_ms,
+        .idle_timeout_ms = conf->listen.idle_timeout_ms,
+        .slow_reader_ms = conf->listen.slow_reader_timeout_ms,
+        .body_grace_ms = conf->listen.body_grace_ms,
+        .body_bytes_per_s = (int64_t)conf->listen.body_bytes_min_rate,
+    };
+}
+
+static struct site *site_of_conf(const struct server *s, const struct config *conf)
+{
+    struct site_parts parts = {s->memory, s->flights, s->limits, buf_slice(&s->secret)};
+
+    return site_build(conf, &parts);
+}
+
+static size_t workers_wanted(const struct config *conf)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t n = conf->listen.workers ? conf->listen.workers : (size_t)(cores > 0 ? cores : 1);
+
+    return n > WORKERS_MAX ? WORKERS_MAX : n;
+}
+
+static int build_parts(struct server *s)
+{
+    const struct config *conf = s->conf;
+    uint64_t memo_bytes = conf->tiers.memory.bytes_max / MEMO_SHARE;
+    struct store_mem_conf memory = {conf->tiers.memory.bytes_max - memo_bytes, conf->tiers.memory.entries_max,
+                                    conf->tiers.memory.eviction};
+    struct limits_conf limits = {
+        conf->listen.connections_max ? conf->listen.connections_max : UINT32_MAX / 2,
+        conf->listen.connections_per_address_max,
+        conf->listen.buffered_bytes_max,
+    };
+    struct flight_conf flights = {conf->coalescing.flight_bytes_max, WINDOW_BYTES, conf->coalescing.hit_for_miss_ms, NULL};
+    int r = secret_load(s);
+
+    if (r < 0)
+        return r;
+    s->metrics = metrics_new();
+    metrics_name_labels(s->metrics, LABEL_OPERATION, OP_COUNT, operation_name);
+    metrics_name_labels(s->metrics, LABEL_REASON, GATE_REASON_COUNT, reason_name);
+    metrics_on_scrape(s->metrics, collect, s);
+    s->loop = loop_new();
+    s->limits = limits_new(&limits);
+    flights.limits = s->limits;
+    s->flights = flights_new(&flights);
+    if (conf->tiers.memory.enabled)
+        s->memory = store_mem_new(&memory);
+    if (!s->loop || !s->limits || !s->flights || (conf->tiers.memory.enabled && !s->memory))
+        return -ENOMEM;
+    s->site = site_of_conf(s, conf);
+    return s->site ? 0 : -ENOMEM;
+}
+
+static int build_workers(struct server *s, struct buf *out_where)
+{
+    size_t n = workers_wanted(s->conf);
+    struct worker_conf conf = {
+        .front = front_conf_of(s->conf),
+        .memo_bytes_max = s->conf->tiers.memory.bytes_max / MEMO_SHARE / n,
+        .metrics = s->metrics,
+    };
+    const char *why = "";
+    int fds[WORKERS_MAX];
+    int r = listener_open(s->conf->listen.address, fds, n, out_where, &why);
+
+    if (r < 0) {
+        log_event(LOG_ERROR, "cannot_listen", LOG_STR("option", "listen.address"),
+                  LOG_STR("address", s->conf->listen.address), LOG_STR("what", why), LOG_ERRNO("error", r));
+        return r;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct worker *w = r == 0 ? worker_new(&conf, s->site) : NULL;
+
+        if (w)
+            s->workers[s->workers_n++] = w;
+        if (!w || worker_listen(w, fds[i]) < 0) {
+            (void)close(fds[i]);
+            r = r < 0 ? r : -ENOMEM;
+        }
+    }
+    return r;
+}
+
+static int build_admin(struct server *s, struct buf *out_where)
+{
+    struct admin_parts parts = {s->metrics, is_ready, s};
+    const char *why = "";
+    struct address a;
+    int fd, r = address_parse(slice_str(s->conf->admin.address), &a);
+
+    if (r == 0 && !address_is_local(&a) && !s->conf->admin.token.text) {
+        complain("admin.address is reachable from outside: that needs admin.token or admin.token_file",
+                 s->conf->admin.address, 0);
+        return -EINVAL;
+    }
+    if (r == 0)
+        r = listener_open(s->conf->admin.address, &fd, 1, out_where, &why);
+    if (r < 0) {
+        log_event(LOG_ERROR, "cannot_listen", LOG_STR("option", "admin.address"),
+                  LOG_STR("address", s->conf->admin.address), LOG_STR("what", why), LOG_ERRNO("error", r));
+        return r;
+    }
+    s->admin = admin_new(s->loop, fd, &parts);
+    return s->admin ? 0 : -ENOMEM;
+}
+
+/* -- running -- */
+
+static void on_all_drained(struct loop_msg *m)
+{
+    struct server *s = CONTAINER_OF(m, struct server, drained_msg);
+
+    loop_stop(s->loop);
+}
+
+static void on_worker_drained(void *arg)
+{
+    struct server *s = arg;
+
+    if (atomic_fetch_add(&s->drained, 1) + 1 == s->workers_n)
+        loop_post(s->loop, &s->drained_msg);
+}
+
+static void on_deadline(void *arg)
+{
+    struct server *s = arg;
+
+    log_event(LOG_WARN, "drain_cut_short", LOG_INT("connections", limits_connections(s->limits)));
+    loop_stop(s->loop);
+}
+
+static void on_end_signal(void *arg, int signum)
+{
+    struct server *s = arg;
+
+    if (s->draining) { /* asked twice: now */
+        loop_stop(s->loop);
+        return;
+    }
+    s->draining = true;
+    log_event(LOG_INFO, "draining", LOG_STR("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
+              LOG_INT("connections", limits_connections(s->limits)));
+    s->drained_msg.on_msg = on_all_drained;
+    for (size_t i = 0; i < s->workers_n; i++)
+        worker_drain(s->workers[i], on_worker_drained, s);
+    loop_timer_start(s->deadline, DRAIN_MS, 0);
+}
+
+static void on_fixed_option(void *arg, const char *name, const char *was, const char *is)
+{
+    (void)arg;
+    (void)was;
+    (void)is;
+    log_event(LOG_WARN, "reload_needs_restart", LOG_STR("option", name));
+}
+
+static void report_faults(const struct config_report *report)
+{
+    for (size_t i = 0; i < report->n; i++)
+        log_event(report->faults[i].warning ? LOG_WARN : LOG_ERROR, "config", LOG_STR("fault", report->faults[i].text));
+}
+
+static bool keep(struct server *s, struct config *conf)
+{
+    struct config **more = realloc(s->reloaded, (s->reloaded_n + 1) * sizeof(struct config *));
+
+    if (!more)
+        return false;
+    more[s->reloaded_n++] = conf;
+    s->reloaded = more;
+    return true;
+}
+
+static void take_over(struct server *s, struct config *conf)
+{
+    struct site *site = site_of_conf(s, conf);
+    struct front_conf front = front_conf_of(conf);
+
+    if (!site || !keep(s, conf)) {
+        site_unref(site);
+        config_free(conf);
+        log_event(LOG_ERROR, "reload_failed", LOG_STR("what", "out of memory"));
+        return;
+    }
+    (void)config_diff_fixed(s->conf, conf, on_fixed_option, NULL);
+    for (size_t i = 0; i < s->workers_n; i++)
+        worker_set_site(s->workers[i], site, &front);
+    site_unref(s->site);
+    s->site = site;
+    s->conf = conf;
+    (void)log_open(&conf->log.conf);
+    log_event(LOG_INFO, "reloaded");
+}
+
+static void on_reload_signal(void *arg, int signum)
+{
+    struct server *s = arg;
+    struct config_report report = CONFIG_REPORT_INIT;
+    struct config *conf = NULL;
+    int r = config_reload(s->conf, &conf, &report);
+
+    (void)signum;
+    report_faults(&report);
+    config_report_done(&report);
+    if (r < 0)
+        log_event(LOG_ERROR, "reload_failed", LOG_STR("what", "the running configuration stays in force"));
+    else
+        take_over(s, conf);
+}
+
+static void on_log_signal(void *arg, int signum)
+{
+    (void)arg;
+    (void)signum;
+    (void)log_reopen();
+}
+
+static void on_sweep(void *arg)
+{
+    struct server *s = arg;
+
+    if (s->memory)
+        (void)store_mem_sweep(s->memory, clock_wall_ms(), SWEEP_BUDGET_US);
+}
+
+static void on_idle(void *arg)
+{
+    struct server *s = arg;
+
+    admin_settle(s->admin);
+    log_flush();
+}
+
+static int watch_signals(struct server *s)
+{
+    int r = loop_on_signal(s->loop, SIGTERM, on_end_signal, s);
+
+    if (r == 0)
+        r = loop_on_signal(s->loop, SIGINT, on_end_signal, s);
+    if (r == 0)
+        r = loop_on_signal(s->loop, SIGHUP, on_reload_signal, s);
+    if (r == 0)
+        r = loop_on_signal(s->loop, SIGUSR1, on_log_signal, s);
+    return r;
+}
+
+static int start(struct server *s)
+{
+    AUTO(buf_done) struct buf proxy = BUF_INIT(256), admin = BUF_INIT(256);
+    int r = build_parts(s);
+
+    if (r == 0)
+        r = build_admin(s, &admin);
+    if (r == 0)
+        r = build_workers(s, &proxy);
+    if (r == 0)
+        r = watch_signals(s);
+    if (r < 0)
+        return r;
+    s->deadline = loop_timer_new(s->loop, on_deadline, s);
+    s->sweep = loop_timer_new(s->loop, on_sweep, s);
+    loop_timer_start(s->sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
+    loop_on_idle(s->loop, on_idle, s);
+    for (size_t i = 0; r == 0 && i < s->workers_n; i++)
+        r = worker_start(s->workers[i]);
+    if (r == 0)
+        log_event(LOG_INFO, "listening", LOG_SLICE("proxy", buf_slice(&proxy)), LOG_SLICE("admin", buf_slice(&admin)),
+                  LOG_INT("workers", s->workers_n), LOG_STR("version", REFRAIN_VERSION));
+    return r;
+}
+
+static void stop(struct server *s)
+{
+    workers_free(s->workers, s->workers_n);
+    admin_free(s->admin);
+    loop_timer_free(s->sweep);
+    loop_timer_free(s->deadline);
+    loop_free(s->loop);
+    site_unref(s->site);
+    flights_free(s->flights);
+    store_mem_free(s->memory);
+    limits_free(s->limits);
+    metrics_free(s->metrics);
+    buf_done(&s->secret);
+    for (size_t i = 0; i < s->reloaded_n; i++)
+        config_free(s->reloaded[i]);
+    free(s->reloaded);
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit lim;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
+        lim.rlim_cur = lim.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &lim); /* fewer connections then */
+    }
+}
+
+int serve_run(const struct config *conf)
+{
+    struct server *s = calloc(1, sizeof(*s));
+    int r = s ? log_open(&conf->log.conf) : -ENOMEM;
+
+    if (!s)
+        return 2;
+    s->conf = conf;
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    if (r < 0)
+        complain("log.file cannot be opened", conf->log.conf.file, r);
+    else
+        r = start(s);
+    if (r == 0) {
+        loop_run(s->loop);
+        log_event(LOG_INFO, "stopped");
+    }
+    stop(s);
+    log_close();
+    free(s);
+    return r < 0 ? 2 : 0;
+}

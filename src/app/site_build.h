@@ -1,0 +1,18 @@
+/*
+ * site_build - turns a configuration into the site that requests are served by.
+ */
+#pragma once
+#include "refrain/http/site.h"
+
+struct config;
+
+/* Parts that outlive every site. */
+struct site_parts {
+    struct store_mem *memory; /* NULL: off */
+    struct flights *flights;
+    struct limits *limits;
+    struct slice secret; /* the server's */
+};
+
+/** A site with one reference. @conf must outlive it. NULL when out of memory. */
+struct site *site_build(const struct config *conf, const struct site_parts *parts);
