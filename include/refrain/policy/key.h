@@ -1,0 +1,91 @@
+/*
+ * key - a request's name in every tier. SPEC section 4.
+ *
+ * SHA-256 over tagged, length-prefixed fields, a format version first. Whatever may change the answer is in
+ * it; what is left out is left out by a list (wire/header.h for header fields, the dialect's canon_rules for
+ * the body), so that an unknown part costs a miss and never a wrong answer. Credentials go in as a sum under
+ * the server's secret alone: a key tells nothing about them, and a wrong credential can never name another's
+ * entry.
+ *
+ * Pure: no clock, no locks, no allocation but a maker's own.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "refrain/base/buf.h"
+#include "refrain/base/digest.h"
+#include "refrain/base/slice.h"
+#include "refrain/wire/header.h"
+
+/* Stands first in every key. Raise it when the same request would get another key. */
+#define KEY_FORMAT "1"
+
+/* Who shares answers with whom. */
+enum key_scope_mode {
+    KEY_SCOPE_CREDENTIAL, /* those with the same credential: all that the request brings, `?key=` included */
+    KEY_SCOPE_SHARED,     /* everyone */
+    KEY_SCOPE_HEADERS,    /* those who send the same in the fields listed, and nothing else counts */
+};
+
+/* Plain values of the configuration; the bytes outlive every use. */
+struct key_scope {
+    enum key_scope_mode mode;
+    const struct slice *headers; /* KEY_SCOPE_HEADERS: names in any case; "?key" is the one in the query */
+    size_t headers_n;
+    struct slice secret; /* the server's; may be empty where recordings are to travel */
+};
+
+enum key_body {
+    KEY_BODY_EXACT,     /* as it came; also for "none" */
+    KEY_BODY_CANONICAL, /* what canon_json made of it */
+};
+
+/* What a key is made of. All borrowed for the call. */
+struct key_request {
+    const struct key_scope *scope;
+    struct slice client; /* name of the client that proved itself to Refrain; it is the scope then, whatever
+                          * the mode but KEY_SCOPE_SHARED. Empty: none */
+    struct slice namespace_; /* the default one's name too */
+    struct slice upstream;   /* its name */
+    struct slice config; /* a digest of what configuration changes in the forwarded request; may be empty */
+    struct slice operation;      /* or dialect; its name */
+    struct slice method;         /* of a HEAD that a stored GET may answer: "GET" */
+    struct slice target;         /* raw path and query, as upstream gets it */
+    const struct fields *fields; /* classified */
+    struct slice
+        custom_key; /* empty: none. Else it stands for the prompt: of a canonical body only model, stream and
+                     * stream_options count beside it; a body without such a form counts whole */
+    enum key_body body_kind;
+    struct slice body;
+    bool accept_counts; /* Accept selects a format: on `read`, and where nothing is known of the operation */
+    bool key_in_query;  /* the API takes its credential as `?key=` (Google's). Else a `key` in the query is
+                         * content, and  counts whatever the scope */
+    unsigned variant;   /* 0 but where several answers are kept */
+};
+
+/* Owned by one thread at a time. */
+struct key_maker;
+struct key_maker *key_maker_new(void); /* aborts when out of memory */
+void key_maker_free(struct key_maker *m);
+
+struct digest key_make(struct key_maker *m, const struct key_request *request);
+
+/* Bytes of a model's name that a text shows. */
+enum { KEY_MODEL_MAX = 64 };
+
+/**
+ * Appends `PREFIX:NAMESPACE:OPERATION:MODEL:HEX`, the name of an entry in Redis and on disk. Bytes outside
+ * [A-Za-z0-9._/-] become `_`, the prefix aside; an empty model is `-`.
+ * Errors: as buf_add; nothing is appended then. Threads: any.
+ */
+int key_text(struct buf *out, struct slice prefix, struct slice namespace_, struct slice operation,
+             struct slice model, const struct digest *key);
+
+/** Appends @model as key_text shows it. Errors: as buf_add. Threads: any. */
+int key_model_text(struct buf *out, struct slice model);
+
+/* Prompts by their characters; metadata and a label of metrics, never part of a key. */
+enum prompt_tier { PROMPT_SMALL, PROMPT_MEDIUM, PROMPT_LARGE, PROMPT_XLARGE, PROMPT_TIER_COUNT };
+enum prompt_tier prompt_tier_of(size_t characters);
+const char *prompt_tier_name(enum prompt_tier tier); /* "small" */
