@@ -19,6 +19,7 @@ static const struct {
 } errors[ERR_COUNT] = {
     [ERR_REQUEST_INVALID] = {400, "request_invalid"},
     [ERR_UNAUTHORIZED] = {401, "unauthorized"},
+    [ERR_NO_ROUTE] = {404, "no_route"},
     [ERR_METHOD_NOT_ALLOWED] = {405, "method_not_allowed"},
     [ERR_TOO_LARGE] = {413, "too_large"},
     [ERR_EXPECT] = {417, "expectation_failed"},

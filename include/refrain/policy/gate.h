@@ -43,6 +43,7 @@ struct gate_answer {
 struct gate_conf {
     uint64_t object_bytes_max;
     bool respect_upstream_cache_control;
+    int64_t route_ttl_s; /* on `read`: what a route gives answers without freshness of their own; 0: nothing */
 };
 
 /** From the head alone: GATE_STORE means "so far". Tells a flight early that its answer can't be kept. */

@@ -35,6 +35,7 @@ enum event_meaning {
 enum error_code {
     ERR_REQUEST_INVALID,      /* 400 */
     ERR_UNAUTHORIZED,         /* 401 */
+    ERR_NO_ROUTE,             /* 404 */
     ERR_METHOD_NOT_ALLOWED,   /* 405 */
     ERR_TOO_LARGE,            /* 413 */
     ERR_EXPECT,               /* 417 */
