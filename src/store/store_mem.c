@@ -5,23 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "refrain/base/clock.h"
 #include "store_mem_priv.h"
 
 enum {
     SHARD_BYTES = 4 << 20, /* of limit, a shard */
     SEGMENT_MIN = 64 << 10,
     SEGMENT_MAX = 2 << 20,
-    SEGMENTS = 128,         /* of the limit, between those bounds */
-    SLACK_SEGMENTS = 4,     /* mapped beyond the limit, at least: the open ones and one to compact into */
-    RECORD_PART = 2,        /* a record may take half of the limit */
-    SWEEP_BATCH = 64,       /* nodes looked at before the shard is let go */
-    SWEEP_BYTES = 64 << 10, /* compacted before the clock is looked at */
-    EVICT_LOOKS = 4,        /* shards looked into for the lowest rank, before the one at hand will do */
-    DEAD_PART = 8,          /* a segment is worth compacting when an eighth of it is dead */
-    ROOM_TRIES = 4096,      /* steps taken to make room for one put before it gives up */
-    ROOM_TRIES_KIND = 8,    /* of these, compact by moving; then by dropping, which is faster */
-    COMPACT_FACTOR = 12,    /* bytes looked at in compaction for each byte put, while room is short */
+    SEGMENTS = 128,     /* of the limit, between those bounds */
+    SLACK_SEGMENTS = 4, /* mapped beyond the limit, at least: the open ones and one to compact into */
+    RECORD_PART = 2,    /* a record may take half of the limit */
 };
 
 /* -- start and end -- */
@@ -91,6 +83,8 @@ struct store_mem *store_mem_new(const struct store_mem_conf *conf)
     if (!m)
         return NULL;
     m->conf = *conf;
+    if (m->conf.entries_max == 0)
+        m->conf.entries_max = UINT64_MAX / 2; /* no bound but bytes */
     m->policy = eviction_ops_of(conf->eviction);
     m->compact_seg = LOG_NONE;
     random_bytes(m->seeds, sizeof(m->seeds));
@@ -134,42 +128,6 @@ struct hashed store_mem_hash(const struct store_mem *m, const struct digest *key
     return (struct hashed){&m->shards[(h >> 32) & (m->shards_n - 1)], (uint32_t)h};
 }
 
-/* -- ranks and eviction -- */
-
-static _Atomic int64_t *rank_of(struct store_mem *m, const struct shard *s)
-{
-    return &m->ranks[s - m->shards];
-}
-
-static void rank_lower(struct store_mem *m, const struct shard *s, int64_t rank)
-{
-    if (rank < atomic_load_explicit(rank_of(m, s), memory_order_relaxed))
-        atomic_store_explicit(rank_of(m, s), rank, memory_order_relaxed);
-}
-
-/* The shard said to rank lowest, and in @out_second what the next one ranks; NULL when all are empty. */
-static struct shard *lowest_shard(struct store_mem *m, int64_t *out_second)
-{
-    uint32_t turn = atomic_fetch_add_explicit(&m->turn, 1, memory_order_relaxed);
-    struct shard *lowest = NULL;
-    int64_t first = INT64_MAX, second = INT64_MAX;
-
-    for (uint32_t i = 0; i < m->shards_n; i++) {
-        uint32_t at = (turn + i) & (m->shards_n - 1);
-        int64_t rank = atomic_load_explicit(&m->ranks[at], memory_order_relaxed);
-
-        if (rank < first) {
-            second = first;
-            first = rank;
-            lowest = &m->shards[at];
-        } else if (rank < second) {
-            second = rank;
-        }
-    }
-    *out_second = second;
-    return lowest;
-}
-
 void store_mem_drop(struct store_mem *m, struct shard *s, uint32_t i)
 {
     const struct node *n = shard_node(s, i);
@@ -178,153 +136,6 @@ void store_mem_drop(struct store_mem *m, struct shard *s, uint32_t i)
     atomic_fetch_sub_explicit(&m->entries, 1, memory_order_relaxed);
     log_drop(&m->log, n->place.seg, n->bytes);
     shard_remove(s, i);
-}
-
-/* Takes the shard's victim when it ranks no higher than @rank_max; its rank is known exactly after that. */
-static bool shard_evict(struct store_mem *m, struct shard *s, int64_t rank_max)
-{
-    uint32_t i;
-    int64_t rank;
-    bool taken = false;
-
-    shard_lock(s);
-    i = s->policy->victim(s);
-    rank = i == NODE_NONE ? INT64_MAX : shard_node(s, i)->rank;
-    if (i != NODE_NONE && rank <= rank_max) {
-        store_mem_drop(m, s, i);
-        taken = true; /* its successor's rank is found when it is next looked at */
-    }
-    if (s->nodes_n == s->ends_n)
-        rank = INT64_MAX;
-    atomic_store_explicit(rank_of(m, s), rank, memory_order_relaxed);
-    shard_unlock(s);
-    return taken;
-}
-
-bool store_mem_evict(struct store_mem *m, _Atomic uint64_t *counter)
-{
-    for (uint32_t look = 0; look < m->shards_n + EVICT_LOOKS; look++) {
-        int64_t second;
-        struct shard *s = lowest_shard(m, &second);
-
-        if (!s)
-            return false;
-        if (shard_evict(m, s, look < EVICT_LOOKS ? second : INT64_MAX)) {
-            count(counter);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* -- taking budget and room -- */
-
-static bool take_below(_Atomic uint64_t *n, uint64_t add, uint64_t max)
-{
-    uint64_t now = atomic_load_explicit(n, memory_order_relaxed);
-
-    do
-        if (now + add > max)
-            return false;
-    while (!atomic_compare_exchange_weak_explicit(n, &now, now + add, memory_order_relaxed,
-                                                  memory_order_relaxed));
-    return true;
-}
-
-static int take_bytes(struct store_mem *m, uint64_t bytes)
-{
-    for (;;) {
-        uint64_t zombies = atomic_load_explicit(&m->log.zombie_bytes, memory_order_relaxed);
-
-        if (zombies < m->conf.bytes_max && take_below(&m->used, bytes, m->conf.bytes_max - zombies))
-            return 0;
-        if (!store_mem_evict(m, &m->evicted_space) && !(zombies > 0 && log_reap(&m->log)))
-            return -ENOMEM;
-    }
-}
-
-static int take_entry(struct store_mem *m)
-{
-    uint64_t max = m->conf.entries_max ? m->conf.entries_max : UINT64_MAX;
-
-    while (!take_below(&m->entries, 1, max))
-        if (!store_mem_evict(m, &m->evicted_count))
-            return -ENOMEM;
-    return 0;
-}
-
-static void give_back(struct store_mem *m, uint64_t bytes)
-{
-    atomic_fetch_sub_explicit(&m->used, bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&m->entries, 1, memory_order_relaxed);
-}
-
-static int take_budget(struct store_mem *m, uint64_t bytes)
-{
-    int r = take_entry(m);
-
-    if (r < 0)
-        return r;
-    r = take_bytes(m, bytes);
-    if (r < 0)
-        atomic_fetch_sub_explicit(&m->entries, 1, memory_order_relaxed);
-    return r;
-}
-
-/* Evicts until @bytes have gone, or one entry at least; false when there is none. */
-static bool evict_bytes(struct store_mem *m, uint64_t bytes)
-{
-    uint64_t before = atomic_load_explicit(&m->used, memory_order_relaxed), now = before;
-    bool any = false;
-
-    while (now + bytes > before && store_mem_evict(m, &m->evicted_space)) {
-        any = true;
-        now = atomic_load_explicit(&m->used, memory_order_relaxed);
-    }
-    return any;
-}
-
-/*
- * Room comes from what is dead, then from moving what lies sparsely, then from evicting more than the limit
- * alone asks for: that is so when sizes fit segments badly, or readers hold many.
- */
-static bool make_room(struct store_mem *m, bool keep)
-{
-    size_t segment = m->log.segment_bytes;
-
-    return log_reap(&m->log) || store_mem_compact(m, segment / DEAD_PART, SIZE_MAX, keep) ||
-           evict_bytes(m, segment / DEAD_PART);
-}
-
-static int take_room(struct store_mem *m, size_t bytes, struct place *out)
-{
-    int r = log_reserve(&m->log, bytes, LOG_NEW, out);
-
-    for (int i = 0; r == -EAGAIN && i < ROOM_TRIES; i++) {
-        if (!make_room(m, i < ROOM_TRIES_KIND))
-            break;
-        r = log_reserve(&m->log, bytes, LOG_NEW, out);
-    }
-    return r == -EAGAIN ? -ENOMEM : r;
-}
-
-/* While room is short each put pays for a little compaction, so that none has to pay for much. */
-static void keep_room(struct store_mem *m, size_t bytes)
-{
-    size_t segment = m->log.segment_bytes;
-
-    if (log_room(&m->log) < 2 * segment)
-        (void)store_mem_compact(m, segment / DEAD_PART, bytes * COMPACT_FACTOR, true);
-}
-
-/* Segments that died pinned count whole, so others must go until their readers let go. */
-static void settle(struct store_mem *m)
-{
-    while (atomic_load_explicit(&m->used, memory_order_relaxed) +
-               atomic_load_explicit(&m->log.zombie_bytes, memory_order_relaxed) >
-           m->conf.bytes_max)
-        if (!store_mem_evict(m, &m->evicted_space))
-            return;
 }
 
 /* -- get -- */
@@ -428,15 +239,24 @@ static bool later_is_there(struct store_mem *m, struct shard *s, uint32_t i, int
     return i != NODE_NONE && log_entry(&m->log, shard_node(s, i)->place)->started_seq > started_seq;
 }
 
-/* Asked before the work, and again when linking, as it may have come meanwhile. */
-static bool is_late(struct store_mem *m, struct hashed h, const struct entry *head, int64_t now_ms)
+/*
+ * Asked before the work is done, and again when linking, as a later one may have come meanwhile. What is
+ * there will be replaced, so its bytes are lent: nothing else need go for them.
+ */
+static int ask_first(struct store_mem *m, struct hashed h, const struct entry *head, int64_t now_ms,
+                     uint64_t *out_lent)
 {
-    bool late;
+    int r = 0;
+    uint32_t i;
 
     shard_lock(h.shard);
-    late = later_is_there(m, h.shard, find_present(m, h, &head->key, now_ms), head->started_seq);
+    i = find_present(m, h, &head->key, now_ms);
+    if (later_is_there(m, h.shard, i, head->started_seq))
+        r = -EEXIST;
+    else
+        *out_lent = i == NODE_NONE ? 0 : shard_node(h.shard, i)->bytes + NODE_BYTES;
     shard_unlock(h.shard);
-    return late;
+    return r;
 }
 
 static struct node node_for(const struct entry *e, struct hashed h, struct place place)
@@ -468,7 +288,7 @@ static int link_entry(struct store_mem *m, struct hashed h, struct place place, 
     i = shard_insert(h.shard, &node, now_ms);
     if (i == NODE_NONE)
         return -ENOMEM;
-    rank_lower(m, h.shard, shard_node(h.shard, i)->rank);
+    store_mem_rank_lower(m, h.shard, shard_node(h.shard, i)->rank);
     if (out)
         ref_fill(m, shard_node(h.shard, i), out);
     return 0;
@@ -492,27 +312,28 @@ int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t 
     struct hashed h = store_mem_hash(m, &parts->head.key);
     size_t size = entry_packed_size(parts);
     struct place place;
+    uint64_t lent;
     int r;
 
     if (size == 0 || size > m->record_max)
         return -EMSGSIZE;
-    if (is_late(m, h, &parts->head, now_ms))
-        return -EEXIST;
-    r = take_budget(m, size + NODE_BYTES);
+    r = ask_first(m, h, &parts->head, now_ms, &lent);
+    if (r == 0)
+        r = store_mem_take(m, size + NODE_BYTES, lent);
     if (r < 0)
         return r;
-    r = take_room(m, size, &place);
+    r = store_mem_take_room(m, size, &place);
     if (r == 0) {
         r = put_at(m, h, place, parts, now_ms, out);
         if (r < 0)
             log_drop(&m->log, place.seg, size);
     }
     if (r < 0)
-        give_back(m, size + NODE_BYTES);
+        store_mem_give_back(m, size + NODE_BYTES);
     else
         count(&m->puts);
-    keep_room(m, size);
-    settle(m);
+    store_mem_keep_room(m, size);
+    store_mem_settle(m);
     return r;
 }
 
@@ -531,142 +352,6 @@ bool store_mem_delete(struct store_mem *m, const struct digest *key)
     return i != NODE_NONE;
 }
 
-/*
- * A walk over a shard goes from the last node down, in batches. What is removed meanwhile is replaced by the
- * last node, which the walk has seen, unless it had not come that far: then it is met where it now lies. So
- * none is left out.
- */
-typedef bool (*drop_fn)(const struct store_mem *m, const struct node *n, void *arg);
-
-static uint64_t walk_batch(struct store_mem *m, struct shard *s, uint32_t *at, drop_fn drop, void *arg)
-{
-    uint64_t dropped = 0;
-
-    shard_lock(s);
-    if (*at > s->nodes_n)
-        *at = s->nodes_n;
-    for (int i = 0; i<SWEEP_BATCH && * at> s->ends_n; i++) {
-        --*at;
-        if (!drop(m, shard_node(s, *at), arg))
-            continue;
-        store_mem_drop(m, s, *at);
-        dropped++;
-    }
-    shard_unlock(s);
-    return dropped;
-}
-
-struct matcher {
-    bool (*match)(void *arg, const struct entry *e);
-    void *arg;
-};
-
-static bool drop_matching(const struct store_mem *m, const struct node *n, void *arg)
-{
-    const struct matcher *by = arg;
-
-    return !by->match || by->match(by->arg, log_entry(&m->log, n->place));
-}
-
-uint64_t store_mem_delete_if(struct store_mem *m, bool (*match)(void *arg, const struct entry *e), void *arg)
-{
-    struct matcher by = {match, arg};
-    uint64_t dropped = 0;
-
-    for (uint32_t i = 0; i < m->shards_n; i++) {
-        struct shard *s = &m->shards[i];
-        uint32_t at = UINT32_MAX;
-
-        do
-            dropped += walk_batch(m, s, &at, drop_matching, &by);
-        while (at > s->ends_n);
-    }
-    return dropped;
-}
-
-/* -- sweep -- */
-
-/* Shards in which nothing can be gone yet are passed over without a look at their nodes. */
-static bool sweep_begin(struct shard *s, int64_t now_ms)
-{
-    bool due;
-
-    shard_lock(s);
-    due = now_ms >= s->next_gone_ms;
-    if (due)
-        s->next_gone_ms = INT64_MAX; /* the walk finds it anew */
-    shard_unlock(s);
-    return due;
-}
-
-struct sweeper {
-    struct shard *shard;
-    int64_t now_ms;
-};
-
-static bool drop_gone(const struct store_mem *m, const struct node *n, void *arg)
-{
-    struct sweeper *w = arg;
-
-    (void)m;
-    if (w->now_ms >= n->gone_ms) {
-        w->shard->expired++;
-        return true;
-    }
-    if (n->gone_ms < w->shard->next_gone_ms)
-        w->shard->next_gone_ms = n->gone_ms;
-    return false;
-}
-
-/* One batch of one shard; false when every shard has had its turn. */
-static bool sweep_batch(struct store_mem *m, int64_t now_ms)
-{
-    struct sweeper w = {&m->shards[m->sweep_shard], now_ms};
-
-    if (m->sweep_node == 0 && sweep_begin(w.shard, now_ms))
-        m->sweep_node = UINT32_MAX;
-    if (m->sweep_node != 0) {
-        (void)walk_batch(m, w.shard, &m->sweep_node, drop_gone, &w);
-        if (m->sweep_node > w.shard->ends_n)
-            return true;
-    }
-    m->sweep_node = 0;
-    m->sweep_shard = (m->sweep_shard + 1) % m->shards_n;
-    return m->sweep_shard != 0;
-}
-
-/* Far from full, memory goes back to the system as soon as half of a segment is of no use; else puts need it
- * soon. */
-static bool sweep_memory(struct store_mem *m)
-{
-    size_t segment = m->log.segment_bytes;
-
-    (void)log_reap(&m->log);
-    if (store_mem_compact(m, segment / 2, SWEEP_BYTES, true))
-        return true;
-    if (log_room(&m->log) > SLACK_SEGMENTS * segment)
-        log_trim(&m->log);
-    return false;
-}
-
-bool store_mem_sweep(struct store_mem *m, int64_t now_ms, int64_t budget_us)
-{
-    int64_t stop_ns = clock_mono_ns() + budget_us * 1000;
-    bool more = true, nodes = true;
-
-    if (pthread_mutex_trylock(&m->sweep_lock) != 0)
-        return false; /* someone else is at it */
-    do {
-        if (nodes)
-            nodes = sweep_batch(m, now_ms);
-        else
-            more = sweep_memory(m);
-    } while (more && clock_mono_ns() < stop_ns);
-    (void)pthread_mutex_unlock(&m->sweep_lock);
-    settle(m);
-    return more;
-}
-
 /* -- stats -- */
 
 static void stats_add_shard(struct shard *s, struct store_mem_stats *out)
@@ -681,7 +366,7 @@ static void stats_add_shard(struct shard *s, struct store_mem_stats *out)
 void store_mem_stats(struct store_mem *m, struct store_mem_stats *out)
 {
     (void)log_reap(&m->log); /* what readers have let go counts no more */
-    settle(m);
+    store_mem_settle(m);
     *out = (struct store_mem_stats){
         .entries = atomic_load(&m->entries),
         .bytes = atomic_load(&m->used) + atomic_load(&m->log.zombie_bytes),

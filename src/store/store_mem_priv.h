@@ -2,7 +2,8 @@
  * store_mem_priv - what the files of the memory tier share.
  *
  * Lock order: compaction's, then one shard's or the log's, never two of these at once. `used` and `entries`
- * are taken before anything is put, so neither ever exceeds its limit, not even for a moment.
+ * are taken before anything is put, so neither exceeds its limit; only an entry about to be replaced is
+ * counted beside the one that replaces it.
  */
 #pragma once
 #include "refrain/store/store_mem.h"
@@ -62,8 +63,30 @@ static inline void count(_Atomic uint64_t *n)
 /** The entry of node @i is no more. Under the shard's lock. */
 void store_mem_drop(struct store_mem *m, struct shard *s, uint32_t i);
 
+/* -- room -- */
+
 /** Evicts one entry, wherever the policy finds the least worth keeping. false when there is none. */
 bool store_mem_evict(struct store_mem *m, _Atomic uint64_t *counter);
+
+/** An entry was put into @s that ranks so. Under the shard's lock. */
+void store_mem_rank_lower(struct store_mem *m, const struct shard *s, int64_t rank);
+
+/**
+ * Counts one entry and its bytes in, evicting what must go. @lent: bytes of the entry that this one will
+ * replace. Errors: -ENOMEM when readers hold too much.
+ */
+int store_mem_take(struct store_mem *m, uint64_t bytes, uint64_t lent);
+/** Undoes store_mem_take. */
+void store_mem_give_back(struct store_mem *m, uint64_t bytes);
+
+/** A place in the log for new bytes, after making room for it. Errors: as store_mem_take. */
+int store_mem_take_room(struct store_mem *m, size_t bytes, struct place *out);
+/** After a put of @bytes: a little compaction, when room is short. */
+void store_mem_keep_room(struct store_mem *m, size_t bytes);
+/** Brings back under the limits what may have gone past them: segments that died pinned count whole. */
+void store_mem_settle(struct store_mem *m);
+
+/* -- compaction -- */
 
 /**
  * Moves on with emptying sparse segments, those with @dead_min dead bytes or more, for about @budget bytes
