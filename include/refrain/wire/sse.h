@@ -17,9 +17,11 @@ enum { SSE_EVENT_BYTES_MAX = 1 << 20 };
 struct sse_reader {
     enum stream_format format;
     struct buf line, data, event; /* of the event under way */
+    bool has_data;                /* a data line came, be it empty */
+    bool open;                    /* the event under way has a line that is not a comment */
     bool cr;                      /* the last byte was CR: an LF now belongs to it */
     bool bom_checked;
-    bool at_boundary; /* no event is under way */
+    bool at_boundary; /* no event and no line is under way */
     void (*on_event)(void *arg, struct slice event, struct slice data);
     void *arg;
 };
@@ -33,7 +35,9 @@ int sse_reader_feed(struct sse_reader *r, struct slice bytes);
 struct stream_judge {
     struct sse_reader reader;
     const struct dialect *dialect;
-    bool seen_last; /* the API's terminal event came, and nothing after it but comments */
+    bool seen_last;  /* the API's terminal event came */
+    bool seen_more;  /* and after it something that it should have ended */
+    bool seen_unfit; /* it ended with what the API itself calls incomplete */
     bool seen_error;
     bool failed; /* memory ran out: not judged, so not stored */
     size_t events;
@@ -42,5 +46,7 @@ struct stream_judge {
 void stream_judge_init(struct stream_judge *j, const struct dialect *dialect);
 void stream_judge_done(struct stream_judge *j);
 void stream_judge_feed(struct stream_judge *j, struct slice bytes);
-/** True when the stream so far is one whole answer, ended at a frame boundary and without an error event. */
+/** True when the stream so far is one whole answer: the API's terminal event, at a frame boundary, with
+ * nothing behind it but comments, and no error inside. An answer that the API itself calls incomplete is not
+ * whole. */
 bool stream_judge_whole(const struct stream_judge *j);
