@@ -1,8 +1,8 @@
 /*
  * cachectl - Cache-Control of requests and responses as plain values. RFC 9111 section 5.2, RFC 5861, RFC
- * 8246. Unknown directives are ignored; a directive given twice takes its first value, or its strictest where
- * that is safer; a delta that does not parse counts as 0 in a response, and as not there in a request
- * (section 4.2.1).
+ * 8246. Unknown directives are ignored. A delta given twice takes its first value in a response
+ * (section 4.2.1), its strictest in a request; one that does not parse counts as 0 in a response, and as not
+ * there in a request.
  */
 #pragma once
 #include <stdbool.h>
@@ -15,8 +15,8 @@ enum { CC_ABSENT = -1 }; /* of a delta; larger than 2^31 reads as 2^31 */
 struct cachectl {
     bool no_cache, no_store, no_transform, only_if_cached; /* either side */
     bool is_private, is_public, must_revalidate, proxy_revalidate, must_understand, immutable;
-    bool no_cache_fields, private_fields;                    /* had an argument: fields are named */
-    bool max_stale_any;                                      /* max-stale without a value */
+    bool no_cache_fields, private_fields; /* beside no_cache, is_private: only the fields named are meant */
+    bool max_stale_any;                   /* max-stale without a value */
     int64_t max_age_s, s_maxage_s, min_fresh_s, max_stale_s; /* CC_ABSENT */
     int64_t stale_while_revalidate_s, stale_if_error_s;      /* CC_ABSENT */
 };
