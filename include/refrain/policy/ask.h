@@ -10,7 +10,12 @@
 #include "refrain/wire/cachectl.h"
 #include "refrain/wire/header.h"
 
-enum { ASK_TAGS_MAX = 16 };
+enum {
+    ASK_TAGS_MAX = 16,
+    ASK_VARIANTS_MAX = 64,
+    ASK_NAME_MAX = 64, /* bytes of a namespace, a tag, an operation */
+    ASK_KEY_MAX = 1024 /* bytes of a custom key */
+};
 
 struct ask {
     bool may_read;  /* an answer from the store is welcome */
@@ -23,7 +28,8 @@ struct ask {
     bool gzip; /* takes a gzip body */
     bool no_transform;
     struct cachectl cc;
-    int64_t ttl_s; /* Refrain-TTL; -1 when not given; ASK_TTL_NONE: for ever */
+    int64_t ttl_s;     /* Refrain-TTL, capped; -1 when not given; ASK_TTL_NONE: for ever */
+    unsigned variants; /* Refrain-Variants; 0 when not given */
     /* Empty when not given. */
     struct slice namespace_, custom_key, operation, if_none_match, if_modified_since;
     struct slice tags[ASK_TAGS_MAX];
@@ -32,15 +38,17 @@ struct ask {
 enum { ASK_TTL_NONE = -2 };
 
 struct ask_conf {
-    bool client_control; /* false: every control header is ignored */
+    bool client_control; /* false: every control header is ignored, save no-transform and conditions */
     bool shared_scope;   /* `scope: shared`: Refrain-Key and `none` want leave */
     bool allow_custom_key, allow_ttl_none;
-    int64_t ttl_max_s;
+    int64_t ttl_max_s; /* caps what is asked, `none` too; 0: no cap */
 };
 
 /**
- * Reads the controls of @fields (classified) into @out; slices borrow from them.
- * false: a Refrain-* header has a bad value; *@out_why then says which and what was expected (static text).
+ * Reads the controls of @fields (classified) into @out; slices borrow from them. Of several controls that
+ * differ the strictest counts, but what a Refrain-* header says goes before what its peers say. false: a
+ * Refrain-* header has a bad value; *@out_why then says which and what was expected (static text). A peer's
+ * bad value is as if not given.
  */
 bool ask_read(const struct fields *fields, const struct ask_conf *conf, struct ask *out,
               const char **out_why);
