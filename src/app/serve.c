@@ -23,8 +23,8 @@
 #include "site_build.h"
 
 /*
- * The main thread runs a loop of its own: signals, the admin listener, the memory tier's sweep. Built from the bottom up,
- * taken down in reverse; what is not yet built is NULL, and every part takes that.
+ * The main thread runs a loop of its own: signals, the admin listener, the memory tier's sweep. Built from
+ * the bottom up, taken down in reverse; what is not yet built is NULL, and every part takes that.
  */
 enum {
     WORKERS_MAX = 256,
@@ -39,7 +39,8 @@ enum {
 
 struct server {
     const struct config *conf; /* in force; the first one is the caller's */
-    struct config **reloaded;  /* each is kept to the end: requests under way point into the one they began with */
+    struct config *
+        *reloaded; /* each is kept to the end: requests under way point into the one they began with */
     size_t reloaded_n;
     struct metrics *metrics;
     struct store_mem *memory;
@@ -59,7 +60,8 @@ struct server {
 
 static void complain(const char *what, const char *detail, int r)
 {
-    log_event(LOG_ERROR, "cannot_start", LOG_STR("what", what), LOG_STR("detail", detail), LOG_ERRNO("error", r));
+    log_event(LOG_ERROR, "cannot_start", LOG_STR("what", what), LOG_STR("detail", detail),
+              LOG_ERRNO("error", r));
 }
 
 /* -- the server's secret: so that keys on disk and in Redis outlive a restart -- */
@@ -121,7 +123,8 @@ static int secret_load(struct server *s)
     if (r == -EEXIST)
         r = secret_read(path.data, &s->secret);
     if (r < 0)
-        complain("the server's secret cannot be made or read in cache.state_dir", s->conf->cache.state_dir, r);
+        complain("the server's secret cannot be made or read in cache.state_dir", s->conf->cache.state_dir,
+                 r);
     return r;
 }
 
@@ -166,8 +169,8 @@ static bool is_ready(void *arg, struct buf *out)
     const struct server *s = arg;
     const char *memory = s->memory ? "up" : "off";
 
-    if (buf_addf(out, "{\"status\":\"%s\",\"tiers\":{\"memory\":\"%s\"}}\n", s->draining ? "draining" : "serving",
-                 memory) < 0)
+    if (buf_addf(out, "{\"status\":\"%s\",\"tiers\":{\"memory\":\"%s\"}}\n",
+                 s->draining ? "draining" : "serving", memory) < 0)
         return false;
     return !s->draining;
 }
@@ -212,7 +215,8 @@ static int build_parts(struct server *s)
         conf->listen.connections_per_address_max,
         conf->listen.buffered_bytes_max,
     };
-    struct flight_conf flights = {conf->coalescing.flight_bytes_max, WINDOW_BYTES, conf->coalescing.hit_for_miss_ms, NULL};
+    struct flight_conf flights = {conf->coalescing.flight_bytes_max, WINDOW_BYTES,
+                                  conf->coalescing.hit_for_miss_ms, NULL};
     int r = secret_load(s);
 
     if (r < 0)
@@ -339,7 +343,8 @@ static void on_fixed_option(void *arg, const char *name, const char *was, const 
 static void report_faults(const struct config_report *report)
 {
     for (size_t i = 0; i < report->n; i++)
-        log_event(report->faults[i].warning ? LOG_WARN : LOG_ERROR, "config", LOG_STR("fault", report->faults[i].text));
+        log_event(report->faults[i].warning ? LOG_WARN : LOG_ERROR, "config",
+                  LOG_STR("fault", report->faults[i].text));
 }
 
 static bool keep(struct server *s, struct config *conf)
@@ -446,8 +451,9 @@ static int start(struct server *s)
     for (size_t i = 0; r == 0 && i < s->workers_n; i++)
         r = worker_start(s->workers[i]);
     if (r == 0)
-        log_event(LOG_INFO, "listening", LOG_SLICE("proxy", buf_slice(&proxy)), LOG_SLICE("admin", buf_slice(&admin)),
-                  LOG_INT("workers", s->workers_n), LOG_STR("version", REFRAIN_VERSION));
+        log_event(LOG_INFO, "listening", LOG_SLICE("proxy", buf_slice(&proxy)),
+                  LOG_SLICE("admin", buf_slice(&admin)), LOG_INT("workers", s->workers_n),
+                  LOG_STR("version", REFRAIN_VERSION));
     return r;
 }
 

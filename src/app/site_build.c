@@ -111,9 +111,9 @@ static void build_values(struct site *s, const struct config *conf, const struct
         .respect_upstream_cache_control = conf->cache.respect_upstream_cache_control,
     };
     s->scope = (struct key_scope){
-        .mode = shared                                  ? KEY_SCOPE_SHARED
+        .mode = shared                               ? KEY_SCOPE_SHARED
                 : conf->cache.scope == SCOPE_HEADERS ? KEY_SCOPE_HEADERS
-                                                        : KEY_SCOPE_CREDENTIAL,
+                                                     : KEY_SCOPE_CREDENTIAL,
         .headers = conf->cache.scope_headers.at,
         .headers_n = conf->cache.scope_headers.n,
         .secret = parts->secret,

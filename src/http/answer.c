@@ -1,4 +1,5 @@
-/* Replies: a stored entry, what a flight brings, or an error of ours; each with what the cache has to say about it. */
+/* Replies: a stored entry, what a flight brings, or an error of ours; each with what the cache has to say
+ * about it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 enum { GUNZIP_IN_BYTES = 4096 };
 
 static const char *const outcome_words[] = {
-    [OUT_HIT] = "HIT", [OUT_MISS] = "MISS", [OUT_COALESCED] = "COALESCED", [OUT_BYPASS] = "BYPASS", [OUT_ERROR] = "MISS",
+    [OUT_HIT] = "HIT",       [OUT_MISS] = "MISS",  [OUT_COALESCED] = "COALESCED",
+    [OUT_BYPASS] = "BYPASS", [OUT_ERROR] = "MISS",
 };
 
 /* -- small texts, without the cost of printf on the way of a hit -- */
@@ -85,9 +87,8 @@ static void own_request_id(struct exchange *x)
 
 /* -- decoding for a client that does not take gzip -- */
 
-
-static int64_t read_decoded(struct exchange *x, int64_t (*read)(struct exchange *x, char *buf, size_t cap), char *buf,
-                            size_t cap)
+static int64_t read_decoded(struct exchange *x, int64_t (*read)(struct exchange *x, char *buf, size_t cap),
+                            char *buf, size_t cap)
 {
     for (;;) {
         int64_t n = gunzip_next(x->gunzip, &x->body_part, buf, cap);
@@ -189,13 +190,15 @@ static void entry_cache_fields(struct exchange *x, bool gzip)
 {
     const struct entry *e = x->entry.entry;
     int64_t now_ms = clock_wall_ms();
-    int64_t age_s = (int64_t)e->initial_age_s + (now_ms > e->created_ms ? (now_ms - e->created_ms) / 1000 : 0);
+    int64_t age_s =
+        (int64_t)e->initial_age_s + (now_ms > e->created_ms ? (now_ms - e->created_ms) / 1000 : 0);
     struct text status = {.len = 0}, id = {.len = 0};
 
     text_add(&status, "refrain; hit");
     if (x->entry.expires_ms != INT64_MAX) {
         text_add(&status, "; ttl=");
-        text_add_number(&status, x->entry.expires_ms > now_ms ? (uint64_t)(x->entry.expires_ms - now_ms) / 1000 : 0);
+        text_add_number(&status,
+                        x->entry.expires_ms > now_ms ? (uint64_t)(x->entry.expires_ms - now_ms) / 1000 : 0);
     }
     text_add(&status, "; detail=memory");
     common_fields(x, status.bytes);
@@ -216,7 +219,8 @@ void answer_entry(struct exchange *x)
 {
     const struct entry *e = x->entry.entry;
     bool gzip = (e->flags & ENTRY_GZIP) && x->gzip;
-    bool unchanged = (x->ask.if_none_match.len > 0 || x->ask.if_modified_since.len > 0) && entry_not_modified(x);
+    bool unchanged =
+        (x->ask.if_none_match.len > 0 || x->ask.if_modified_since.len > 0) && entry_not_modified(x);
 
     x->outcome = OUT_HIT;
     x->detail = "memory";
@@ -298,10 +302,12 @@ static bool is_gzip(const struct flight_head *head)
 {
     const struct field *coding = fields_find_id(&head->fields, HEADER_CONTENT_ENCODING);
 
-    return coding && (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
+    return coding &&
+           (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
 }
 
-/* The opener gets upstream's head as it came; a follower gets it as it would be stored: nothing of it is about him. */
+/* The opener gets upstream's head as it came; a follower gets it as it would be stored: nothing of it is
+ * about him. */
 static void head_fields(struct exchange *x, const struct flight_head *head, bool decode)
 {
     for (size_t i = 0; i < head->fields.n; i++) {
@@ -412,7 +418,8 @@ void answer_error(struct exchange *x, enum error_code code, const char *text)
     x->detail = error_name(code);
     x->status = status;
     x->bytes_sent = x->canonical.len;
-    text_add(&cache_status, x->asked_upstream ? "refrain; fwd=miss; detail=" : "refrain; fwd=bypass; detail=");
+    text_add(&cache_status,
+             x->asked_upstream ? "refrain; fwd=miss; detail=" : "refrain; fwd=bypass; detail=");
     text_add(&cache_status, x->detail);
     front_reply_bytes(r, buf_slice(&x->canonical), NULL, NULL);
     httpdate_write(clock_wall_ms() / 1000, date);

@@ -7,8 +7,8 @@
  *                                                   │  ▲      │                         │
  *                                     memo miss ──► MAKE      └─miss─► JOIN ──► parked ─┘
  *
- * A hit never leaves the callback in which its last byte arrived: KEY by the memo, LOOKUP in the memory tier, reply.
- * Everything else parks and is run again by front_wake. Only exchange_run moves an exchange along.
+ * A hit never leaves the callback in which its last byte arrived: KEY by the memo, LOOKUP in the memory tier,
+ * reply. Everything else parks and is run again by front_wake. Only exchange_run moves an exchange along.
  */
 #include <assert.h>
 #include <errno.h>
@@ -19,6 +19,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
+#include "refrain/wire/gunzip.h"
 
 enum {
     MAKE_INLINE_MAX = 64 * 1024, /* larger bodies are canonicalised on the thread pool */
@@ -103,13 +104,15 @@ static const enum metric_result results[] = {
     [OUT_BYPASS] = RESULT_BYPASS, [OUT_ERROR] = RESULT_ERROR,
 };
 static const char *const result_words[] = {
-    [OUT_HIT] = "hit", [OUT_MISS] = "miss", [OUT_COALESCED] = "coalesced", [OUT_BYPASS] = "bypass", [OUT_ERROR] = "error",
+    [OUT_HIT] = "hit",       [OUT_MISS] = "miss",   [OUT_COALESCED] = "coalesced",
+    [OUT_BYPASS] = "bypass", [OUT_ERROR] = "error",
 };
 
 static void count_and_log(struct exchange *x, bool sent)
 {
     int64_t took_ns = clock_mono_ns() - x->started_ns;
-    struct slice model = x->entry.entry ? entry_slice(x->entry.entry, x->entry.entry->model) : slice_str(x->model);
+    struct slice model =
+        x->entry.entry ? entry_slice(x->entry.entry, x->entry.entry->model) : slice_str(x->model);
 
     metric_add2(x->worker->counts, REQUESTS, x->op, results[x->outcome], 1);
     metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
@@ -119,8 +122,9 @@ static void count_and_log(struct exchange *x, bool sent)
         metric_add(x->worker->counts, COALESCED, 1);
     if (!site_of(x)->log_requests)
         return;
-    log_buffered(LOG_INFO, "request", LOG_STR("id", x->request_id), LOG_STR("operation", dialect_of(x->op)->name),
-                 LOG_SLICE("model", model), LOG_STR("result", result_words[x->outcome]), LOG_STR("reason", x->detail),
+    log_buffered(LOG_INFO, "request", LOG_STR("id", x->request_id),
+                 LOG_STR("operation", dialect_of(x->op)->name), LOG_SLICE("model", model),
+                 LOG_STR("result", result_words[x->outcome]), LOG_STR("reason", x->detail),
                  LOG_INT("status", x->status), LOG_INT("bytes", x->bytes_sent), LOG_BOOL("complete", sent),
                  LOG_DUR("took_ms", took_ns));
 }
@@ -227,7 +231,8 @@ static void bypass(struct exchange *x, const char *why)
     x->detail = why;
 }
 
-/* Fields of a `read` that ask for less than the whole, or for it on a condition that only upstream can judge. */
+/* Fields of a `read` that ask for less than the whole, or for it on a condition that only upstream can judge.
+ */
 static bool asks_for_part(const struct fields *fields)
 {
     return fields_find_id(fields, HEADER_RANGE) || fields_find_id(fields, HEADER_IF_RANGE) ||
@@ -283,7 +288,8 @@ static void on_head(struct front_req *r)
     make_request_id(x);
     verdict = guard_request(r->version, r->method, r->target, &r->fields);
     if (r->head_too_large)
-        refuse(x, ERR_HEADERS_TOO_LARGE, "the request's head is larger than listen.max_header_bytes, or has over 128 fields");
+        refuse(x, ERR_HEADERS_TOO_LARGE,
+               "the request's head is larger than listen.max_header_bytes, or has over 128 fields");
     else if (!verdict.ok)
         refuse(x, verdict.code, verdict.why);
     else if (!take_route(x))
@@ -393,7 +399,8 @@ static void tag_make(struct exchange *x)
     for (size_t i = 0; i < x->req.fields.n; i++) {
         const struct field *f = &x->req.fields.at[i];
 
-        if ((f->flags & (HEADER_UNKEYED | HEADER_HOP | HEADER_FRAMING)) && field_id(f) != HEADER_ACCEPT_ENCODING)
+        if ((f->flags & (HEADER_UNKEYED | HEADER_HOP | HEADER_FRAMING)) &&
+            field_id(f) != HEADER_ACCEPT_ENCODING)
             continue;
         if (field_id(f) == HEADER_HOST)
             continue;
@@ -454,7 +461,8 @@ static enum step step_make(struct exchange *x)
         int64_t before = clock_mono_ns();
 
         canonicalise(x);
-        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->body.len), clock_mono_ns() - before);
+        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->body.len),
+                        clock_mono_ns() - before);
         return STEP_MADE;
     }
     x->waiting_for_work = true;
@@ -474,7 +482,8 @@ static void keep_model(struct exchange *x)
     x->model[n] = '\0';
 }
 
-/* A body that is not what the operation promises, or that changes something upstream, is none of the cache's business. */
+/* A body that is not what the operation promises, or that changes something upstream, is none of the cache's
+ * business. */
 static const char *why_not_cached(const struct exchange *x)
 {
     const char *body = x->body.data;
@@ -579,7 +588,8 @@ static enum step step_lookup(struct exchange *x)
     return x->keyed ? STEP_JOIN : STEP_MAKE; /* the memo knows the key, but not what upstream must be asked */
 }
 
-/* Whoever finds no flight looks in the store once more before it asks: an entry appears before its flight goes. */
+/* Whoever finds no flight looks in the store once more before it asks: an entry appears before its flight
+ * goes. */
 static bool found_meanwhile(struct exchange *x)
 {
     if (!look_up(x))

@@ -1,6 +1,6 @@
 /*
- * exchange - one request and its answer: the parts that its steps (exchange.c), its replies (answer.c) and the request
- * it sends on (forward.c) have in common. Owned by one worker's thread.
+ * exchange - one request and its answer: the parts that its steps (exchange.c), its replies (answer.c) and
+ * the request it sends on (forward.c) have in common. Owned by one worker's thread.
  */
 #pragma once
 #include <pthread.h>
@@ -18,8 +18,8 @@
 #include "refrain/store/store_mem.h"
 
 enum {
-    EXCHANGES_KEPT = 256,          /* a worker keeps so many for reuse, … */
-    BODY_BYTES_KEPT = 64 * 1024,   /* … with body buffers up to this size */
+    EXCHANGES_KEPT = 256,        /* a worker keeps so many for reuse, … */
+    BODY_BYTES_KEPT = 64 * 1024, /* … with body buffers up to this size */
     REQUEST_ID_MAX = 64,
     MODEL_SHOWN_MAX = 64,
 };
@@ -58,7 +58,17 @@ struct worker {
 /* Answers in the order of the words of X-Cache. */
 enum outcome { OUT_HIT, OUT_MISS, OUT_COALESCED, OUT_BYPASS, OUT_ERROR };
 
-enum step { STEP_KEY, STEP_MAKE, STEP_MADE, STEP_LOOKUP, STEP_JOIN, STEP_PASS, STEP_LOOK, STEP_PARKED, STEP_DONE };
+enum step {
+    STEP_KEY,
+    STEP_MAKE,
+    STEP_MADE,
+    STEP_LOOKUP,
+    STEP_JOIN,
+    STEP_PASS,
+    STEP_LOOK,
+    STEP_PARKED,
+    STEP_DONE
+};
 
 enum manner {
     MANNER_CACHED, /* its body is collected, its key made, the store asked */
@@ -78,9 +88,9 @@ struct exchange {
     enum operation op;
     enum manner manner;
     enum outcome outcome;
-    const char *detail; /* for Cache-Status and the log; static text */
+    const char *detail;        /* for Cache-Status and the log; static text */
     struct slice target, path; /* as upstream is to see them */
-    enum step next; /* where on_run goes on */
+    enum step next;            /* where on_run goes on */
     bool has_body, body_whole, head_request, gzip, streamed;
     bool refused, keyed, looked, asked_upstream, waiting_for_work, ended;
     enum error_code refusal;
@@ -125,8 +135,8 @@ extern const struct front_handler exchange_handler; /* but for its arg */
 void exchange_free_spare(struct worker *w);
 
 /* answer.c: replies; each sends */
-void answer_entry(struct exchange *x);                                    /* a hit: x->entry */
-void answer_flight(struct exchange *x, const struct flight_head *head);   /* what a flight brings */
+void answer_entry(struct exchange *x);                                  /* a hit: x->entry */
+void answer_flight(struct exchange *x, const struct flight_head *head); /* what a flight brings */
 void answer_error(struct exchange *x, enum error_code code, const char *text);
 
 /* forward.c */

@@ -6,6 +6,7 @@
 
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/base/log.h"
 #include "refrain/wire/coding.h"
 #include "refrain/wire/sse.h"
 
@@ -28,12 +29,14 @@ struct fetch {
     struct flight_producer producer;
     struct upstream_call *call; /* NULL once ended */
     struct loop *loop;
-    struct metrics_block *metrics;
+    struct metric_block *counts;
+    unsigned upstream_label;
     struct site *site;
     const struct site_upstream *upstream;
     const struct dialect *dialect;
     enum operation op;
     bool streamed;
+    bool has_key;
     bool storable; /* it has a key, and nothing has spoken against storing yet */
     bool paused, overloaded, let_go, reading;
     struct digest key;
@@ -42,7 +45,7 @@ struct fetch {
     struct buf body;
     size_t body_charged;
     struct upload *upload;
-    int64_t started_ns, head_ns;
+    int64_t started_ns, first_byte_ns;
     int64_t head_wall_ms;
     int64_t content_length; /* -1: none given */
     struct stream_judge judge;
@@ -73,6 +76,9 @@ static void fetch_free(struct fetch *x)
 static void finish(struct fetch *x, enum flight_end how)
 {
     struct flight *f = x->flight;
+
+    if (x->reason != GATE_STORE && x->has_key)
+        metric_add1(x->counts, NOT_STORED, x->reason, 1);
 
     x->flight = NULL;
     if (flight_end(f, how, x->reason))
@@ -295,6 +301,15 @@ static void judge_stream(struct fetch *x)
     settle(x);
 }
 
+/* Ended without ever having been published: it was kept back, and cannot be stored after all. */
+static void publish_late(struct fetch *x)
+{
+    if (x->reading)
+        finish(x, FLIGHT_WHOLE);
+    else
+        settle(x);
+}
+
 static void ended_whole(struct fetch *x)
 {
     if (x->storable && !flight_is_complete(x->flight)) {
@@ -302,7 +317,7 @@ static void ended_whole(struct fetch *x)
         x->reason = GATE_TOO_LARGE;
     }
     if (!x->storable)
-        finish(x, FLIGHT_WHOLE);
+        publish_late(x);
     else if (x->judging)
         judge_stream(x);
     else
@@ -323,10 +338,36 @@ static const struct {
     [UPSTREAM_OK] = {ERR_UPSTREAM_PROTOCOL, ""},
 };
 
+static const unsigned result_codes[] = {
+    [UPSTREAM_OK] = CODE_OTHER,        [UPSTREAM_UNREACHABLE] = CODE_UNREACHABLE,
+    [UPSTREAM_TIMEOUT] = CODE_TIMEOUT, [UPSTREAM_PROTOCOL] = CODE_PROTOCOL,
+    [UPSTREAM_CUT] = CODE_CUT,         [UPSTREAM_CANCELLED] = CODE_CANCELLED,
+};
+
+static void count_call(struct fetch *x, enum upstream_result result, const char *why)
+{
+    int64_t took_ns = clock_mono_ns() - x->started_ns;
+    const struct flight_head *head = flight_head(x->flight);
+
+    metric_add2(x->counts, UPSTREAM_REQUESTS, x->upstream_label,
+                result == UPSTREAM_OK ? metric_code(head->status) : result_codes[result], 1);
+    metric_observe(x->counts, UPSTREAM_DURATION, took_ns);
+    if (x->first_byte_ns)
+        metric_observe(x->counts, UPSTREAM_FIRST_BYTE, x->first_byte_ns - x->started_ns);
+    if (result != UPSTREAM_OK && result != UPSTREAM_CANCELLED)
+        log_event(LOG_WARN, "upstream_failed", LOG_STR("upstream", x->upstream->conf.name),
+                  LOG_STR("why", why), LOG_STR("flight", flight_id(x->flight)), LOG_DUR("took_ms", took_ns));
+}
+
 static void on_end(void *arg, enum upstream_result result, const char *why)
 {
     struct fetch *x = arg;
 
+    count_call(x, result, why);
+    if (upstream_ends_by_close(x->call) && x->storable) {
+        x->storable = false; /* nothing proves that it came whole */
+        x->reason = GATE_INCOMPLETE;
+    }
     x->call = NULL;
     if (x->upload)
         upload_close(x->upload);
@@ -336,7 +377,6 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
         x->reason = x->reason == GATE_STORE ? GATE_INCOMPLETE : x->reason;
         finish(x, FLIGHT_CUT); /* half an answer never ends cleanly */
     } else {
-        (void)why;
         fail(x, x->overloaded ? ERR_OVERLOADED : failures[result].code,
              x->overloaded ? "too many bytes are waiting in the cache" : failures[result].text);
     }
@@ -435,7 +475,6 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
     struct gate_answer a;
     enum gate_reason reason;
 
-    x->head_ns = clock_mono_ns();
     x->head_wall_ms = clock_wall_ms();
     head->status = status;
     if (!head_copy(x, head, fields)) {
@@ -466,6 +505,8 @@ static bool on_body(void *arg, struct slice bytes)
     struct fetch *x = arg;
     int r;
 
+    if (x->first_byte_ns == 0)
+        x->first_byte_ns = clock_mono_ns();
     if (!flight_has_room(x->flight)) {
         x->paused = true;
         return false;
@@ -576,7 +617,8 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->flight = f;
     x->producer = (struct flight_producer){.loop = spec->loop, .on_event = on_flight_event};
     x->loop = spec->loop;
-    x->metrics = spec->metrics;
+    x->counts = spec->counts;
+    x->upstream_label = spec->upstream_label;
     x->site = site_ref(spec->site);
     x->upstream = spec->upstream;
     x->dialect = dialect_of(spec->op);
@@ -587,7 +629,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->reason = GATE_CLIENT;
     if (spec->key) {
         x->key = *spec->key;
-        x->storable = true;
+        x->has_key = x->storable = true;
         x->reason = GATE_STORE;
         x->namespace_ = flight_keep(f, spec->namespace_);
         x->model = flight_keep(f, spec->model);

@@ -627,6 +627,8 @@ static struct flight_chunk *chunk_for(struct flight *f, size_t want, int *why)
         return c;
     while (cap < want || cap < f->appended)
         cap *= 2;
+    if (cap > f->table->conf.window / 4) /* a chunk is freed whole: one that is used up must leave room */
+        cap = f->table->conf.window / 4;
     if (cap > CHUNK_BYTES_MAX)
         cap = CHUNK_BYTES_MAX;
     if (!limits_take_bytes(f->table->conf.limits, sizeof(*c) + cap)) {

@@ -42,7 +42,8 @@ static size_t fields_to_send(const struct exchange *x, struct field out[FIELDS_M
     for (size_t i = 0; i < in->n; i++)
         if (goes_on(x, &in->at[i]))
             out[n++] = in->at[i];
-    /* One coding for every client, so that one entry serves them all; a stream must be followed as it comes. */
+    /* One coding for every client, so that one entry serves them all; a stream must be followed as it comes.
+     */
     if (x->manner == MANNER_CACHED)
         out[n++] = (struct field){SLICE("Accept-Encoding"),
                                   x->streamed ? SLICE_OF("identity") : SLICE_OF("gzip"), 0};

@@ -166,13 +166,15 @@ static void worker_free(struct worker *w)
     free(w);
 }
 
-/* Workers post to each other's loops while fetches end and readers leave, so each step is done to all before the next. */
+/* Workers post to each other's loops while fetches end and readers leave, so each step is done to all before
+ * the next. */
 void workers_free(struct worker *const *workers, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         worker_stop(workers[i]);
     for (size_t i = 0; i < n; i++)
-        upstream_pool_free(workers[i]->pool); /* ends the fetches, so the flights end, and nobody waits for them */
+        upstream_pool_free(
+            workers[i]->pool); /* ends the fetches, so the flights end, and nobody waits for them */
     for (size_t i = 0; i < n; i++)
         front_free(workers[i]->front);
     for (size_t i = 0; i < n; i++)

@@ -69,7 +69,8 @@ static void answer_error(struct front_req *r, unsigned status, const char *code,
 {
     struct buf *out = &request_of(r)->answer;
 
-    if (buf_add_slice(out, SLICE_OF("{\"error\":{\"message\":")) < 0 || buf_add_json(out, slice_str(text)) < 0 ||
+    if (buf_add_slice(out, SLICE_OF("{\"error\":{\"message\":")) < 0 ||
+        buf_add_json(out, slice_str(text)) < 0 ||
         buf_addf(out, ",\"type\":\"refrain_error\",\"code\":\"%s\"}}\n", code) < 0)
         buf_clear(out);
     answer(r, status, "application/json");

@@ -43,7 +43,7 @@ int64_t gunzip_next(struct gunzip *g, struct slice *in, char *out, size_t cap)
     int r;
 
     if (g->at_end)
-        return 0; /* what follows the trailer is not part of the body */
+        return 0;                                /* what follows the trailer is not part of the body */
     g->z.next_in = (Bytef *)(uintptr_t)in->data; /* zlib reads it only */
     g->z.avail_in = in_len;
     g->z.next_out = (Bytef *)out;

@@ -21,7 +21,7 @@ struct fetch_spec {
     struct loop *loop;
     struct upstream_pool *pool;
     struct metric_block *counts; /* the worker's */
-    struct site *site;             /* a reference is taken */
+    struct site *site;           /* a reference is taken */
     const struct site_upstream *upstream;
     unsigned upstream_label;
     enum operation op;

@@ -102,7 +102,8 @@ int64_t flight_read(struct flight_reader *r, char *buf, size_t cap);
  * false: a call to on_progress is still on its way, and @r must live until then.
  */
 bool flight_leave(struct flight_reader *r);
-/** The opener's: it has found the answer in the store after all. Whoever joined is sent there; @r is detached. */
+/** The opener's: it has found the answer in the store after all. Whoever joined is sent there; @r is
+ * detached. */
 void flight_give_up(struct flight_reader *r);
 static inline bool flight_attached(const struct flight_reader *r)
 {

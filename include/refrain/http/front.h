@@ -37,8 +37,10 @@ struct front_req {
     bool lost;        /* the connection is to be closed without another byte */
     bool close_after; /* set before replying: this connection takes no further request */
     struct list wake_link;
-    char target_bytes[2048]; /* most targets; longer ones are copied aside */
-    char *target_long;
+    char *target_long; /* one that does not fit below */
+    /* front_req_reset leaves these as they are */
+    struct fields fields; /* as received, not classified; valid until on_end */
+    char target_bytes[1024];
 };
 
 enum { FRONT_WAIT = 0, FRONT_END = -1, FRONT_ABORT = -2 };

@@ -1,6 +1,6 @@
 /*
- * admin - the operator's listener: /metrics, /healthz, /readyz. It answers from what others count and says nothing of
- * requests, answers or credentials. SPEC section 12.
+ * admin - the operator's listener: /metrics, /healthz, /readyz. It answers from what others count and says
+ * nothing of requests, answers or credentials. SPEC section 12.
  *
  * Threads: its loop's.
  */
@@ -19,7 +19,8 @@ struct admin_parts {
     void *arg;
 };
 
-/** Serves on @fd, a listening non-blocking socket that becomes its own. NULL when out of memory or descriptors. */
+/** Serves on @fd, a listening non-blocking socket that becomes its own. NULL when out of memory or
+ * descriptors. */
 struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts);
 /** NULL is fine. */
 void admin_free(struct admin *a);
