@@ -122,7 +122,7 @@ void loop_free(struct loop *l)
 
 void loop_run(struct loop *l)
 {
-    while (!atomic_load(&l->stopping))
+    while (!atomic_exchange(&l->stopping, false)) /* taken back, so that it may run again */
         (void)uv_run(&l->uv, UV_RUN_DEFAULT);
 }
 

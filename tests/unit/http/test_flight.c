@@ -91,7 +91,7 @@ static void on_halt(struct loop_msg *m)
     loop_stop(CONTAINER_OF(m, struct halt, msg)->loop);
 }
 
-/* Delivers every message posted so far; the loop of a stage is run at most once a test. */
+/* Delivers every message posted so far. Each test ends with it: messages lie in the test's own variables. */
 static void deliver(struct stage *s)
 {
     struct halt halt = {{NULL, on_halt}, s->loop};
@@ -156,6 +156,7 @@ static void a_late_joiner_gets_everything_from_the_first_byte(void **state)
     deliver(s);
     assert_int_equal(a.calls, 1);
     assert_int_equal(b.calls, 1);
+    deliver(s);
 }
 
 static void the_opener_may_leave_and_nobody_is_harmed(void **state)
@@ -197,6 +198,7 @@ static void the_last_to_leave_has_the_producer_told_and_closes_the_door(void **s
     assert_int_equal(join(s, &b, false, 0), FLIGHT_OPENED); /* not the one that is being given up */
     assert_true(flight_end(f, FLIGHT_CUT, GATE_INCOMPLETE));
     flight_give_up(&b.r);
+    deliver(s);
 }
 
 static void a_cut_is_seen_only_after_what_came_before_it(void **state)
@@ -215,6 +217,7 @@ static void a_cut_is_seen_only_after_what_came_before_it(void **state)
     must_read(&a, "half");
     assert_int_equal(read_state(&a), FLIGHT_READ_CUT);
     (void)flight_leave(&a.r);
+    deliver(s);
 }
 
 static void letting_go_sends_all_but_the_opener_away_and_marks_the_key(void **state)
@@ -321,6 +324,7 @@ static void past_its_bound_it_is_a_pipe_at_the_pace_of_the_slowest(void **state)
     (void)flight_end(f, FLIGHT_WHOLE, GATE_TOO_LARGE);
     (void)flight_leave(&fast.r);
     (void)flight_leave(&slow.r);
+    deliver(s);
 }
 
 static void the_first_terms_offered_hold(void **state)
@@ -344,6 +348,7 @@ static void the_first_terms_offered_hold(void **state)
     (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
     (void)flight_leave(&a.r);
     (void)flight_leave(&b.r);
+    deliver(s);
 }
 
 static void what_is_in_the_store_is_looked_for_there(void **state)
@@ -360,6 +365,7 @@ static void what_is_in_the_store_is_looked_for_there(void **state)
     assert_int_equal(flight_look(&b.r, &head), FLIGHT_RETRY);
     deliver(s);
     assert_int_equal(b.calls, 1);
+    deliver(s);
 }
 
 static void the_allowance_is_a_bound(void **state)
@@ -379,6 +385,7 @@ static void the_allowance_is_a_bound(void **state)
     assert_int_equal(read_state(&a), FLIGHT_READ_CUT);
     (void)flight_leave(&a.r);
     limits_give_back(s->limits, (1 << 20) - 1000);
+    deliver(s);
 }
 
 /* -- many threads: what each reader puts together is what was sent -- */
