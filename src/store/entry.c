@@ -18,6 +18,8 @@ enum {
     FIELD_NULS = 2,
 };
 
+_Static_assert(sizeof(struct entry) == offsetof(struct entry, zero) + sizeof(uint32_t),
+               "no padding at the end");
 _Static_assert(sizeof(struct entry) % ENTRY_ALIGN == 0, "texts start behind the head without a gap");
 
 static uint64_t align_up(uint64_t n)
@@ -128,6 +130,7 @@ void entry_pack(const struct entry_parts *p, void *out)
     e->format = ENTRY_FORMAT;
     e->bytes = (uint32_t)size;
     memset(e->reserved, 0, sizeof(e->reserved));
+    e->zero = 0;
     e->fields_n = (uint32_t)p->fields_n;
     e->namespace_ = write_slice(&w, p->namespace_);
     e->model = write_slice(&w, p->model);
@@ -223,5 +226,5 @@ bool entry_check(const struct entry *e, size_t len)
         return false;
     if (!all_zero((const char *)e + end, len - (size_t)end) || !all_zero(e->reserved, sizeof(e->reserved)))
         return false;
-    return e->gone_ms >= e->expires_ms && fields_are_sound(e);
+    return e->zero == 0 && e->gone_ms >= e->expires_ms && fields_are_sound(e);
 }

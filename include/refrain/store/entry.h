@@ -44,6 +44,7 @@ struct entry {
     uint32_t fields_n;
     struct entry_span namespace_, model, etag, tags, fields, body;
     struct entry_span plain; /* identity copy of a gzip body */
+    uint32_t zero;           /* where padding would hold whatever lay there */
 };
 
 enum { ENTRY_FORMAT = 1 };

@@ -166,6 +166,7 @@ enum hostile {
     LINE_END_INSIDE,
     GONE_BEFORE_EXPIRED,
     RESERVED_SET,
+    ZERO_SET,
     PADDING_SET,
 };
 
@@ -232,6 +233,9 @@ static void spoil(struct entry *e, enum hostile what)
     case RESERVED_SET:
         e->reserved[1] = 1;
         break;
+    case ZERO_SET:
+        e->zero = 1;
+        break;
     case PADDING_SET:
         ((char *)e)[e->bytes - 1] = 1;
         break;
@@ -263,6 +267,7 @@ static void hostile_bytes_are_no_entry(void **state)
         {"a line end inside a value", LINE_END_INSIDE},
         {"gone before it has expired", GONE_BEFORE_EXPIRED},
         {"reserved bytes in use", RESERVED_SET},
+        {"the end of the head in use", ZERO_SET},
         {"padding in use", PADDING_SET},
     };
 
