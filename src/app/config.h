@@ -32,15 +32,16 @@ struct listen_conf {
     const char *address; /* address_parse() takes it */
     unsigned workers;    /* 0: one a core */
     uint64_t header_bytes_max;
-    uint64_t body_bytes_max;  /* 0: no bound */
-    unsigned connections_max; /* 0: no bound, both */
-    unsigned connections_per_address_max;
+    uint64_t body_bytes_max; /* 0: no bound */
+    unsigned connections_max;
+    unsigned connections_per_address_max; /* 0: no bound */
     uint64_t buffered_bytes_max;
     int64_t header_timeout_ms;
     int64_t idle_timeout_ms;
     int64_t slow_reader_timeout_ms;
     uint64_t body_bytes_min_rate; /* bytes a second, once body_grace_ms are over; 0: none asked */
     int64_t body_grace_ms;
+    int64_t drain_timeout_ms; /* how long a shutdown waits for what runs */
 };
 
 struct admin_conf {
@@ -122,6 +123,8 @@ struct log_section {
     bool requests;        /* a line a request */
 };
 
+enum preset { PRESET_NONE, PRESET_DEVELOPMENT, PRESET_PRODUCTION, PRESET_TESTING };
+
 struct config {
     struct listen_conf listen;
     struct admin_conf admin;
@@ -152,6 +155,7 @@ struct config_sources {
     const char *const *env; /* NULL-terminated "NAME=text", as environ; NULL: none */
     const struct config_flag *flags;
     size_t flags_n;
+    bool upstream_optional; /* for whoever only shows the configuration */
 };
 
 /* What is wrong, or merely unwise, with a configuration: all of it at once, in the order found. */

@@ -1,0 +1,229 @@
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config_priv.h"
+#include "refrain/base/address.h"
+#include "refrain/base/attr.h"
+#include "refrain/wire/dialect.h"
+#include "refrain/wire/header.h"
+
+/* Values against each other: what cannot be served is an error, what is merely unwise a warning. */
+
+static const struct origin *origin_of(const struct loading *l, const char *name)
+{
+    return &entry_of(l->conf, name)->origin;
+}
+
+static void warn(struct loading *l, const char *name, const char *what)
+{
+    report_warning(l->report, origin_of(l, name), name, "%s", what);
+}
+
+static void fail(struct loading *l, const char *name, const char *what)
+{
+    report_error(l->report, origin_of(l, name), name, "%s", what);
+}
+
+static void judge_listeners(struct loading *l)
+{
+    const struct config *c = l->conf;
+    struct address listen, admin;
+
+    if (address_parse(slice_str(c->listen.address), &listen) < 0 ||
+        address_parse(slice_str(c->admin.address), &admin) < 0)
+        return; /* defaults parse, and what was given was checked */
+    if (strcmp(c->listen.address, c->admin.address) == 0 &&
+        !slice_ends(slice_str(c->admin.address), SLICE_OF(":0")))
+        fail(l, "admin.address", "the same as listen.address; they need one each");
+    if (!address_is_local(&admin) && !c->admin.token.text)
+        fail(l, "admin.address",
+             "reachable from other machines, so admin.token or admin.token_file must be given");
+    if (c->admin.token.text && strlen(c->admin.token.text) < 16)
+        warn(l, "admin.token", "shorter than 16 characters: easily guessed");
+    if (!address_is_local(&listen) && c->cache.scope == SCOPE_SHARED)
+        warn(l, "cache.scope",
+             "whoever reaches the listener is given stored answers, whatever credential they bring");
+}
+
+static void judge_scope(struct loading *l)
+{
+    struct config *c = l->conf;
+    struct text_list *list = &c->cache.scope_headers;
+
+    c->cache.scope = SCOPE_HEADERS;
+    for (size_t i = 0; i < list->n; i++) {
+        bool is_word =
+            slice_eq(list->at[i], SLICE_OF("credential")) || slice_eq(list->at[i], SLICE_OF("shared"));
+
+        if (is_word && list->n == 1)
+            c->cache.scope = slice_eq(list->at[i], SLICE_OF("shared")) ? SCOPE_SHARED : SCOPE_CREDENTIAL;
+        else if (is_word || !header_name_ok(list->at[i]))
+            report_error(l->report, origin_of(l, "cache.scope"), "cache.scope",
+                         "expected credential, shared or a list of header names, got %s", list->at[i].data);
+    }
+    if (list->n == 0)
+        fail(l, "cache.scope", "expected credential, shared or a list of header names, got an empty list");
+    if (c->cache.scope != SCOPE_HEADERS)
+        list->n = 0;
+}
+
+static void judge_lifetimes(struct loading *l)
+{
+    const struct cache_conf *c = &l->conf->cache;
+
+    if (c->default_ttl_s > c->max_ttl_s)
+        warn(l, "cache.default_ttl",
+             "longer than cache.max_ttl, which bounds what requests ask for, not this");
+    for (size_t i = 0; i < c->ttl_n; i++) {
+        enum operation op = operation_by_name(slice_str(c->ttl[i].operation));
+
+        if (op == OP_COUNT || op == OP_PASS)
+            report_warning(l->report, origin_of(l, "cache.ttl"), "cache.ttl",
+                           "%s is no operation that is known, so nothing has this lifetime",
+                           c->ttl[i].operation);
+    }
+}
+
+static void judge_sizes(struct loading *l)
+{
+    const struct config *c = l->conf;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+    if (c->tiers.memory.enabled && c->cache.object_bytes_max > c->tiers.memory.bytes_max / 4)
+        warn(l, "cache.max_object_bytes",
+             "more than a quarter of tiers.memory.max_bytes: single answers push out all others");
+    if (c->coalescing.flight_bytes_max < c->cache.object_bytes_max)
+        warn(l, "coalescing.flight_max_bytes",
+             "less than cache.max_object_bytes: larger answers are never stored");
+    if (pages > 0 && page > 0 && c->tiers.memory.bytes_max / 4 * 5 > (uint64_t)pages * (uint64_t)page)
+        warn(l, "tiers.memory.max_bytes", "more than four fifths of this machine's memory");
+    if (!c->tiers.memory.enabled && !c->coalescing.enabled)
+        warn(l, "tiers.memory.enabled", "no tier and no coalescing: nothing is left for Refrain to do");
+}
+
+/* -- upstreams and routes -- */
+
+static bool url_is_exposed(const char *url)
+{
+    static const char *const near[] = {"localhost", "127.", "10.", "192.168.", "[::1]"};
+    struct slice rest = slice_str(url), host;
+
+    if (!slice_starts(rest, SLICE_OF("http://")))
+        return false;
+    rest = slice_skip(rest, 7);
+    host = slice_cut(&rest, '/');
+    for (size_t i = 0; i < ARRAY_LEN(near); i++)
+        if (slice_starts(host, slice_str(near[i])))
+            return false;
+    return memchr(host.data, '.', host.len) != NULL; /* a single name is a neighbour's */
+}
+
+static bool is_routed(const struct config *c, size_t upstream)
+{
+    for (size_t i = 0; i < c->routes_n; i++)
+        if (c->routes[i].upstream && strcmp(c->routes[i].upstream, c->upstreams[upstream].name) == 0)
+            return true;
+    return false;
+}
+
+static void judge_upstream(struct loading *l, size_t i)
+{
+    const struct upstream_conf *u = &l->conf->upstreams[i];
+    const char *base = pool_printf(l->pool, "upstreams.%s", u->name);
+    const char *url = pool_printf(l->pool, "%s.url", base), *cert = pool_printf(l->pool, "%s.cert", base);
+
+    if (!u->url)
+        return;
+    if (url_is_exposed(u->url))
+        warn(l, url, "without TLS, prompts and credentials can be read on the way");
+    if (!u->cert_file != !u->key_file)
+        fail(l, cert, "a certificate and its key are given together, or neither");
+    if (u->first_byte_timeout_ms > u->total_timeout_ms)
+        warn(l, pool_printf(l->pool, "%s.first_byte_timeout", base),
+             "longer than total_timeout, so never reached");
+    if (!is_routed(l->conf, i))
+        warn(l, url, "no route leads to this upstream");
+}
+
+static void judge_route_order(struct loading *l, size_t i)
+{
+    const struct route_conf *r = &l->conf->routes[i];
+    const char *name = pool_printf(l->pool, "routes[%zu].path", i);
+
+    for (size_t before = 0; before < i; before++) {
+        const struct route_conf *b = &l->conf->routes[before];
+
+        if (b->path && slice_starts(slice_str(r->path), slice_str(b->path))) {
+            report_warning(l->report, origin_of(l, name), name, "never reached: the route %s comes first",
+                           b->path);
+            return;
+        }
+    }
+}
+
+static void nearest_upstream(struct loading *l, const char *wrote, const char **out)
+{
+    unsigned distance, best = 1000;
+
+    for (size_t i = 0; i < l->conf->upstreams_n; i++)
+        if (text_is_near(slice_str(wrote), slice_str(l->conf->upstreams[i].name), &distance) &&
+            distance < best) {
+            *out = l->conf->upstreams[i].name;
+            best = distance;
+        }
+}
+
+static void judge_route(struct loading *l, size_t i)
+{
+    const char *name = pool_printf(l->pool, "routes[%zu].upstream", i), *meant = NULL;
+    struct route_conf *r = &l->conf->routes[i];
+
+    if (r->path)
+        judge_route_order(l, i);
+    if (!r->upstream) {
+        report_error(l->report, origin_of(l, pool_printf(l->pool, "routes[%zu].path", i)), name,
+                     "must be given where there is not exactly one upstream");
+        return;
+    }
+    for (r->upstream_at = 0; r->upstream_at < l->conf->upstreams_n; r->upstream_at++)
+        if (strcmp(l->conf->upstreams[r->upstream_at].name, r->upstream) == 0)
+            return;
+    nearest_upstream(l, r->upstream, &meant);
+    report_error(l->report, origin_of(l, name), name, "no upstream is named %s%s%s%s", r->upstream,
+                 meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+}
+
+/* The URL as struct upstream_conf wants it. */
+static void trim_url(struct loading *l, struct upstream_conf *u)
+{
+    struct slice url = slice_str(u->url);
+
+    while (url.len > 0 && url.data[url.len - 1] == '/')
+        url.len--;
+    if (u->url)
+        u->url = pool_text(l->pool, url);
+}
+
+void config_judge(struct loading *l)
+{
+    struct config *c = l->conf;
+    struct origin here = {.source = SOURCE_BUILT_IN};
+
+    judge_scope(l);
+    judge_listeners(l);
+    judge_lifetimes(l);
+    judge_sizes(l);
+    for (size_t i = 0; i < c->upstreams_n; i++) {
+        trim_url(l, &c->upstreams[i]);
+        judge_upstream(l, i);
+    }
+    for (size_t i = 0; i < c->routes_n; i++)
+        judge_route(l, i);
+    if (c->upstreams_n == 0 && !l->sources->upstream_optional)
+        report_error(l->report, &here, "upstreams",
+                     "there is none; give --upstream URL, or upstreams in a file");
+    else if (c->routes_n == 0 && c->upstreams_n > 0)
+        report_error(l->report, &here, "routes",
+                     "there is none; with more than one upstream, say which path goes where");
+}

@@ -1,0 +1,81 @@
+/*
+ * config_priv - what the parts of the configuration reader say to each other.
+ *
+ *   file ──► tree ─┐  config_yaml, config_json        each tree is checked against the option table
+ * (config_check), environment ───┤  config_args                     so that a fault is found even where
+ * something else goes before; flags ─────────┤                                  then they are laid over each
+ * other (config_tree), completed preset ────────┘                                  (config_finish) and bound
+ * to struct config (config_bind).
+ */
+#pragma once
+#include "config.h"
+#include "config_table.h"
+#include "config_tree.h"
+
+/* Where a config came from, and what each option of it is: for `show` and for a reload. */
+struct config_entry {
+    const struct option_row *row;
+    const char *name; /* "upstreams.openai.url" */
+    const char *text; /* the value as it may be shown, in one form; "" when not set */
+    const char *raw;  /* what tells one value from another; holds secrets */
+    struct origin origin;
+};
+
+struct config_origin {
+    struct pool pool;              /* holds all of the config */
+    struct config_sources sources; /* a copy */
+    struct config_entry *entries;
+    size_t entries_n, entries_cap;
+};
+
+/* One run of config_load. */
+struct loading {
+    struct pool *pool;
+    const struct config_sources *sources;
+    struct config_report *report;
+    struct config *conf;
+};
+
+/* -- report (config_report.c) -- */
+
+/** @name is the option's, or NULL. */
+void report_error(struct config_report *r, const struct origin *o, const char *name, const char *fmt, ...)
+    ATTR_PRINTF(4, 5);
+void report_warning(struct config_report *r, const struct origin *o, const char *name, const char *fmt, ...)
+    ATTR_PRINTF(4, 5);
+/** "refrain.yaml:12", "environment X", "--set x", "preset production", "built-in". */
+void origin_print(const struct origin *o, char *out, size_t cap);
+
+/* -- sources -- */
+
+/** A file's tree; NULL after telling why not. The file's name decides between JSON (".json") and YAML. */
+struct node *tree_from_file(struct loading *l, const char *file);
+struct node *tree_from_yaml(struct loading *l, struct slice text, struct origin origin);
+struct node *tree_from_json(struct loading *l, struct slice text, struct origin origin);
+struct node *tree_from_env(struct loading *l);
+struct node *tree_from_flags(struct loading *l);
+struct node *tree_from_preset(struct loading *l, const char *preset);
+/** A variable of the environment given; NULL when not set. */
+const char *env_get(const struct config_sources *s, struct slice name);
+/** All of a small file in @pool. Errors: negative errno; -EFBIG over @max. */
+int file_read(struct pool *pool, const char *path, size_t max, struct slice *out);
+
+/* -- meaning -- */
+
+/** Reports what in @tree no option is, and every value of a wrong type or out of range; takes those out of
+ * it. */
+void config_check(struct loading *l, struct node *tree);
+/** Completes the tree: `upstream`, the only upstream's route, the state directory. */
+void config_complete(struct loading *l, struct node *tree);
+/** Fills l->conf and its entries from a checked tree. */
+void config_bind(struct loading *l, const struct node *tree);
+/** Judges values against each other. */
+void config_judge(struct loading *l);
+
+/** The entry of that full name; asserts that there is one. */
+const struct config_entry *entry_of(const struct config *conf, const char *name);
+
+/** The row that @path names at the top, or inside an item of a section (the text behind "upstreams.x."), and
+ * whether the path is that of a secret's file. NULL: there is none. */
+const struct option_row *row_find(const struct option_section *s, const char *path, bool *out_is_file);
+const struct option_section *section_find(const char *name);

@@ -1,0 +1,223 @@
+#include "config_table.h"
+
+#include "refrain/base/attr.h"
+
+#define FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
+#define ROOT(member)        FIELD(struct config, member)
+#define UPSTREAM(member)    FIELD(struct upstream_conf, member)
+#define ROUTE(member)       FIELD(struct route_conf, member)
+
+/* clang-format off */
+#define RANGE(low, high)    .min = (low), .max = (high)
+#define WORD(text, number)  .word = (text), .word_value = (number)
+/* clang-format on */
+
+enum { DAY_S = 86400, YEAR_S = 365 * DAY_S };
+enum { KIB = 1 << 10, MIB = 1 << 20, GIB = 1 << 30 };
+
+static const char *const origin_schemes[] = {"https", "http", NULL};
+static const char *const proxy_schemes[] = {"http", "https", "socks5", "socks5h", NULL};
+static const char *const evictions[] = {"lru", "lfu", "fifo", "sieve", NULL};
+static const char *const on_abandons[] = {"cancel", "finish", NULL};
+static const char *const log_formats[] = {"json", "text", NULL};
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const presets[] = {"none", "development", "production", "testing", NULL};
+
+_Static_assert(EVICT_LRU == 0 && EVICT_LFU == 1 && EVICT_FIFO == 2 && EVICT_SIEVE == 3,
+               "the order of the choices");
+_Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
+               "the order of the choices");
+_Static_assert(LOG_JSON == 0 && LOG_TEXT == 1, "the order of the choices");
+_Static_assert(ABANDON_CANCEL == 0 && ABANDON_FINISH == 1, "the order of the choices");
+
+#define SECOND 1000
+#define DAY    86400000
+
+static const struct option_row root_rows[] = {
+    {"preset", OPTION_ENUM, .fallback = "none", .choices = presets, ROOT(preset),
+     .help = "A set of values to begin with; every other source goes before it."},
+    {"upstream", OPTION_URL, .choices = origin_schemes, ROOT(upstream),
+     .help = "The short form for a single upstream: stands for `upstreams.default.url` and a route of "
+             "everything to it."},
+
+    {"listen.address", OPTION_ADDRESS, OPTION_FIXED, "127.0.0.1:8080", ROOT(listen.address),
+     .help = "Where clients connect. Port 0 takes a free one."},
+    {"listen.workers", OPTION_COUNT, OPTION_FIXED, "auto", RANGE(1, 256), WORD("auto", 0),
+     ROOT(listen.workers), .help = "Event loops, a thread each; `auto`: one a core."},
+    {"listen.max_header_bytes", OPTION_BYTES, 0, "24KiB", RANGE(KIB, 28 * KIB), ROOT(listen.header_bytes_max),
+     .help = "A larger head is answered 431."},
+    {"listen.max_body_bytes", OPTION_BYTES, 0, "off", WORD("off", 0), ROOT(listen.body_bytes_max),
+     .help = "A larger body is answered 413, before upstream hears of it."},
+    {"listen.max_connections", OPTION_COUNT, OPTION_FIXED, "16384", RANGE(1, 1000000),
+     ROOT(listen.connections_max), .help = "Client connections open at once; one more is answered 503."},
+    {"listen.max_connections_per_address", OPTION_COUNT, OPTION_FIXED, "off", RANGE(1, 1000000),
+     WORD("off", 0), ROOT(listen.connections_per_address_max), .help = "The same, of one client address."},
+    {"listen.max_buffered_bytes", OPTION_BYTES, OPTION_FIXED, "256MiB", RANGE(MIB, INT64_C(1) << 44),
+     ROOT(listen.buffered_bytes_max),
+     .help =
+         "Bytes of request bodies and of answers under way held in memory, over all connections; then 503."},
+    {"listen.header_timeout", OPTION_MS, 0, "10s", RANGE(SECOND, DAY), ROOT(listen.header_timeout_ms),
+     .help = "Within which a request's head must be there, however slowly it drips."},
+    {"listen.idle_timeout", OPTION_MS, 0, "75s", RANGE(SECOND, DAY), ROOT(listen.idle_timeout_ms),
+     .help = "How long a connection may wait for its next request."},
+    {"listen.slow_reader_timeout", OPTION_MS, 0, "60s", RANGE(SECOND, DAY),
+     ROOT(listen.slow_reader_timeout_ms),
+     .help = "How long a client may take none of the answer it is being sent."},
+    {"listen.body_min_rate", OPTION_BYTES, 0, "1KiB", WORD("off", 0), ROOT(listen.body_bytes_min_rate),
+     .help = "Bytes a second that a request body must come at on average, once `listen.body_grace` is over."},
+    {"listen.body_grace", OPTION_MS, 0, "10s", RANGE(SECOND, DAY), ROOT(listen.body_grace_ms),
+     .help = "How long a body may be slower than that at first."},
+    {"listen.drain_timeout", OPTION_MS, 0, "30s", RANGE(SECOND, DAY), ROOT(listen.drain_timeout_ms),
+     .help = "How long a shutdown waits for the requests under way."},
+
+    {"admin.address", OPTION_ADDRESS, OPTION_FIXED, "127.0.0.1:9180", ROOT(admin.address),
+     .help = "Where metrics, health and the API are. Beyond this machine it needs a token."},
+    {"admin.token", OPTION_SECRET, OPTION_MASKED, ROOT(admin.token),
+     .help = "Bearer token of the API. Without one, it is made at first start in `cache.state_dir`."},
+
+    {"cache.default_ttl", OPTION_SECONDS, 0, "1h", RANGE(1, YEAR_S), WORD("none", TTL_NONE),
+     ROOT(cache.default_ttl_s), .env = "CACHE_TTL",
+     .help = "Lifetime of what is stored, unless something closer says otherwise; `none`: no end."},
+    {"cache.max_ttl", OPTION_SECONDS, 0, "365d", RANGE(1, YEAR_S), ROOT(cache.max_ttl_s),
+     .help = "The longest lifetime a request may ask for."},
+    {"cache.ttl", OPTION_LIFETIMES, 0, NULL, RANGE(1, YEAR_S), WORD("none", TTL_NONE), ROOT(cache.ttl),
+     .count_offset = offsetof(struct config, cache.ttl_n),
+     .help = "Lifetime by operation: `cache.ttl.chat`, `cache.ttl.embedding` and so on."},
+    {"cache.scope", OPTION_LIST, OPTION_ONE_OR_MANY, "credential", ROOT(cache.scope_headers),
+     .help = "Who shares entries: `credential` (those with the same one), `shared` (everybody), or a list of "
+             "the request "
+             "headers that tell callers apart."},
+    {"cache.secret", OPTION_SECRET, OPTION_MASKED | OPTION_FIXED, ROOT(cache.secret),
+     .help = "Keys the credentials' digests; instances that share a store share it. Without one, it is made "
+             "at first "
+             "start in `cache.state_dir`."},
+    {"cache.state_dir", OPTION_PATH, OPTION_FIXED, ROOT(cache.state_dir),
+     .help = "Where what Refrain makes for itself is kept. By default what the service manager gives "
+             "(`STATE_DIRECTORY`), else `/var/lib/refrain` for root, else `~/.local/state/refrain`."},
+    {"cache.namespace", OPTION_NAME, 0, "default", ROOT(cache.namespace_),
+     .help = "Namespace of requests that name none; namespaces share no entries."},
+    {"cache.prefix", OPTION_NAME, OPTION_FIXED, "refrain", ROOT(cache.prefix),
+     .help = "What keys begin with in stores that other programs use, too."},
+    {"cache.respect_upstream_cache_control", OPTION_BOOL, 0, "false",
+     ROOT(cache.respect_upstream_cache_control),
+     .help = "Heed Cache-Control on answers to POST. Providers send `no-cache` on everything, so it is off."},
+    {"cache.client_control", OPTION_BOOL, 0, "true", ROOT(cache.client_control),
+     .help = "Heed what requests ask of the cache (`Refrain-*` headers, those of other gateways, "
+             "Cache-Control)."},
+    {"cache.allow_custom_keys", OPTION_BOOL, 0, "false", ROOT(cache.custom_keys),
+     .help = "Heed `Refrain-Key` even where the scope is shared."},
+    {"cache.allow_endless_ttl", OPTION_BOOL, 0, "false", ROOT(cache.endless_ttl),
+     .help = "Heed `Refrain-TTL: none` even where the scope is shared."},
+    {"cache.max_object_bytes", OPTION_BYTES, 0, "16MiB", RANGE(KIB, GIB), ROOT(cache.object_bytes_max),
+     .help = "A larger answer flows on and is not stored."},
+
+    {"key.max_body_bytes", OPTION_BYTES, 0, "32MiB", RANGE(KIB, GIB), ROOT(key.body_bytes_max),
+     .help = "A larger request body is streamed on, past the cache."},
+    {"key.ignore_fields", OPTION_LIST, 0, NULL, ROOT(key.ignore_fields),
+     .help =
+         "Fields of request bodies, by dotted path, that do not count in the key, beside those of the API."},
+    {"key.ignore_headers", OPTION_LIST, OPTION_FIELDS, NULL, ROOT(key.ignore_headers),
+     .help = "Request headers that do not count in the key, beside the shipped ones."},
+
+    {"tiers.memory.enabled", OPTION_BOOL, OPTION_FIXED, "true", ROOT(tiers.memory.enabled),
+     .help = "Keep answers in memory."},
+    {"tiers.memory.max_bytes", OPTION_BYTES, OPTION_FIXED, "500MiB", RANGE(4 * MIB, INT64_C(1) << 44),
+     ROOT(tiers.memory.bytes_max), .help = "All that the tier holds, bookkeeping included."},
+    {"tiers.memory.eviction", OPTION_ENUM, OPTION_FIXED, "lru", .choices = evictions,
+     ROOT(tiers.memory.eviction),
+     .help = "Who goes first when it is full: least recently used, least frequently used, oldest, or SIEVE."},
+    {"tiers.memory.max_entries", OPTION_COUNT, OPTION_FIXED, "off", WORD("off", 0),
+     ROOT(tiers.memory.entries_max), .help = "A bound on entries beside the one on bytes."},
+
+    {"coalescing.enabled", OPTION_BOOL, 0, "true", ROOT(coalescing.enabled),
+     .help = "Let identical requests share one upstream call."},
+    {"coalescing.on_abandon", OPTION_ENUM, 0, "cancel", .choices = on_abandons, ROOT(coalescing.on_abandon),
+     .help = "When the last reader of a call leaves: `cancel` it, which saves tokens, or `finish` it, which "
+             "fills the "
+             "cache."},
+    {"coalescing.flight_max_bytes", OPTION_BYTES, 0, "32MiB", RANGE(64 * KIB, GIB),
+     ROOT(coalescing.flight_bytes_max),
+     .help = "Past it an answer under way takes no new reader and is held to the pace of its slowest."},
+    {"coalescing.hit_for_miss", OPTION_MS, 0, "10s", RANGE(0, DAY), ROOT(coalescing.hit_for_miss_ms),
+     .help =
+         "How long requests are not made to wait for each other after an answer that could not be shared."},
+
+    {"redact.headers", OPTION_LIST, OPTION_FIELDS, NULL, ROOT(redact.headers),
+     .help = "Headers of answers that are never stored, beside the shipped ones."},
+
+    {"log.format", OPTION_ENUM, 0, "json", .choices = log_formats, ROOT(log.conf.format),
+     .help = "One JSON object a line, or text."},
+    {"log.level", OPTION_ENUM, 0, "info", .choices = log_levels, ROOT(log.conf.level),
+     .help = "What is logged at least."},
+    {"log.requests", OPTION_BOOL, 0, "true", ROOT(log.requests), .help = "A line a request, at level info."},
+    {"log.file", OPTION_PATH, 0, NULL, ROOT(log.conf.file),
+     .help = "Appended to, and opened anew on SIGUSR1. Without it: standard error."},
+};
+
+static const struct option_row upstream_rows[] = {
+    {"url", OPTION_URL, OPTION_REQUIRED, .choices = origin_schemes, UPSTREAM(url),
+     .help = "Where it is; a path is put before every request's own."},
+    {"connect_timeout", OPTION_MS, 0, "5s", RANGE(1, DAY), UPSTREAM(connect_timeout_ms),
+     .help = "To resolve, connect and agree on TLS."},
+    {"first_byte_timeout", OPTION_MS, 0, "600s", RANGE(1, DAY), UPSTREAM(first_byte_timeout_ms),
+     .help = "From the request's last byte to the answer's first: reasoning models are slow."},
+    {"idle_timeout", OPTION_MS, 0, "300s", RANGE(1, DAY), UPSTREAM(idle_timeout_ms),
+     .help = "Between bytes of the answer."},
+    {"total_timeout", OPTION_MS, 0, "1h", RANGE(1, (int64_t)7 * DAY), UPSTREAM(total_timeout_ms),
+     .help = "Of the whole call."},
+    {"ca_file", OPTION_PATH, 0, NULL, UPSTREAM(ca_file),
+     .help = "Whom to trust (PEM), instead of the system's list."},
+    {"cert", OPTION_PATH, 0, NULL, UPSTREAM(cert_file), .help = "Certificate to show (PEM)."},
+    {"key", OPTION_PATH, 0, NULL, UPSTREAM(key_file), .help = "Its key (PEM)."},
+    {"proxy", OPTION_URL, OPTION_MASKED, .choices = proxy_schemes, UPSTREAM(proxy),
+     .help = "The way out; the environment's proxy is never taken."},
+    {"http2", OPTION_BOOL, 0, "true", UPSTREAM(http2), .help = "Offer HTTP/2 over TLS."},
+    {"max_concurrent", OPTION_COUNT, 0, "off", RANGE(1, 1000000), WORD("off", 0), UPSTREAM(max_concurrent),
+     .help = "Calls at once, of each worker; further ones wait their turn."},
+    {"headers.add", OPTION_HEADERS, OPTION_MASKED, UPSTREAM(headers_add),
+     .help = "Headers to set on what is forwarded, replacing the client's: `{Name: value}`."},
+    {"headers.remove", OPTION_NAMES, OPTION_FIELDS, UPSTREAM(headers_remove),
+     .help = "Headers of the client's to leave out."},
+};
+
+static const struct option_row route_rows[] = {
+    {"path", OPTION_PREFIX, OPTION_REQUIRED, ROUTE(path), .help = "What a request's path begins with."},
+    {"upstream", OPTION_NAME, 0, NULL, ROUTE(upstream),
+     .help = "Name of the upstream; the only one, when there is one."},
+    {"strip_prefix", OPTION_BOOL, 0, "false", ROUTE(strip_prefix),
+     .help = "Take `path` off before the request goes on."},
+    {"ttl", OPTION_SECONDS, 0, "off", RANGE(1, YEAR_S), WORD("off", 0), ROUTE(ttl_s),
+     .help = "Lifetime of answers to GET that tell none of their own."},
+};
+
+const struct option_section option_sections[OPTION_SECTIONS] = {
+    {SECTION_ROOT, "", root_rows, ARRAY_LEN(root_rows), 0, 0, 0, 0},
+    {SECTION_NAMED, "upstreams", upstream_rows, ARRAY_LEN(upstream_rows), sizeof(struct upstream_conf),
+     offsetof(struct config, upstreams), offsetof(struct config, upstreams_n),
+     offsetof(struct upstream_conf, name)},
+    {SECTION_LIST, "routes", route_rows, ARRAY_LEN(route_rows), sizeof(struct route_conf),
+     offsetof(struct config, routes), offsetof(struct config, routes_n), 0},
+};
+
+const struct option_group option_groups[] = {
+    {"listen", "The listener that clients connect to, and what they may ask of it."},
+    {"admin", "The listener for operators: metrics, health, API."},
+    {"upstreams", "The APIs behind Refrain, by name."},
+    {"routes",
+     "Which path goes to which upstream; the first that matches is taken. With a single upstream none are "
+     "needed."},
+    {"cache", "What is stored, for how long, and for whom."},
+    {"key", "What makes two requests the same."},
+    {"tiers", "Where answers are kept."},
+    {"coalescing", "Identical requests in flight."},
+    {"redact", "What is left out of what is stored."},
+    {"log", "One line an event."},
+};
+const size_t option_groups_n = ARRAY_LEN(option_groups);
+
+const struct preset_row preset_rows[] = {
+    {"development", "cache.default_ttl", "30m"}, {"development", "tiers.memory.max_bytes", "50MiB"},
+    {"production", "cache.default_ttl", "2h"},   {"production", "tiers.memory.max_bytes", "500MiB"},
+    {"testing", "cache.default_ttl", "5m"},      {"testing", "tiers.memory.max_bytes", "10MiB"},
+};
+const size_t preset_rows_n = ARRAY_LEN(preset_rows);

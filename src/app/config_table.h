@@ -1,0 +1,40 @@
+/*
+ * config_table - every option there is, a row each. Adding one is a row here and a field in config.h.
+ */
+#pragma once
+#include <stddef.h>
+
+#include "config.h"
+#include "option.h"
+
+enum section_kind {
+    SECTION_ROOT,  /* struct config itself */
+    SECTION_NAMED, /* a map of names to items */
+    SECTION_LIST,  /* a list of items */
+};
+
+struct option_section {
+    enum section_kind kind;
+    const char *name; /* "upstreams"; "" of the root */
+    const struct option_row *rows;
+    size_t rows_n;
+    size_t item_size, items_offset, count_offset; /* of a counted array in struct config */
+    size_t name_offset;                           /* SECTION_NAMED: a const char * in the item */
+};
+
+enum { OPTION_SECTIONS = 3 };
+extern const struct option_section option_sections[OPTION_SECTIONS]; /* the root comes first */
+
+/* What a group is for; groups in the order of the reference. */
+struct option_group {
+    const char *name, *help;
+};
+extern const struct option_group option_groups[];
+extern const size_t option_groups_n;
+
+/* What a preset sets. */
+struct preset_row {
+    const char *preset, *name, *text;
+};
+extern const struct preset_row preset_rows[];
+extern const size_t preset_rows_n;
