@@ -34,7 +34,7 @@ LIBRARIES = [
     Library("openssl", r"openssl/", {"base", "store"}, 2),
     Library("libuv", r"uv\.h|uv/", {"base"}, 1),
     Library("jansson", r"jansson\.h", {"wire", "app", "ops"}, 2),
-    Library("zlib", r"zlib\.h", {"wire"}, 1),
+    Library("zlib", r"zlib\.h", {"wire"}, 2),
     Library("hiredis", r"hiredis/", {"store"}, 2),
     Library("sqlite", r"sqlite3\.h", {"store"}, 1),
     Library("libmicrohttpd", r"microhttpd\.h", {"http", "ops"}, 2),
