@@ -64,6 +64,22 @@ struct key_request {
     unsigned variant;   /* 0 but where several answers are kept */
 };
 
+/**
+ * True when a key may depend on this field of a classified request: as content, as a credential, as a control
+ * that names another namespace or key, or because the scope lists it. What maps raw requests to keys must
+ * cover these, and no more than these. Threads: any.
+ */
+static inline bool key_reads_field(const struct key_scope *scope, const struct field *f)
+{
+    if ((f->flags & (HEADER_HOP | HEADER_FRAMING | HEADER_UNKEYED)) == 0 || (f->flags & HEADER_CONTROL) != 0)
+        return true;
+    if (scope->mode == KEY_SCOPE_HEADERS)
+        for (size_t i = 0; i < scope->headers_n; i++)
+            if (slice_ieq(scope->headers[i], f->name))
+                return true;
+    return false;
+}
+
 /* Owned by one thread at a time. */
 struct key_maker;
 struct key_maker *key_maker_new(void); /* aborts when out of memory */
