@@ -22,6 +22,7 @@ enum {
     BODY_BYTES_KEPT = 64 * 1024, /* … with body buffers up to this size */
     REQUEST_ID_MAX = 64,
     MODEL_SHOWN_MAX = 64,
+    TAGS_BYTES_MAX = 1024,
 };
 
 /* A site as one worker sees it: counts that worker's exchanges without an atomic in the hot path. */
@@ -81,6 +82,7 @@ struct exchange {
     struct worker *worker;
     struct buf body; /* keeps its bytes when the exchange is reused */
     size_t body_charged;
+    char tags[TAGS_BYTES_MAX]; /* comma-separated, what offer_terms made */
 
     /* All from here on begins at zero for each request. */
     struct site_view *view;
@@ -116,7 +118,6 @@ struct exchange {
     uint64_t bytes_sent;
     char request_id[REQUEST_ID_MAX + 1];
     char model[MODEL_SHOWN_MAX + 1];
-    char tags[1024];
 };
 
 static inline struct exchange *exchange_of(struct front_req *r)

@@ -8,6 +8,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
 #include "refrain/wire/coding.h"
+#include "refrain/wire/httpdate.h"
 #include "refrain/wire/sse.h"
 
 /*
@@ -431,14 +432,36 @@ static int64_t content_length_of(const struct fields *fields)
     return n;
 }
 
-static void drop_connection_fields(struct fields *f)
+/* What we say ourselves in upstream's place: which cache answered and, where the tag is the entry's id, the tag. */
+static bool is_said_by_us(const struct fetch *x, const struct field *f)
+{
+    if (slice_ieq(f->name, SLICE_OF("X-Cache")) || slice_ieq(f->name, SLICE_OF("X-Cache-Hits")))
+        return true;
+    return x->has_key && x->op != OP_READ && field_id(f) == HEADER_ETAG;
+}
+
+static void drop_fields_of_the_hop(const struct fetch *x, struct fields *f)
 {
     uint16_t kept = 0;
 
     for (uint16_t i = 0; i < f->n; i++)
-        if ((f->at[i].flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS)) == 0)
+        if ((f->at[i].flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS)) == 0 && !is_said_by_us(x, &f->at[i]))
             f->at[kept++] = f->at[i];
     f->n = kept;
+}
+
+/* RFC 9110 section 6.6.1: who receives an answer without Date adds when it came. */
+static void add_date(struct fetch *x, struct flight_head *head)
+{
+    char date[HTTPDATE_LEN + 1];
+    struct slice kept;
+
+    if (fields_find_id(&head->fields, HEADER_DATE))
+        return;
+    httpdate_write(x->head_wall_ms / 1000, date);
+    kept = flight_keep(x->flight, slice_str(date));
+    if (kept.data && fields_add(&head->fields, SLICE_OF("Date"), kept) == 0)
+        head->fields.at[head->fields.n - 1].flags = HEADER_DATE;
 }
 
 static bool is_stream(const struct fetch *x, const struct flight_head *head)
@@ -488,7 +511,8 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
     if (!flight_is_alone(x->flight) && !keep_company(x, &a, &conf))
         return;
     reason = x->storable ? gate_head(&a, &conf) : x->reason;
-    drop_connection_fields(&head->fields);
+    drop_fields_of_the_hop(x, &head->fields);
+    add_date(x, head);
     if (is_stream(x, head)) {
         stream_judge_init(&x->judge, x->dialect);
         x->judging = head->stream = true;
