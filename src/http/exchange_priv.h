@@ -56,8 +56,8 @@ struct worker {
     bool started;
 };
 
-/* Answers in the order of the words of X-Cache. */
-enum outcome { OUT_HIT, OUT_MISS, OUT_COALESCED, OUT_BYPASS, OUT_ERROR };
+/* What became of a request; an error until something better is known. */
+enum outcome { OUT_ERROR, OUT_HIT, OUT_MISS, OUT_COALESCED, OUT_BYPASS };
 
 enum step {
     STEP_KEY,
