@@ -55,9 +55,9 @@ static void packing_is_repeatable(void **state)
 
 static void ceilings_hold_both_ways(void **state)
 {
-    AUTO(buf_done)
-    struct buf packed = BUF_INIT(10000),
-               plain = BUF_INIT(SIZE_MAX_TESTED - 1), small = BUF_INIT(30);
+    AUTO(buf_done) struct buf packed = BUF_INIT(10000);
+    AUTO(buf_done) struct buf plain = BUF_INIT(SIZE_MAX_TESTED - 1);
+    AUTO(buf_done) struct buf small = BUF_INIT(30);
     char *text = make_text(SIZE_MAX_TESTED, true);
 
     (void)state;
