@@ -37,6 +37,7 @@ struct fetch {
     const struct dialect *dialect;
     enum operation op;
     bool streamed;
+    bool authorized; /* the request carries Authorization */
     bool has_key;
     bool storable; /* it has a key, and nothing has spoken against storing yet */
     bool paused, overloaded, let_go, reading;
@@ -196,6 +197,8 @@ static struct gate_answer answer_of(struct fetch *x, bool whole)
         .streamed = x->streamed,
         .whole = whole && (!x->judging || stream_judge_whole(&x->judge)),
         .stream_error = x->judging && x->judge.seen_error,
+        .stream_unfit = x->judging && x->judge.seen_unfit,
+        .authorized = x->authorized,
         .status = head->status,
         .fields = &head->fields,
         .body = x->plain.len > 0 ? buf_slice(&x->plain) : buf_slice(&x->joined),
@@ -207,6 +210,8 @@ static struct gate_conf gate_of(const struct fetch *x)
 {
     struct gate_conf conf = x->site->gate;
 
+    conf.headers = x->site->headers;
+    conf.shared_scope = x->site->scope.mode != KEY_SCOPE_CREDENTIAL;
     conf.route_ttl_s = x->route_ttl_s;
     return conf;
 }
@@ -627,6 +632,14 @@ static void take_body(struct fetch *x, const struct fetch_spec *spec, struct ups
     }
 }
 
+static bool carries_authorization(const struct fetch_spec *spec)
+{
+    for (size_t i = 0; i < spec->fields_n; i++)
+        if (field_id(&spec->fields[i]) == HEADER_AUTHORIZATION)
+            return true;
+    return false;
+}
+
 void fetch_start(struct flight *f, const struct fetch_spec *spec)
 {
     struct fetch *x = calloc(1, sizeof(*x));
@@ -648,6 +661,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->dialect = dialect_of(spec->op);
     x->op = spec->op;
     x->streamed = spec->streamed;
+    x->authorized = carries_authorization(spec);
     x->route_ttl_s = spec->route_ttl_s;
     x->content_length = -1;
     x->reason = GATE_CLIENT;

@@ -22,6 +22,7 @@ enum gate_reason {
     GATE_CACHE_CONTROL, /* RFC 9111 forbids, on `read` or with respect_upstream_cache_control */
     GATE_NO_LIFETIME,   /* nothing says how long, on `read` */
     GATE_VARY,          /* varies on what is not in the key */
+    GATE_FINISH_REASON, /* the API itself calls the answer incomplete */
     GATE_RULE,          /* configuration says not to */
     GATE_CLIENT,        /* the request did not allow it */
     GATE_MEMORY,        /* no room to judge or keep it */
@@ -35,6 +36,8 @@ struct gate_answer {
     bool streamed;     /* the request asked for a stream */
     bool whole;        /* message complete on the wire; for streams also stream_judge_whole() */
     bool stream_error; /* stream_judge saw an error event */
+    bool stream_unfit; /* stream_judge saw an end that the API itself calls incomplete */
+    bool authorized;   /* the request carried Authorization: on `read`, RFC 9111 section 3.5 */
     unsigned status;
     const struct fields *fields; /* of the response, classified */
     struct slice body;           /* identity-coded; empty for streams, which the judge has followed */
@@ -42,8 +45,12 @@ struct gate_answer {
 };
 struct gate_conf {
     uint64_t object_bytes_max;
+    const struct header_table
+        *headers;      /* tells what Vary names; NULL: as if nothing it names were in the key */
+    bool shared_scope; /* `scope: shared`: credentials are not in the key either */
     bool respect_upstream_cache_control;
-    int64_t route_ttl_s; /* on `read`: what a route gives answers without freshness of their own; 0: nothing */
+    int64_t
+        route_ttl_s; /* on `read`: what a route gives answers without freshness of their own; 0: nothing */
 };
 
 /** From the head alone: GATE_STORE means "so far". Tells a flight early that its answer can't be kept. */
@@ -53,6 +60,9 @@ bool gate_shareable(const struct gate_answer *a, const struct gate_conf *conf);
 /** The verdict on a finished answer. */
 enum gate_reason gate_judge(const struct gate_answer *a, const struct gate_conf *conf);
 
-/** For `read`: seconds of freshness from the response (s-maxage, max-age, Expires),
- * -1 when it gives none. @now_ms is wall time. */
+/**
+ * Seconds of freshness that the response gives itself: s-maxage, max-age, Expires (RFC 9111 section 4.2.1),
+ * or what CDN-Cache-Control says in their place (RFC 9213). 0: stale at once. -1 when it gives none. @now_ms
+ * is wall time, of use where Date is missing.
+ */
 int64_t gate_lifetime_s(const struct gate_answer *a, int64_t now_ms);

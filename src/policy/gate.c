@@ -1,0 +1,280 @@
+#include "refrain/policy/gate.h"
+
+#include "refrain/base/attr.h"
+#include "refrain/wire/cachectl.h"
+#include "refrain/wire/httpdate.h"
+#include "refrain/wire/jscan.h"
+
+static const char *const reason_names[GATE_REASON_COUNT] = {
+    [GATE_STORE] = "stored",
+    [GATE_STATUS] = "status",
+    [GATE_INCOMPLETE] = "incomplete",
+    [GATE_ERROR_INSIDE] = "error_inside",
+    [GATE_CONTENT_TYPE] = "content_type",
+    [GATE_JSON] = "json",
+    [GATE_TOO_LARGE] = "too_large",
+    [GATE_SET_COOKIE] = "set_cookie",
+    [GATE_CACHE_CONTROL] = "cache_control",
+    [GATE_NO_LIFETIME] = "no_lifetime",
+    [GATE_VARY] = "vary",
+    [GATE_FINISH_REASON] = "finish_reason",
+    [GATE_RULE] = "rule",
+    [GATE_CLIENT] = "client",
+    [GATE_MEMORY] = "memory",
+};
+
+const char *gate_reason_name(enum gate_reason r)
+{
+    return reason_names[r];
+}
+
+/* --- status --- */
+
+/* RFC 9110 section 15.1: may be given a lifetime by others than upstream. The errors among them, and 206,
+ * never are. */
+static bool status_is_heuristic(unsigned status)
+{
+    return status == 200 || status == 203 || status == 204 || status == 300 || status == 301 || status == 308;
+}
+
+static bool status_ok(const struct gate_answer *a)
+{
+    if (a->op != OP_READ)
+        return a->status == 200;
+    return status_is_heuristic(a->status) || a->status == 302 || a->status == 303 || a->status == 307;
+}
+
+/* --- content type --- */
+
+static struct slice media_type(const struct fields *fields)
+{
+    const struct field *f = fields_find_id(fields, HEADER_CONTENT_TYPE);
+    struct slice type = f ? f->value : (struct slice){NULL, 0};
+
+    return f ? slice_trim(slice_cut(&type, ';')) : type;
+}
+
+static bool is_json_type(struct slice type)
+{
+    static const struct slice suffix = SLICE("+json");
+
+    if (slice_ieq(type, SLICE_OF("application/json")))
+        return true;
+    return type.len > suffix.len && slice_ieq(slice_skip(type, type.len - suffix.len), suffix);
+}
+
+static bool is_stream_type(struct slice type, enum stream_format format)
+{
+    if (format == STREAM_SSE)
+        return slice_ieq(type, SLICE_OF("text/event-stream"));
+    return slice_ieq(type, SLICE_OF("application/x-ndjson")) ||
+           slice_ieq(type, SLICE_OF("application/ndjson")) || slice_ieq(type, SLICE_OF("application/jsonl"));
+}
+
+static bool content_type_ok(const struct gate_answer *a)
+{
+    const struct dialect *d = dialect_of(a->op);
+
+    if (a->streamed && d->stream != STREAM_NONE)
+        return is_stream_type(media_type(a->fields), d->stream);
+    return !d->json || is_json_type(media_type(a->fields));
+}
+
+/* --- Cache-Control --- */
+
+/* What upstream says of caching. RFC 9213 section 2.2: a target field of our kind that says anything at all
+ * is obeyed in place of Cache-Control and Expires. */
+struct word {
+    struct cachectl cc;
+    bool targeted;
+};
+
+static bool parse_all(struct cachectl *cc, const struct fields *fields, enum header_id id)
+{
+    bool any = false;
+
+    cachectl_init(cc);
+    for (unsigned i = 0; i < fields->n; i++) {
+        if (field_id(&fields->at[i]) != id)
+            continue;
+        any |= slice_trim(fields->at[i].value).len > 0;
+        cachectl_parse_response(cc, fields->at[i].value);
+    }
+    return any;
+}
+
+static struct word word_of(const struct gate_answer *a)
+{
+    struct word w;
+
+    w.targeted = parse_all(&w.cc, a->fields, HEADER_CDN_CACHE_CONTROL);
+    if (!w.targeted)
+        (void)parse_all(&w.cc, a->fields, HEADER_CACHE_CONTROL);
+    return w;
+}
+
+/* Of several fields the first counts; what is no date lies in the past (RFC 9111 sections 4.2.1 and 5.3). */
+static int64_t lifetime_by_expires(const struct gate_answer *a, int64_t now_s)
+{
+    const struct field *expires = fields_find_id(a->fields, HEADER_EXPIRES);
+    const struct field *date = fields_find_id(a->fields, HEADER_DATE);
+    int64_t until_s, from_s = now_s;
+
+    if (!expires)
+        return -1;
+    if (date)
+        (void)httpdate_parse(date->value, now_s, &from_s);
+    if (!httpdate_parse(expires->value, from_s, &until_s))
+        return 0;
+    return until_s > from_s ? until_s - from_s : 0;
+}
+
+static int64_t lifetime_of(const struct gate_answer *a, const struct word *w, int64_t now_s)
+{
+    if (w->cc.s_maxage_s != CC_ABSENT)
+        return w->cc.s_maxage_s;
+    if (w->cc.max_age_s != CC_ABSENT)
+        return w->cc.max_age_s;
+    return w->targeted ? -1 : lifetime_by_expires(a, now_s);
+}
+
+int64_t gate_lifetime_s(const struct gate_answer *a, int64_t now_ms)
+{
+    struct word w = word_of(a);
+
+    return lifetime_of(a, &w, now_ms / 1000);
+}
+
+/* RFC 9111 section 3: what a shared cache must not store. `no-cache` may be stored, and then asked about each
+ * time; here what cannot be served without asking is not kept. Directives that name fields count for the
+ * whole (sections 5.2.2.4 and 5.2.2.7 allow it). A cache that knows the status need not obey a no-store that
+ * comes with must-understand (5.2.2.3). */
+static bool word_forbids(const struct gate_answer *a, const struct word *w)
+{
+    bool understood = w->cc.must_understand && status_ok(a);
+
+    return (w->cc.no_store && !understood) || w->cc.is_private || w->cc.no_cache;
+}
+
+/* RFC 9111 section 3.5. A route's lifetime is the operator's own word for it. */
+static bool authorization_forbids(const struct gate_answer *a, const struct word *w,
+                                  const struct gate_conf *conf)
+{
+    return a->authorized && conf->route_ttl_s <= 0 && !w->cc.is_public && !w->cc.must_revalidate &&
+           w->cc.s_maxage_s == CC_ABSENT;
+}
+
+/* As a shared cache, on `read`. */
+static enum gate_reason judge_read(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    struct word w = word_of(a);
+    int64_t lifetime_s = lifetime_of(a, &w, 0); /* Expires without Date is weighed when the time is known */
+
+    if (fields_find_id(a->fields, HEADER_SET_COOKIE))
+        return GATE_SET_COOKIE;
+    if (word_forbids(a, &w) || authorization_forbids(a, &w, conf))
+        return GATE_CACHE_CONTROL;
+    if (lifetime_s < 0 && conf->route_ttl_s > 0 && status_is_heuristic(a->status))
+        return GATE_STORE;
+    return lifetime_s > 0 ? GATE_STORE : GATE_NO_LIFETIME;
+}
+
+/* The other operations: the operator's lifetimes rule, unless upstream is to be listened to. */
+static enum gate_reason judge_cache_control(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    struct word w;
+
+    if (a->op == OP_READ)
+        return judge_read(a, conf);
+    if (!conf->respect_upstream_cache_control)
+        return GATE_STORE;
+    w = word_of(a);
+    return word_forbids(a, &w) || lifetime_of(a, &w, 0) == 0 ? GATE_CACHE_CONTROL : GATE_STORE;
+}
+
+/* --- Vary --- */
+
+/* True when requests that differ in this field have different keys, or cannot differ in what upstream is
+ * sent. */
+static bool name_is_keyed(struct slice name, enum operation op, const struct gate_conf *conf)
+{
+    uint32_t flags;
+
+    if (slice_ieq(name, SLICE_OF("accept-encoding")))
+        return true; /* replaced on what is cacheable; the stored coding is turned into the client's */
+    if (!conf->headers || slice_eq(name, SLICE_OF("*")))
+        return false;
+    flags = header_flags(conf->headers, name);
+    if (flags & HEADER_CREDENTIAL)
+        return !conf->shared_scope;
+    if ((flags & HEADER_ID_MASK) == HEADER_ACCEPT)
+        return op == OP_READ; /* elsewhere the body says what comes back, and Accept is not in the key */
+    return (flags & HEADER_UNKEYED) == 0;
+}
+
+/* RFC 9111 section 4.1. */
+static bool vary_ok(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    for (unsigned i = 0; i < a->fields->n; i++) {
+        struct slice rest = a->fields->at[i].value;
+
+        if (field_id(&a->fields->at[i]) != HEADER_VARY)
+            continue;
+        while (rest.data) {
+            struct slice name = slice_trim(slice_cut(&rest, ','));
+
+            if (name.len > 0 && !name_is_keyed(name, a->op, conf))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* --- verdicts --- */
+
+bool gate_shareable(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    if (a->status >= 500 || a->status == 429)
+        return true; /* a stampede onto a sick upstream helps nobody (SPEC section 7) */
+    return vary_ok(a, conf) && judge_cache_control(a, conf) == GATE_STORE;
+}
+
+enum gate_reason gate_head(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    enum gate_reason r;
+
+    if (!status_ok(a))
+        return GATE_STATUS;
+    if (!content_type_ok(a))
+        return GATE_CONTENT_TYPE;
+    r = judge_cache_control(a, conf);
+    if (r != GATE_STORE)
+        return r;
+    if (!vary_ok(a, conf))
+        return GATE_VARY;
+    return a->body_bytes > conf->object_bytes_max ? GATE_TOO_LARGE : GATE_STORE;
+}
+
+static enum gate_reason judge_json(struct slice body)
+{
+    if (!jscan_valid(body))
+        return GATE_JSON;
+    return jscan_member(body, SLICE_OF("error"), NULL) > JSCAN_NULL ? GATE_ERROR_INSIDE : GATE_STORE;
+}
+
+enum gate_reason gate_judge(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    enum gate_reason r = gate_head(a, conf);
+
+    if (r != GATE_STORE)
+        return r;
+    if (a->stream_error)
+        return GATE_ERROR_INSIDE;
+    if (a->stream_unfit)
+        return GATE_FINISH_REASON;
+    if (!a->whole)
+        return GATE_INCOMPLETE;
+    if (dialect_of(a->op)->json && !a->streamed)
+        return judge_json(a->body);
+    return GATE_STORE;
+}

@@ -1,0 +1,503 @@
+/* gate: what may be stored, and what may be given to others. SPEC sections 5 and 7; RFC 9111 sections 3
+ * and 4. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "refrain/base/attr.h"
+#include "refrain/policy/gate.h"
+
+enum { GIVEN_MAX = 4, NOW_S = 784111777 }; /* Sun, 06 Nov 1994 08:49:37 GMT */
+
+struct given {
+    const char *name, *value;
+};
+
+static struct header_table *table;
+static struct fields fields;
+
+static void fill(const struct given *given)
+{
+    fields.n = 0;
+    for (int i = 0; i < GIVEN_MAX && given[i].name; i++)
+        assert_int_equal(fields_add(&fields, slice_str(given[i].name), slice_str(given[i].value)), 0);
+    fields_classify_response(&fields, table);
+}
+
+static struct gate_conf plain_conf(void)
+{
+    return (struct gate_conf){.object_bytes_max = 1000, .headers = table};
+}
+
+#define JSON                                                                                                 \
+    {                                                                                                        \
+        "Content-Type", "application/json"                                                                   \
+    }
+#define SSE                                                                                                  \
+    {                                                                                                        \
+        "Content-Type", "text/event-stream; charset=utf-8"                                                   \
+    }
+
+static void an_answer_passes_or_has_a_reason(void **state)
+{
+    static const struct {
+        const char *why;
+        struct gate_answer a; /* fields are filled in */
+        struct given given[GIVEN_MAX];
+        enum gate_reason want;
+    } cases[] = {
+        {"a whole answer",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"choices\":[]}")},
+         {JSON},
+         GATE_STORE},
+        {"another JSON type",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {{"content-type", "Application/Problem+JSON ; a=b"}},
+         GATE_STORE},
+        {"an error", {.op = OP_CHAT, .status = 400, .whole = true, .body = SLICE("{}")}, {JSON}, GATE_STATUS},
+        {"a success that is none",
+         {.op = OP_CHAT, .status = 206, .whole = true, .body = SLICE("{}")},
+         {JSON},
+         GATE_STATUS},
+        {"accepted only",
+         {.op = OP_CHAT, .status = 202, .whole = true, .body = SLICE("{}")},
+         {JSON},
+         GATE_STATUS},
+        {"cut short",
+         {.op = OP_CHAT, .status = 200, .whole = false, .body = SLICE("{}")},
+         {JSON},
+         GATE_INCOMPLETE},
+        {"half a JSON",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"a\":")},
+         {JSON},
+         GATE_JSON},
+        {"an empty body",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("")},
+         {JSON},
+         GATE_JSON},
+        {"a page",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("<html>")},
+         {{"Content-Type", "text/html"}},
+         GATE_CONTENT_TYPE},
+        {"no type",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {{NULL, NULL}},
+         GATE_CONTENT_TYPE},
+        {"an error inside",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"error\":{\"m\":1}}")},
+         {JSON},
+         GATE_ERROR_INSIDE},
+        {"error: null",
+         {.op = OP_RESPONSES, .status = 200, .whole = true, .body = SLICE("{\"error\":null}")},
+         {JSON},
+         GATE_STORE},
+        {"error deeper down",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"a\":{\"error\":1}}")},
+         {JSON},
+         GATE_STORE},
+        {"any number",
+         {.op = OP_EMBEDDING, .status = 200, .whole = true, .body = SLICE("[18446744073709551616,1e400]")},
+         {JSON},
+         GATE_STORE},
+        {"as large as allowed",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .body_bytes = 1000},
+         {JSON},
+         GATE_STORE},
+        {"too large",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .body_bytes = 1001},
+         {JSON},
+         GATE_TOO_LARGE},
+        {"a cookie is left out, not a reason",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Set-Cookie", "a=b"}},
+         GATE_STORE},
+        {"upstream's Cache-Control is ignored",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Cache-Control", "no-store, private"}},
+         GATE_STORE},
+
+        {"a stream", {.op = OP_CHAT, .streamed = true, .status = 200, .whole = true}, {SSE}, GATE_STORE},
+        {"a stream without its end",
+         {.op = OP_CHAT, .streamed = true, .status = 200},
+         {SSE},
+         GATE_INCOMPLETE},
+        {"a stream with an error",
+         {.op = OP_CHAT, .streamed = true, .status = 200, .stream_error = true},
+         {SSE},
+         GATE_ERROR_INSIDE},
+        {"a stream that says itself incomplete",
+         {.op = OP_RESPONSES, .streamed = true, .status = 200, .stream_unfit = true},
+         {SSE},
+         GATE_FINISH_REASON},
+        {"JSON for a stream",
+         {.op = OP_CHAT, .streamed = true, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON},
+         GATE_CONTENT_TYPE},
+        {"a stream for JSON", {.op = OP_CHAT, .status = 200, .whole = true}, {SSE}, GATE_CONTENT_TYPE},
+        {"an operation without streams, asked for one",
+         {.op = OP_EMBEDDING, .streamed = true, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON},
+         GATE_STORE},
+
+        {"varies on what is keyed",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Vary", "Origin, X-Foo"}},
+         GATE_STORE},
+        {"on the coding",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Vary", "Accept-Encoding"}},
+         GATE_STORE},
+        {"on a credential that is in the scope",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Vary", "Authorization"}},
+         GATE_STORE},
+        {"on what is not",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Vary", "Origin"}, {"Vary", "a,, User-Agent"}},
+         GATE_VARY},
+        {"on what only `read` has in its key",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Vary", "Accept"}},
+         GATE_VARY},
+        {"read has it",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1"}, {"Vary", "Accept"}},
+         GATE_STORE},
+        {"on everything",
+         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {JSON, {"Vary", "a, *"}},
+         GATE_VARY},
+
+        {"read, section 5.2.2.1",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1"}},
+         GATE_STORE},
+        {"read, any type",
+         {.op = OP_READ, .status = 200, .whole = true, .body = SLICE("{")},
+         {JSON, {"Cache-Control", "max-age=1"}},
+         GATE_STORE},
+        {"read, nothing says how long",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {JSON},
+         GATE_NO_LIFETIME},
+        {"read, stale at once",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=0"}},
+         GATE_NO_LIFETIME},
+        {"read, no-store",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1"}, {"Cache-Control", "no-store"}},
+         GATE_CACHE_CONTROL},
+        {"read, no-store that need not be obeyed",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1, no-store, must-understand"}},
+         GATE_STORE},
+        {"read, private",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1, private"}},
+         GATE_CACHE_CONTROL},
+        {"read, private fields",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1, private=\"x\""}},
+         GATE_CACHE_CONTROL},
+        {"read, no-cache",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1, no-cache"}},
+         GATE_CACHE_CONTROL},
+        {"read, a cookie",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1"}, {"Set-Cookie", "a=b"}},
+         GATE_SET_COOKIE},
+        {"read, Expires",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Date", "Sun, 06 Nov 1994 08:49:37 GMT"}, {"Expires", "Sun, 06 Nov 1994 08:49:38 GMT"}},
+         GATE_STORE},
+        {"read, expired",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Date", "Sun, 06 Nov 1994 08:49:37 GMT"}, {"Expires", "Sun, 06 Nov 1994 08:49:37 GMT"}},
+         GATE_NO_LIFETIME},
+        {"read, Expires: 0",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Expires", "0"}},
+         GATE_NO_LIFETIME},
+        {"read, RFC 9213",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "no-store"}, {"CDN-Cache-Control", "max-age=1"}},
+         GATE_STORE},
+        {"read, RFC 9213, the other way",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1"}, {"CDN-Cache-Control", "no-store"}},
+         GATE_CACHE_CONTROL},
+        {"read, RFC 9213, empty",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1"}, {"CDN-Cache-Control", " "}},
+         GATE_STORE},
+        {"read, RFC 9213, Expires gives way",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Expires", "Fri, 31 Dec 9999 23:59:59 GMT"}, {"CDN-Cache-Control", "public"}},
+         GATE_NO_LIFETIME},
+        {"read, section 3.5",
+         {.op = OP_READ, .status = 200, .whole = true, .authorized = true},
+         {{"Cache-Control", "max-age=1"}},
+         GATE_CACHE_CONTROL},
+        {"read, section 3.5, s-maxage",
+         {.op = OP_READ, .status = 200, .whole = true, .authorized = true},
+         {{"Cache-Control", "s-maxage=1"}},
+         GATE_STORE},
+        {"read, section 3.5, public",
+         {.op = OP_READ, .status = 200, .whole = true, .authorized = true},
+         {{"Cache-Control", "max-age=1, public"}},
+         GATE_STORE},
+        {"read, section 3.5, must-revalidate",
+         {.op = OP_READ, .status = 200, .whole = true, .authorized = true},
+         {{"Cache-Control", "max-age=1, must-revalidate"}},
+         GATE_STORE},
+        {"read, a redirect",
+         {.op = OP_READ, .status = 302, .whole = true},
+         {{"Cache-Control", "max-age=1"}},
+         GATE_STORE},
+        {"read, part",
+         {.op = OP_READ, .status = 206, .whole = true},
+         {{"Cache-Control", "max-age=1"}},
+         GATE_STATUS},
+        {"read, not found",
+         {.op = OP_READ, .status = 404, .whole = true},
+         {{"Cache-Control", "max-age=1"}},
+         GATE_STATUS},
+        {"read, not modified",
+         {.op = OP_READ, .status = 304, .whole = true},
+         {{"Cache-Control", "max-age=1"}},
+         GATE_STATUS},
+        {"read, cut short",
+         {.op = OP_READ, .status = 200},
+         {{"Cache-Control", "max-age=1"}},
+         GATE_INCOMPLETE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct gate_answer a = cases[i].a;
+        struct gate_conf conf = plain_conf();
+        enum gate_reason got;
+
+        fill(cases[i].given);
+        a.fields = &fields;
+        got = gate_judge(&a, &conf);
+        if (got != cases[i].want)
+            fail_msg("%s: %s, not %s", cases[i].why, gate_reason_name(got), gate_reason_name(cases[i].want));
+    }
+}
+
+static void a_head_alone_says_what_a_head_can(void **state)
+{
+    static const struct given json[GIVEN_MAX] = {JSON}, html[GIVEN_MAX] = {{"Content-Type", "text/html"}};
+    struct gate_answer a = {.op = OP_CHAT, .status = 200, .fields = &fields};
+    struct gate_conf conf = plain_conf();
+
+    (void)state;
+    fill(json);
+    assert_int_equal(gate_head(&a, &conf), GATE_STORE); /* so far: nothing is known of the body */
+    a.body_bytes = 1001;
+    assert_int_equal(gate_head(&a, &conf), GATE_TOO_LARGE);
+    fill(html);
+    assert_int_equal(gate_head(&a, &conf), GATE_CONTENT_TYPE);
+}
+
+static void a_routes_lifetime_stands_in_where_there_is_none(void **state)
+{
+    static const struct {
+        const char *why;
+        unsigned status;
+        bool authorized;
+        struct given given[GIVEN_MAX];
+        enum gate_reason want;
+    } cases[] = {
+        {"no freshness of its own", 200, false, {JSON}, GATE_STORE},
+        {"the operator's word covers section 3.5", 200, true, {JSON}, GATE_STORE},
+        {"no-store stands", 200, false, {{"Cache-Control", "no-store"}}, GATE_CACHE_CONTROL},
+        {"private stands", 200, false, {{"Cache-Control", "private"}}, GATE_CACHE_CONTROL},
+        {"stale at once stands", 200, false, {{"Cache-Control", "max-age=0"}}, GATE_NO_LIFETIME},
+        {"not for a redirect of the moment", 302, false, {JSON}, GATE_NO_LIFETIME},
+        {"a lasting one", 301, false, {JSON}, GATE_STORE},
+        {"not for an error", 404, false, {JSON}, GATE_STATUS},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct gate_answer a = {.op = OP_READ,
+                                .status = cases[i].status,
+                                .authorized = cases[i].authorized,
+                                .whole = true,
+                                .fields = &fields};
+        struct gate_conf conf = plain_conf();
+
+        conf.route_ttl_s = 60;
+        fill(cases[i].given);
+        if (gate_judge(&a, &conf) != cases[i].want)
+            fail_msg("%s: %s", cases[i].why, gate_reason_name(gate_judge(&a, &conf)));
+    }
+}
+
+static void upstream_is_listened_to_when_told_so(void **state)
+{
+    static const struct {
+        struct given given[GIVEN_MAX];
+        enum gate_reason want;
+    } cases[] = {
+        {{JSON}, GATE_STORE},
+        {{JSON, {"Cache-Control", "max-age=60"}}, GATE_STORE},
+        {{JSON, {"Cache-Control", "no-store"}}, GATE_CACHE_CONTROL},
+        {{JSON, {"Cache-Control", "private"}}, GATE_CACHE_CONTROL},
+        {{JSON, {"Cache-Control", "no-cache"}}, GATE_CACHE_CONTROL},
+        {{JSON, {"Cache-Control", "max-age=0"}}, GATE_CACHE_CONTROL},
+        {{JSON, {"Expires", "0"}}, GATE_CACHE_CONTROL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct gate_answer a = {
+            .op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .fields = &fields};
+        struct gate_conf conf = plain_conf();
+
+        conf.respect_upstream_cache_control = true;
+        fill(cases[i].given);
+        assert_int_equal(gate_judge(&a, &conf), cases[i].want);
+        assert_int_equal(gate_shareable(&a, &conf), cases[i].want == GATE_STORE);
+    }
+}
+
+static void vary_goes_by_what_is_keyed(void **state)
+{
+    static const struct given credential[GIVEN_MAX] = {JSON, {"Vary", "x-api-key"}},
+                              origin[GIVEN_MAX] = {JSON, {"Vary", "Origin"}},
+                              coding[GIVEN_MAX] = {JSON, {"Vary", "accept-encoding"}};
+    struct gate_answer a = {
+        .op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .fields = &fields};
+    struct gate_conf conf = plain_conf();
+
+    (void)state;
+    conf.shared_scope = true;
+    fill(credential);
+    assert_int_equal(gate_judge(&a, &conf), GATE_VARY);
+    conf.headers = NULL;
+    fill(origin);
+    assert_int_equal(gate_judge(&a, &conf), GATE_VARY);
+    fill(coding);
+    assert_int_equal(gate_judge(&a, &conf), GATE_STORE);
+}
+
+/* SPEC section 7. */
+static void others_may_have_it_or_not(void **state)
+{
+    static const struct {
+        const char *why;
+        enum operation op;
+        unsigned status;
+        struct given given[GIVEN_MAX];
+        bool want;
+    } cases[] = {
+        {"an answer", OP_CHAT, 200, {JSON}, true},
+        {"whatever upstream says",
+         OP_CHAT,
+         200,
+         {JSON, {"Cache-Control", "no-cache, no-store, private"}},
+         true},
+        {"a cookie is not passed on", OP_CHAT, 200, {JSON, {"Set-Cookie", "a"}}, true},
+        {"bad request", OP_CHAT, 400, {JSON}, true},
+        {"rate limit", OP_CHAT, 429, {JSON}, true},
+        {"sick", OP_CHAT, 503, {JSON, {"Vary", "*"}}, true},
+        {"varies", OP_CHAT, 200, {JSON, {"Vary", "User-Agent"}}, false},
+        {"read", OP_READ, 200, {{"Cache-Control", "max-age=5"}}, true},
+        {"read, nothing says how long", OP_READ, 200, {JSON}, false},
+        {"read, private", OP_READ, 200, {{"Cache-Control", "private, max-age=5"}}, false},
+        {"read, no-store", OP_READ, 200, {{"Cache-Control", "no-store"}}, false},
+        {"read, no-cache", OP_READ, 200, {{"Cache-Control", "no-cache"}}, false},
+        {"read, a cookie", OP_READ, 200, {{"Cache-Control", "max-age=5"}, {"Set-Cookie", "a"}}, false},
+        {"read, not found", OP_READ, 404, {JSON}, false},
+        {"read, not found for a while", OP_READ, 404, {{"Cache-Control", "max-age=5"}}, true},
+        {"read, rate limit", OP_READ, 429, {{"Cache-Control", "no-store"}}, true},
+        {"read, sick", OP_READ, 502, {{"Cache-Control", "no-store"}}, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct gate_answer a = {.op = cases[i].op, .status = cases[i].status, .fields = &fields};
+        struct gate_conf conf = plain_conf();
+
+        fill(cases[i].given);
+        if (gate_shareable(&a, &conf) != cases[i].want)
+            fail_msg("%s", cases[i].why);
+    }
+}
+
+/* RFC 9111 section 4.2.1, RFC 9213. */
+static void a_lifetime_comes_from_the_first_that_gives_one(void **state)
+{
+    static const struct {
+        struct given given[GIVEN_MAX];
+        int64_t want;
+    } cases[] = {
+        {{{"Cache-Control", "max-age=5, s-maxage=9"}, {"Expires", "0"}}, 9},
+        {{{"Cache-Control", "max-age=5"}, {"Expires", "0"}}, 5},
+        {{{"Cache-Control", "max-age=x"}}, 0},
+        {{{"Cache-Control", "public"}}, -1},
+        {{{"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}, {"Date", "Sun, 06 Nov 1994 08:49:07 GMT"}}, 90},
+        {{{"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}}, 60},
+        {{{"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}, {"Date", "nonsense"}}, 60},
+        {{{"Expires", "Sun Nov  6 08:50:37 1994"}}, 60},
+        {{{"Expires", "Sunday, 06-Nov-94 08:50:37 GMT"}, {"Date", "Sun, 06 Nov 1994 08:49:37 GMT"}}, 60},
+        {{{"Expires", "Sun, 06 Nov 1994 08:00:00 GMT"}}, 0},
+        {{{"Expires", "0"}, {"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}}, 0},
+        {{{"CDN-Cache-Control", "max-age=7"}, {"Cache-Control", "s-maxage=9"}}, 7},
+        {{{"CDN-Cache-Control", "public"}, {"Cache-Control", "s-maxage=9"}}, -1},
+        {{{NULL, NULL}}, -1},
+    };
+    struct gate_answer a = {.op = OP_READ, .status = 200, .fields = &fields};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        fill(cases[i].given);
+        if (gate_lifetime_s(&a, INT64_C(1000) * NOW_S + 999) != cases[i].want)
+            fail_msg("row %zu: %lld", i, (long long)gate_lifetime_s(&a, INT64_C(1000) * NOW_S + 999));
+    }
+}
+
+static void every_reason_has_a_name(void **state)
+{
+    (void)state;
+    for (enum gate_reason r = 0; r < GATE_REASON_COUNT; r++)
+        assert_true(gate_reason_name(r) && *gate_reason_name(r));
+}
+
+static int make_table(void **state)
+{
+    (void)state;
+    table = header_table_new((struct header_names){NULL, 0}, (struct header_names){NULL, 0});
+    return table ? 0 : -1;
+}
+
+static int free_table(void **state)
+{
+    (void)state;
+    header_table_free(table);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_answer_passes_or_has_a_reason),
+        cmocka_unit_test(a_head_alone_says_what_a_head_can),
+        cmocka_unit_test(a_routes_lifetime_stands_in_where_there_is_none),
+        cmocka_unit_test(upstream_is_listened_to_when_told_so),
+        cmocka_unit_test(vary_goes_by_what_is_keyed),
+        cmocka_unit_test(others_may_have_it_or_not),
+        cmocka_unit_test(a_lifetime_comes_from_the_first_that_gives_one),
+        cmocka_unit_test(every_reason_has_a_name),
+    };
+
+    return cmocka_run_group_tests_name("gate", tests, make_table, free_table);
+}
