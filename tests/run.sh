@@ -83,14 +83,19 @@ unit() { # DIRECTORY
     return $status
 }
 
-e2e() { # DIRECTORY PYTEST-OPTION…
+binary() { # DIRECTORY
+    [ -x "$root/$1/refrain" ] && echo "$root/$1/refrain"
+}
+
+e2e() { # DIRECTORY FILE…
     local dir=$1
     shift
-    REFRAIN_BIN=$root/$dir/refrain /usr/bin/python3 -m pytest tests/e2e "$@"
+    (cd tests/e2e && REFRAIN_BIN=$(binary "$dir") && export REFRAIN_BIN && timeout 900 /usr/bin/python3 -m pytest "$@")
 }
 
 sdk() {
-    (cd tests/sdk && npm ci --no-audit --no-fund && REFRAIN_BIN=$root/build/refrain node --test --test-reporter=tap)
+    (cd tests/sdk && npm ci --no-audit --no-fund && REFRAIN_BIN=$(binary build) && export REFRAIN_BIN &&
+        timeout 300 node --test --test-reporter=tap)
 }
 
 has() { compgen -G "$1" >/dev/null; }
@@ -116,7 +121,8 @@ fi
 if has 'tests/e2e/test_*.py'; then
     suite 'e2e' count_pytest e2e build
     suite 'e2e asan' count_pytest e2e build-asan
-    suite 'e2e tsan' count_pytest e2e build-tsan -k 'flight or stream or reload'
+    # Where workers meet: one flight with readers on all of them, one store, reload and shutdown under load.
+    suite 'e2e tsan' count_pytest e2e build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py
 fi
 if has tests/sdk/package.json; then
     suite 'sdk' count_node sdk
