@@ -168,7 +168,9 @@ class Bench:
     def refrain(self, upstream, settings=()):
         port, directory = free_port(), self.directory("refrain")
         command = [REFRAIN, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--listen", f"127.0.0.1:{port}",
-                   "--admin", f"127.0.0.1:{free_port()}", "--set", "listen.workers=1", "--set", f"state_dir={directory}"]
+                   "--admin", f"127.0.0.1:{free_port()}", "--set", "listen.workers=1",
+                   "--set", f"cache.state_dir={directory}",
+                   "--set", "log.requests=false"]  # nginx's access log is off, too; the default costs what the log costs
         for setting in settings:
             command += ["--set", setting]
         return self.start("refrain", command, port, directory=directory)
