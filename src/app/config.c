@@ -146,6 +146,13 @@ static struct node *lay_preset(struct loading *l, struct node *tree)
     return node_merge(l->pool, tree_from_preset(l, preset->text), tree);
 }
 
+static bool is_given(const struct node *tree, const char *path)
+{
+    const struct node *n = node_find(tree, path);
+
+    return n && n->kind != NODE_NULL && (n->kind != NODE_MAP || n->n > 0);
+}
+
 static void load(struct loading *l)
 {
     const char *file = l->sources->file ? l->sources->file : env_get(l->sources, SLICE_OF("REFRAIN_CONFIG"));
@@ -155,9 +162,8 @@ static void load(struct loading *l)
         tree = lay(l, tree, tree_from_file(l, file));
     tree = lay(l, tree, tree_from_env(l));
     tree = lay(l, tree, tree_from_flags(l));
-    if (l->report->errors_n > 0 && !node_get(tree, SLICE_OF("upstreams")) &&
-        !node_get(tree, SLICE_OF("upstream")))
-        return; /* an unreadable file says nothing: no use in telling what it did not say */
+    if (l->report->errors_n > 0 && !is_given(tree, "upstreams") && !is_given(tree, "upstream"))
+        return; /* what a faulty source failed to say is not missed a second time */
     tree = lay_preset(l, tree);
     config_complete(l, tree);
     config_bind(l, tree);

@@ -95,6 +95,7 @@ static void expand_scalar(struct loading *l, struct node *n)
     }
     n->text = pool_text(l->pool, buf_slice(&out));
     n->kind = NODE_PLAIN; /* quotes were there for the braces */
+    n->told = !ok;
 }
 
 static void expand(struct loading *l, struct node *n)

@@ -163,6 +163,8 @@ static bool refuse(struct loading *l, const struct option_row *row, const char *
     AUTO(buf_done) struct buf expected = BUF_INIT(400);
     char got[100];
 
+    if (n->told)
+        return false;
     option_expected(row, &expected);
     describe(row, n, got, sizeof(got));
     report_error(l->report, &n->origin, shown, "expected %.*s, got %s", (int)expected.len, expected.data,
@@ -188,7 +190,7 @@ static bool scalar_ok(const struct option_row *row, const struct node *n)
     bool quoted_count = row->type == OPTION_COUNT && n->kind == NODE_TEXT;
     int64_t number;
 
-    if (!node_is_scalar(n) || !kind_fits(row, n->kind))
+    if (n->told || !node_is_scalar(n) || !kind_fits(row, n->kind))
         return false;
     if (quoted_count)
         return slice_eq(text, slice_str(row->word));

@@ -131,6 +131,7 @@ static void judge_upstream(struct loading *l, size_t i)
 {
     const struct upstream_conf *u = &l->conf->upstreams[i];
     const char *base = pool_printf(l->pool, "upstreams.%s", u->name);
+    const char *first_byte = pool_printf(l->pool, "%s.first_byte_timeout", base);
     const char *url = pool_printf(l->pool, "%s.url", base), *cert = pool_printf(l->pool, "%s.cert", base);
 
     if (!u->url)
@@ -139,9 +140,8 @@ static void judge_upstream(struct loading *l, size_t i)
         warn(l, url, "without TLS, prompts and credentials can be read on the way");
     if (!u->cert_file != !u->key_file)
         fail(l, cert, "a certificate and its key are given together, or neither");
-    if (u->first_byte_timeout_ms > u->total_timeout_ms)
-        warn(l, pool_printf(l->pool, "%s.first_byte_timeout", base),
-             "longer than total_timeout, so never reached");
+    if (u->first_byte_timeout_ms > u->total_timeout_ms && origin_of(l, first_byte)->source != SOURCE_BUILT_IN)
+        warn(l, first_byte, "longer than total_timeout, so never reached");
     if (!is_routed(l->conf, i))
         warn(l, url, "no route leads to this upstream");
 }

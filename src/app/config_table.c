@@ -216,8 +216,16 @@ const struct option_group option_groups[] = {
 const size_t option_groups_n = ARRAY_LEN(option_groups);
 
 const struct preset_row preset_rows[] = {
-    {"development", "cache.default_ttl", "30m"}, {"development", "tiers.memory.max_bytes", "50MiB"},
-    {"production", "cache.default_ttl", "2h"},   {"production", "tiers.memory.max_bytes", "500MiB"},
-    {"testing", "cache.default_ttl", "5m"},      {"testing", "tiers.memory.max_bytes", "10MiB"},
+    {"development", "cache.default_ttl", "30m"},
+    {"development", "cache.max_object_bytes", "8MiB"},
+    {"development", "coalescing.flight_max_bytes", "8MiB"},
+    {"development", "tiers.memory.max_bytes", "50MiB"},
+    {"production", "cache.default_ttl", "2h"},
+    {"production", "tiers.memory.max_bytes", "500MiB"},
+    {"testing", "cache.default_ttl", "5m"},
+    {"testing", "cache.max_object_bytes", "2MiB"},
+    {"testing", "coalescing.flight_max_bytes", "8MiB"},
+    {"testing", "tiers.memory.max_bytes", "10MiB"},
+
 };
 const size_t preset_rows_n = ARRAY_LEN(preset_rows);

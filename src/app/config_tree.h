@@ -37,6 +37,7 @@ struct node {
     enum node_kind kind;
     const char *text; /* of scalars; "" of NODE_NULL */
     struct origin origin;
+    bool told;              /* its fault is reported: nothing more is to be said of it */
     struct member *members; /* in the order written */
     size_t n, cap;
 };
