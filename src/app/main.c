@@ -11,11 +11,14 @@ static const struct cli_flag show_flags[] = {
     {"changed", NULL, "Leave out what is built-in."},
     {NULL, NULL, NULL},
 };
+static const struct cli_flag *const serve_lists[] = {config_flags, NULL};
 static const struct cli_flag *const no_lists[] = {NULL};
 static const struct cli_flag *const check_lists[] = {config_flags, check_flags, NULL};
 static const struct cli_flag *const show_lists[] = {config_flags, show_flags, NULL};
 
 static const struct command commands[] = {
+    {"serve", "[FLAGS]", "Serve: answer from the cache, ask upstream for the rest.", serve_lists, cmd_serve,
+     cmd_serve_help},
     {"config check", "[FLAGS]", "Say what is wrong or unwise in a configuration.", check_lists,
      cmd_config_check, NULL},
     {"config show", "[FLAGS]", "Print every option's value and where it comes from.", show_lists,

@@ -32,8 +32,8 @@ struct answer_head {
     uint16_t status;
     uint8_t version; /* 10, 11 or 20 */
     bool may_be_http2;
-    bool in_block;   /* a status line came, its empty line did not */
-    bool complete;   /* the final head came; what follows are trailers */
+    bool in_block; /* a status line came, its empty line did not */
+    bool complete; /* the final head came; what follows are trailers */
     bool in_trailers;
     bool chunked;
     uint8_t codings_n;

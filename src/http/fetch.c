@@ -437,7 +437,8 @@ static int64_t content_length_of(const struct fields *fields)
     return n;
 }
 
-/* What we say ourselves in upstream's place: which cache answered and, where the tag is the entry's id, the tag. */
+/* What we say ourselves in upstream's place: which cache answered and, where the tag is the entry's id, the
+ * tag. */
 static bool is_said_by_us(const struct fetch *x, const struct field *f)
 {
     if (slice_ieq(f->name, SLICE_OF("X-Cache")) || slice_ieq(f->name, SLICE_OF("X-Cache-Hits")))
@@ -450,7 +451,8 @@ static void drop_fields_of_the_hop(const struct fetch *x, struct fields *f)
     uint16_t kept = 0;
 
     for (uint16_t i = 0; i < f->n; i++)
-        if ((f->at[i].flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS)) == 0 && !is_said_by_us(x, &f->at[i]))
+        if ((f->at[i].flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS)) == 0 &&
+            !is_said_by_us(x, &f->at[i]))
             f->at[kept++] = f->at[i];
     f->n = kept;
 }
