@@ -88,8 +88,8 @@ static int print_help(const struct command *c)
 
 static int complain(const char *what, const char *given, const char *meant_before, const char *meant)
 {
-    (void)fprintf(stderr, "refrain: %s: %s%s%s%s\n", given, what, meant ? "; did you mean " : "",
-                  meant ? meant_before : "", meant ? meant : "");
+    (void)fprintf(stderr, "refrain: %s: %s%s%s%s%s\n", given, what, meant ? "; did you mean " : "",
+                  meant ? meant_before : "", meant ? meant : "", meant ? "?" : "");
     return EXIT_COULD_NOT;
 }
 

@@ -216,7 +216,10 @@ static void put_limits(struct writer *w, const struct option_row *row)
     struct option_row bare = *row;
 
     bare.word = NULL;
+    if (row->type == OPTION_URL)
+        put(w, "URL by ");
     if (row->type == OPTION_ENUM || row->type == OPTION_URL) {
+
         for (int i = 0; row->choices[i]; i++)
             putf(w, "%s`%s`", i ? ", " : "", row->choices[i]);
         return;
@@ -345,16 +348,27 @@ static void put_type(struct writer *w, const struct option_row *row)
     }
 }
 
+/* As the type has it: a truth and a number without quotes, but a word in them. */
+static void put_default(struct writer *w, const struct option_row *row)
+{
+    bool bare =
+        row->type == OPTION_BOOL || (row->type == OPTION_COUNT && strspn(row->fallback, "0123456789"));
+
+    put(w, ", \"default\": ");
+    if (bare)
+        put(w, row->fallback);
+    else
+        put_json(w, row->fallback);
+}
+
 static void put_property(struct writer *w, const char *name, const struct option_row *row, int depth)
 {
     putf(w, "%*s\"%s\": {", depth * 2, "", name);
     put_type(w, row);
     put(w, ", \"description\": ");
     put_json(w, row->help);
-    if (row->fallback) {
-        put(w, ", \"default\": ");
-        put_json(w, row->fallback);
-    }
+    if (row->fallback)
+        put_default(w, row);
     put(w, "}");
 }
 

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The sample is good as it stands, without a warning, and every option turned on that it has commented out.
+set -euo pipefail
+refrain=$1 sample=$2
+dir=$(mktemp -d)
+trap 'rm -r "$dir"' EXIT
+env -i "$refrain" config check --strict --config "$sample"
+
+sed -E 's/^( *)#([a-z])/\1\2/; s/^( *)#(  [a-z])/\1\2/; s|/etc/refrain/|'"$dir"'/|' "$sample" >"$dir/all.yaml"
+if cmp -s "$sample" "$dir/all.yaml"; then exit 1; fi
+install -m 0600 /dev/stdin "$dir/admin.token" <<<0123456789abcdef
+install -m 0600 /dev/stdin "$dir/cache.secret" <<<0123456789abcdef
+env -i "$refrain" config check --strict --config "$dir/all.yaml"
+env -i "$refrain" config show --config "$dir/all.yaml" | grep -q '^upstreams.openai.headers.remove: \[Cookie\]'
+
+# The schema knows every name of both.
+python3 - "$(dirname "$sample")/refrain.schema.json" "$sample" "$dir/all.yaml" <<'EOF'
+import json
+import sys
+
+import yaml
+
+
+def unknown(value, schema, path):
+    """Names in @value that @schema does not have."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            known = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
+            if not known:
+                yield f"{path}.{name}"
+            else:
+                yield from unknown(inner, known, f"{path}.{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from unknown(inner, schema["items"], f"{path}[]")
+
+
+schema = json.load(open(sys.argv[1]))
+missing = [name for file in sys.argv[2:] for name in unknown(yaml.safe_load(open(file)), schema, "")]
+assert not missing, missing
+EOF
