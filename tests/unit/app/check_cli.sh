@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The command line: what is printed, where, and with which exit status.
 set -uo pipefail
-refrain=$1
+refrain=$(realpath "$1")
 dir=$(mktemp -d)
 trap 'rm -r "$dir"' EXIT
 cd "$dir" || exit 2
