@@ -133,7 +133,7 @@ static bool array_grow(void **at, uint32_t *cap, uint32_t need, size_t size)
 
 /*
  * Every token but a number writes no more than it reads. So with room for all that is left to read, nothing
- * else needs to check; numbers make their own room, and this again after them.
+ * else needs to check. A number makes that room anew, and more than it can grow by, before it is written.
  */
 static bool text_room(struct canon *c, size_t extra)
 {
@@ -281,10 +281,12 @@ static char *put_escaped(char *o, uint32_t code)
         *o++ = letter;
         return o;
     }
-    memcpy(o, "u00", 3);
-    o[3] = digits[code >> 4];
-    o[4] = digits[code & 15];
-    return o + 5;
+    *o++ = 'u';
+    *o++ = '0';
+    *o++ = '0';
+    *o++ = digits[code >> 4];
+    *o++ = digits[code & 15];
+    return o;
 }
 
 /* What a one-letter escape stands for; 0 when there is none such. */
@@ -471,7 +473,7 @@ static bool read_any_number(struct canon *c, struct canon_value *out)
     *out = (struct canon_value){.kind = KIND_NUMBER, .text = slice_make(c->p, (size_t)(end - c->p))};
     c->text.len += written;
     c->p = end;
-    return text_room(c, 0);
+    return true;
 }
 
 static inline bool number_goes_on(const char *p, const char *end)
@@ -687,7 +689,7 @@ static bool open_value(struct canon *c)
 
 static bool read_value(struct canon *c)
 {
-    struct canon_value value;
+    struct canon_value value = {.kind = KIND_NULL};
 
     skip_space(c);
     if (c->p == c->end)
