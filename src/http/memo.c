@@ -30,7 +30,7 @@ struct set {
     struct way ways[WAYS];
 };
 
-_Static_assert(sizeof(struct way) == 64 && sizeof(struct set) == 9 * 64, "lines of a cache");
+_Static_assert(sizeof(struct way) == 64 && sizeof(struct set) == (size_t)9 * 64, "lines of a cache");
 
 struct memo {
     struct set *sets; /* mapped: zero, and not there, until written to */
