@@ -173,17 +173,42 @@ static struct text entry_etag(const struct entry *e, bool gzip)
     return t;
 }
 
+static const char *entry_field_named(const struct entry *e, const char *name)
+{
+    struct entry_field f = {0};
+
+    while (entry_next_field(e, &f))
+        if (strcasecmp(f.name, name) == 0)
+            return f.value;
+    return NULL;
+}
+
+/* RFC 9110 section 13.1.3; by its Date where it has no Last-Modified (RFC 9111 section 4.3.2). */
+static bool entry_modified_since(const struct entry *e, struct slice since)
+{
+    const char *modified = entry_field_named(e, "Last-Modified");
+    int64_t now_s = clock_wall_ms() / 1000, since_s, modified_s;
+
+    if (!modified)
+        modified = entry_field_named(e, "Date");
+    if (!modified || !httpdate_parse(since, now_s, &since_s) ||
+        !httpdate_parse(slice_str(modified), now_s, &modified_s))
+        return true;
+    return modified_s > since_s;
+}
+
 static bool entry_not_modified(const struct exchange *x)
 {
     const struct entry *e = x->entry.entry;
 
-    if (x->ask.if_none_match.len > 0) {
+    if (x->ask.if_none_match.len > 0) { /* it takes precedence: RFC 9110 section 13.2.2 */
         struct text id = entry_etag(e, false), gz = entry_etag(e, true); /* either matches */
 
         return etag_list_matches(x->ask.if_none_match, slice_make(id.bytes, id.len)) ||
                etag_list_matches(x->ask.if_none_match, slice_make(gz.bytes, gz.len));
     }
-    return false;
+    return x->op == OP_READ && x->ask.if_modified_since.len > 0 &&
+           !entry_modified_since(e, x->ask.if_modified_since);
 }
 
 static void entry_cache_fields(struct exchange *x, bool gzip)
@@ -219,8 +244,7 @@ void answer_entry(struct exchange *x)
 {
     const struct entry *e = x->entry.entry;
     bool gzip = (e->flags & ENTRY_GZIP) && x->gzip;
-    bool unchanged =
-        (x->ask.if_none_match.len > 0 || x->ask.if_modified_since.len > 0) && entry_not_modified(x);
+    bool unchanged = entry_not_modified(x);
 
     x->outcome = OUT_HIT;
     x->detail = "memory";

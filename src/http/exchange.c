@@ -396,17 +396,7 @@ static void tag_make(struct exchange *x)
     memo_hash_begin(h);
     memo_hash_add(h, x->req.method);
     memo_hash_add(h, x->req.target);
-    for (size_t i = 0; i < x->req.fields.n; i++) {
-        const struct field *f = &x->req.fields.at[i];
-
-        if ((f->flags & (HEADER_UNKEYED | HEADER_HOP | HEADER_FRAMING)) &&
-            field_id(f) != HEADER_ACCEPT_ENCODING)
-            continue;
-        if (field_id(f) == HEADER_HOST)
-            continue;
-        memo_hash_add(h, f->name);
-        memo_hash_add(h, f->value);
-    }
+    memo_hash_add_fields(h, &x->req.fields, &site_of(x)->scope);
     memo_hash_add(h, buf_slice(&x->body));
     x->tag = memo_hash_end(h);
 }
