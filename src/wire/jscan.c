@@ -248,9 +248,15 @@ static bool take_value_start(struct scan *s, struct nesting *n)
     }
 }
 
+/* Nothing may be added to the NULL of an empty text. */
+static struct scan scan_of(struct slice text)
+{
+    return (struct scan){text.data, text.len ? text.data + text.len : text.data};
+}
+
 bool jscan_valid(struct slice text)
 {
-    struct scan s = {text.data, text.data + text.len};
+    struct scan s = scan_of(text);
     struct nesting n;
     bool more = true;
 
@@ -354,7 +360,7 @@ static struct slice next_name(struct scan *s)
 
 enum jscan_kind jscan_member(struct slice text, struct slice name, struct slice *out_value)
 {
-    struct scan s = {text.data, text.data + text.len};
+    struct scan s = scan_of(text);
     struct slice found;
 
     skip_space(&s);

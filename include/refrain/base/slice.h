@@ -55,6 +55,8 @@ static inline bool slice_ends(struct slice s, struct slice suffix)
 /* What is left of @s after its first @n bytes; empty when it is shorter. */
 static inline struct slice slice_skip(struct slice s, size_t n)
 {
+    if (s.len == 0)
+        return s; /* its data may be NULL, to which nothing may be added */
     return n >= s.len ? (struct slice){s.data + s.len, 0} : (struct slice){s.data + n, s.len - n};
 }
 
