@@ -106,34 +106,12 @@ static enum answer_verdict note_framing(struct answer_head *h, struct slice name
     return ANSWER_MORE;
 }
 
-static bool name_is_ok(struct slice name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.data[i];
-
-        if (!isalnum(c) && !(c && strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return name.len > 0;
-}
-
-static bool value_is_ok(struct slice value)
-{
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.data[i];
-
-        if ((c < 0x20 && c != '\t') || c == 0x7F)
-            return false;
-    }
-    return true;
-}
-
 static enum answer_verdict take_field(struct answer_head *h, struct slice line)
 {
     struct slice name = slice_cut(&line, ':'), value = slice_trim(line);
     struct answer_field *f = &h->at[h->n];
 
-    if (!line.data || !name_is_ok(name) || !value_is_ok(value))
+    if (!line.data || !header_name_ok(name) || !header_value_ok(value))
         return bad(h, "a header line of the answer is malformed"); /* a folded line is one of these */
     if (h->n == FIELDS_MAX)
         return bad(h, "the answer has too many header fields");

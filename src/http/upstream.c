@@ -127,9 +127,14 @@ static struct slice path_of_url(const char *url)
     return slice_str(path);
 }
 
+static bool is_scheme(const char *url, const char *scheme)
+{
+    return url && strncasecmp(url, scheme, strlen(scheme)) == 0;
+}
+
 static bool is_http_proxy(const char *proxy)
 {
-    return proxy && *proxy && (!strstr(proxy, "://") || strncasecmp(proxy, "http", 4) == 0);
+    return proxy && *proxy && (!strstr(proxy, "://") || is_scheme(proxy, "http"));
 }
 
 static struct origin *origin_ref(struct upstream_pool *p, const struct upstream_conf *conf)
@@ -149,7 +154,8 @@ static struct origin *origin_ref(struct upstream_pool *p, const struct upstream_
         return NULL;
     o->conf = conf;
     o->prefix = path_of_url(conf->url);
-    o->is_tls = strncasecmp(conf->url, "https:", 6) == 0;
+    o->is_tls = is_scheme(conf->url, "https:");
+    o->is_clear = !o->is_tls && !is_scheme(conf->proxy, "https:");
     o->absolute_target = !o->is_tls && is_http_proxy(conf->proxy);
     o->calls = 1;
     list_init(&o->waiting);

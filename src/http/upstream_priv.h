@@ -29,6 +29,7 @@ struct origin {
     const struct upstream_conf *conf;
     struct slice prefix; /* path part of the URL, may be empty; lies in conf->url */
     bool is_tls;
+    bool is_clear;        /* no TLS on the connection at all, neither to the origin nor to a proxy */
     bool absolute_target; /* an HTTP proxy without a tunnel wants the whole URL (RFC 9112 section 3.2.2) */
     unsigned running, calls;
     struct list waiting; /* calls, over max_concurrent, in order */
@@ -145,6 +146,6 @@ curl_socket_t call_on_socket_open(void *arg, curlsocktype purpose, struct curl_s
 int pool_on_socket_close(void *arg, curl_socket_t fd);
 /** True when the connection with these ends, about to carry a request, must not: its far end is closed, or
  * has sent what nobody asked for. */
-bool pool_connection_is_stale(struct upstream_pool *p, bool is_tls, const char *far_ip, int far_port,
+bool pool_connection_is_stale(struct upstream_pool *p, bool is_clear, const char *far_ip, int far_port,
                               const char *near_ip, int near_port);
 void pool_socks_done(struct upstream_pool *p);

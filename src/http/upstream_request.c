@@ -41,30 +41,21 @@ static bool is_overruled(const struct upstream_conf *conf, struct slice name)
 }
 
 /* No byte that would end a line or a word early: nothing ambiguous may leave (SPEC section 2). */
-static bool has_byte_up_to(struct slice s, unsigned char last)
+static bool target_is_ok(struct slice target)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.data[i] <= last || s.data[i] == 0x7F)
-            return true;
-    return false;
-}
-
-static bool value_breaks_line(struct slice value)
-{
-    return value.len && (memchr(value.data, '\r', value.len) || memchr(value.data, '\n', value.len) ||
-                         memchr(value.data, 0, value.len));
+    for (size_t i = 0; i < target.len; i++)
+        if ((unsigned char)target.data[i] <= ' ' || target.data[i] == 0x7F)
+            return false;
+    return target.len > 0;
 }
 
 static bool may_be_sent(const struct upstream_request *req)
 {
-    if (has_byte_up_to(slice_str(req->method), ' ') || !*req->method || has_byte_up_to(req->target, ' ') ||
-        !req->target.len)
+    if (!header_name_ok(slice_str(req->method)) ||
+        !target_is_ok(req->target)) /* a method is a token as well */
         return false;
     for (size_t i = 0; i < req->fields_n; i++)
-        if (has_byte_up_to(req->fields[i].name, ' ') || !req->fields[i].name.len ||
-            memchr(req->fields[i].name.data, ':', req->fields[i].name.len) ||
-            memchr(req->fields[i].name.data, ';', req->fields[i].name.len) ||
-            value_breaks_line(req->fields[i].value))
+        if (!header_name_ok(req->fields[i].name) || !header_value_ok(req->fields[i].value))
             return false;
     return true;
 }
@@ -311,7 +302,7 @@ static void add_trailer(void *arg, struct slice name, struct slice value)
     struct curl_slist **list = arg, *longer;
     char *line = NULL;
 
-    if (value_breaks_line(value) || has_byte_up_to(name, ' ') ||
+    if (!header_name_ok(name) || !header_value_ok(value) ||
         asprintf(&line, "%.*s: %.*s", (int)name.len, name.data, (int)value.len, value.data) < 0)
         return;
     longer = curl_slist_append(*list, line);
@@ -365,7 +356,7 @@ static int on_connected(void *arg, char *far_ip, char *near_ip, int far_port, in
         return CURL_PREREQFUNC_ABORT;
     }
     if (!c->opened_socket &&
-        pool_connection_is_stale(c->pool, c->origin->is_tls, far_ip, far_port, near_ip, near_port)) {
+        pool_connection_is_stale(c->pool, c->origin->is_clear, far_ip, far_port, near_ip, near_port)) {
         c->is_stale = true;
         return CURL_PREREQFUNC_ABORT;
     }

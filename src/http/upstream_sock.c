@@ -179,14 +179,14 @@ static bool has_these_ends(struct sock *s, const char *far_ip, int far_port, con
 /* Under TLS some bytes come unasked (session tickets, HTTP/2's own frames), so only a closed end tells; in
  * clear text a byte before the request belongs to no answer of ours, and would be taken for one (response
  * splitting). */
-static bool is_stale(const struct sock *s, bool is_tls)
+static bool is_stale(const struct sock *s, bool is_clear)
 {
-    struct pollfd at = {.fd = s->fd, .events = (short)(POLLRDHUP | (is_tls ? 0 : POLLIN))};
+    struct pollfd at = {.fd = s->fd, .events = (short)(POLLRDHUP | (is_clear ? POLLIN : 0))};
 
     return s->is_pooled && poll(&at, 1, 0) > 0;
 }
 
-bool pool_connection_is_stale(struct upstream_pool *p, bool is_tls, const char *far_ip, int far_port,
+bool pool_connection_is_stale(struct upstream_pool *p, bool is_clear, const char *far_ip, int far_port,
                               const char *near_ip, int near_port)
 {
     LIST_FOR(at, &p->connections)
@@ -197,7 +197,7 @@ bool pool_connection_is_stale(struct upstream_pool *p, bool is_tls, const char *
             continue;
         list_remove(&s->link);
         list_push_front(&p->connections, &s->link);
-        return is_stale(s, is_tls);
+        return is_stale(s, is_clear);
     }
     return false;
 }
