@@ -637,6 +637,78 @@ static void bytes_that_would_break_the_request_are_refused(void **state)
     }
 }
 
+/* -- proxies -- */
+
+static void refuse_one(struct server *s)
+{
+    int fd = server_accept(s);
+
+    (void)server_read_request(s, fd);
+    server_send(fd, "HTTP/1.1 403 Forbidden\r\nX-Of: the proxy\r\nContent-Length: 0\r\n\r\n");
+    server_await_close(fd);
+}
+
+static const struct {
+    const char *why, *url, *target;
+    void (*script)(struct server *s);
+    enum upstream_result want;
+    const char *saw;
+} proxied[] = {
+    {"a proxy gets the whole URL, unaltered", "http://origin.test:81/base/..", "/%2f//?", answer_one,
+     UPSTREAM_OK,
+     "GET http://origin.test:81/base/../%2f//? HTTP/1.1\r\nHost: origin.test:81\r\nAuthorization: "
+     "secret\r\n\r\n"},
+    {"the asterisk goes without a path", "http://origin.test/base", "*", answer_one, UPSTREAM_OK,
+     "GET http://origin.test HTTP/1.1\r\nHost: origin.test\r\nAuthorization: secret\r\n\r\n"},
+    {"a tunnel's proxy sees nothing of the request, and its refusal is no answer", "https://origin.test",
+     "/x", refuse_one, UPSTREAM_UNREACHABLE,
+     "CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\nProxy-Connection: Keep-Alive\r\n\r\n"},
+};
+
+static void a_proxy_is_asked_as_configured(void **state)
+{
+    static const struct field secret = {SLICE("Authorization"), SLICE("secret")};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(proxied); i++) {
+        struct asked a = {.req = {.method = "GET", .fields = &secret, .fields_n = 1}};
+        struct asker k;
+
+        server_start(&server, proxied[i].script, NULL);
+        asker_init(&k, proxied[i].url);
+        k.conf.proxy = server.url;
+        a.req.target = slice_str(proxied[i].target);
+        (void)setenv("no_proxy", "*", 1); /* the environment has no say */
+        ask_in_turn(&k, &a, 1);
+        (void)unsetenv("no_proxy");
+        asker_done(&k);
+        server_join(&server);
+        if (a.result != proxied[i].want || a.heads != (a.result == UPSTREAM_OK ? 1 : 0) ||
+            strcmp(server.saw, proxied[i].saw) != 0)
+            fail_msg("%s: %d (%s), saw %s", proxied[i].why, (int)a.result, a.why, server.saw);
+        asked_done(&a);
+    }
+}
+
+static void the_environment_names_no_proxy(void **state)
+{
+    struct asked a = GET("/");
+    struct asker k;
+
+    (void)state;
+    server_start(&server, answer_one, NULL);
+    asker_init(&k, server.url);
+    (void)setenv("http_proxy", "http://127.0.0.1:1", 1);
+    (void)setenv("all_proxy", "http://127.0.0.1:1", 1);
+    ask_in_turn(&k, &a, 1);
+    (void)unsetenv("http_proxy");
+    (void)unsetenv("all_proxy");
+    asker_done(&k);
+    server_join(&server);
+    assert_int_equal(a.result, UPSTREAM_OK);
+    asked_done(&a);
+}
+
 /* -- time -- */
 
 /* A listener whose queue is full: connections to it neither succeed nor fail. */
@@ -1317,6 +1389,8 @@ int main(void)
         cmocka_unit_test(a_spoilt_connection_costs_no_second_request),
         cmocka_unit_test(nobody_listening_is_unreachable),
         cmocka_unit_test(bytes_that_would_break_the_request_are_refused),
+        cmocka_unit_test(a_proxy_is_asked_as_configured),
+        cmocka_unit_test(the_environment_names_no_proxy),
         cmocka_unit_test(connecting_is_timed),
         cmocka_unit_test(silence_is_timed),
         cmocka_unit_test(a_request_nobody_reads_is_timed),
