@@ -432,6 +432,14 @@ void pool_on_ready(struct upstream_pool *p, int fd, int events)
 
 /* -- public -- */
 
+/* Before 8.1.0 one paused HTTP/2 stream stalled all others of its connection once its 16 KiB were full, and
+ * at times for ever: one slow client would have held up everybody. There each call has its connection for
+ * itself while it runs. */
+static bool can_multiplex(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100;
+}
+
 struct upstream_pool *upstream_pool_new(struct loop *l)
 {
     struct upstream_pool *p = calloc(1, sizeof(*p));
@@ -451,6 +459,9 @@ struct upstream_pool *upstream_pool_new(struct loop *l)
         upstream_pool_free(p);
         return NULL;
     }
+    p->multiplexes = can_multiplex();
+    (void)curl_multi_setopt(p->multi, CURLMOPT_PIPELINING,
+                            (long)(p->multiplexes ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING));
     (void)curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, pool_on_socket);
     (void)curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
     (void)curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, set_curl_timer);

@@ -108,6 +108,7 @@ struct upstream_pool {
     unsigned spare_n;
     size_t active;
     bool is_closing;
+    bool multiplexes; /* several calls on one HTTP/2 connection */
     struct list connections;
     struct sock **socks; /* by descriptor */
     size_t socks_cap;

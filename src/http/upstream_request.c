@@ -388,10 +388,34 @@ static bool set_up_callbacks(struct upstream_call *c)
     return failed;
 }
 
+static bool set_up_tls(struct upstream_call *c)
+{
+    const struct upstream_conf *conf = c->origin->conf;
+    bool failed = false;
+
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2); /* or later; verifying is the library's default */
+    if (conf->ca_file) {
+        SET(CURLOPT_CAINFO, conf->ca_file);
+        SET(CURLOPT_CAPATH, NULL); /* in place of the system's authorities, not beside them */
+    }
+    if (conf->cert_file)
+        SET(CURLOPT_SSLCERT, conf->cert_file);
+    if (conf->key_file)
+        SET(CURLOPT_SSLKEY, conf->key_file);
+    if (!conf->http2) {
+        SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+        return failed;
+    }
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    if (c->pool->multiplexes)
+        SET(CURLOPT_PIPEWAIT, 1L); /* a burst onto a cold origin makes one connection, not one a call */
+    return failed;
+}
+
 static bool set_up_connection(struct upstream_call *c)
 {
     const struct upstream_conf *conf = c->origin->conf;
-    bool failed = false, https = c->origin->is_tls;
+    bool failed = false;
 
     SET(CURLOPT_URL, conf->url);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
@@ -404,22 +428,10 @@ static bool set_up_connection(struct upstream_call *c)
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (conf->connect_timeout_ms > 0) /* ours is exact; with it the library shares the time among addresses */
         SET(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
-    if (https && conf->http2) {
-        SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-        SET(CURLOPT_PIPEWAIT, 1L); /* a burst onto a cold origin makes one connection, not one a call */
-    } else {
+    if (c->origin->is_tls)
+        failed |= set_up_tls(c);
+    else
         SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    }
-    if (https) {
-        SET(CURLOPT_SSLVERSION,
-            (long)CURL_SSLVERSION_TLSv1_2); /* or later; verifying is the library's default */
-        if (conf->ca_file)
-            SET(CURLOPT_CAINFO, conf->ca_file);
-        if (conf->cert_file)
-            SET(CURLOPT_SSLCERT, conf->cert_file);
-        if (conf->key_file)
-            SET(CURLOPT_SSLKEY, conf->key_file);
-    }
     return failed;
 }
 
