@@ -7,8 +7,11 @@
 enum {
     SPARE_MAX = 64,             /* calls kept for reuse, with their easy handles */
     IDLE_CONNECTIONS_MAX = 256, /* of one pool, over all origins */
-    RESTARTS_MAX = 8,           /* pooled connections found dead in a row before a call gives up */
+    NUDGE_MS = 100,
+    RESTARTS_MAX = 8, /* pooled connections found dead in a row before a call gives up */
 };
+
+static void pool_go_on(struct upstream_pool *p);
 
 /* -- asking the tick -- */
 
@@ -79,6 +82,21 @@ static int64_t deadline_of(const struct upstream_call *c, const char **why)
     return stage;
 }
 
+/* Seen with 8.14.1, one upload in fifty: a stream that waited for window on a shared HTTP/2 connection is not
+ * taken up again once there is some. So one that makes no progress is nudged: told to go on, though it was
+ * not paused. */
+static bool may_need_nudge(const struct upstream_call *c)
+{
+    return c->stage == CALL_SENDING && !c->send_paused && c->head.may_be_http2 && c->pool->multiplexes;
+}
+
+static int set_pauses(struct upstream_call *c)
+{
+    int held = (c->recv_paused ? CURLPAUSE_RECV : 0) | (c->send_paused ? CURLPAUSE_SEND : 0);
+
+    return curl_easy_pause(c->easy, held) == CURLE_OK ? 0 : -EIO;
+}
+
 /* Arms the timer for the deadline. One that moved on meanwhile is left: the timer looks again when it fires.
  */
 static void watch_time(struct upstream_call *c)
@@ -86,6 +104,8 @@ static void watch_time(struct upstream_call *c)
     const char *why;
     int64_t until = deadline_of(c, &why), now = loop_now_ms(c->pool->loop);
 
+    if (may_need_nudge(c) && until > now + NUDGE_MS)
+        until = now + NUDGE_MS;
     if (until == INT64_MAX || (c->armed_until && c->armed_until <= until))
         return;
     c->armed_until = until;
@@ -107,13 +127,19 @@ void call_touch(struct upstream_call *c)
 static void on_call_timer(void *arg)
 {
     struct upstream_call *c = arg;
+    struct upstream_pool *p = c->pool;
     const char *why = "";
 
     c->armed_until = 0;
-    if (deadline_of(c, &why) <= loop_now_ms(c->pool->loop))
+    if (deadline_of(c, &why) <= loop_now_ms(p->loop)) {
         ask_end(c, UPSTREAM_TIMEOUT, why);
-    else
-        watch_time(c);
+        return;
+    }
+    watch_time(c);
+    if (may_need_nudge(c) && c->mark + NUDGE_MS <= loop_now_ms(p->loop)) {
+        (void)set_pauses(c);
+        pool_go_on(p); /* may end the call */
+    }
 }
 
 /* -- origins -- */
@@ -331,8 +357,7 @@ static void lift_pauses(struct upstream_call *c)
     if (!lift || !c->in_multi)
         return;
     call_touch(c);
-    if (curl_easy_pause(c->easy, (c->recv_paused ? CURLPAUSE_RECV : 0) |
-                                     (c->send_paused ? CURLPAUSE_SEND : 0)) != CURLE_OK)
+    if (set_pauses(c) < 0)
         ask_end(c, c->head.complete ? UPSTREAM_CUT : UPSTREAM_PROTOCOL, "the transfer could not go on");
     watch_time(c);
 }
@@ -347,21 +372,17 @@ static void do_asked(struct upstream_call *c)
         lift_pauses(c);
 }
 
-static void collect_finished(struct upstream_pool *p);
-
 static void on_tick(void *arg)
 {
     struct upstream_pool *p = arg;
     struct list batch;
     struct list *link;
-    int running;
 
     list_init(&batch);
     list_splice_back(&batch, &p->todo); /* what is asked meanwhile waits for the next tick */
     while ((link = list_pop_front(&batch)) != NULL)
         do_asked(CONTAINER_OF(link, struct upstream_call, todo));
-    (void)curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    collect_finished(p);
+    pool_go_on(p);
 }
 
 /* -- the library's side -- */
@@ -400,13 +421,18 @@ static void collect_finished(struct upstream_pool *p)
     }
 }
 
-static void on_curl_timer(void *arg)
+/* Lets the library do what is due. */
+static void pool_go_on(struct upstream_pool *p)
 {
-    struct upstream_pool *p = arg;
     int running;
 
     (void)curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect_finished(p);
+}
+
+static void on_curl_timer(void *arg)
+{
+    pool_go_on(arg);
 }
 
 static int set_curl_timer(CURLM *multi, long ms, void *arg)

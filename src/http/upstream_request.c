@@ -334,7 +334,7 @@ static int on_progress(void *arg, curl_off_t dl_total, curl_off_t dl_now, curl_o
         c->sent = ul_now;
         call_touch(c);
     }
-    if (c->body_len >= 0 ? ul_now >= c->body_len : c->body_at_end)
+    if (c->body_len >= 0 ? ul_now >= c->body_len : c->body_at_end && ul_now >= c->body_read)
         call_enter(c, CALL_WAITING_ANSWER);
     return 0;
 }
