@@ -83,8 +83,9 @@ void upstream_cancel(struct upstream_call *c);
 void upstream_resume(struct upstream_call *c);
 void upstream_body_ready(struct upstream_call *c);
 
-/** From on_head to on_end: true when nothing but the connection's close tells the end of this answer's body (neither
- * Content-Length nor chunks nor HTTP/2). UPSTREAM_OK then does not prove that it came whole: do not store it. */
+/** From on_head to on_end: true when nothing but the connection's close tells the end of this answer's body
+ * (neither Content-Length nor chunks nor HTTP/2). UPSTREAM_OK then does not prove that it came whole: do not
+ * store it. */
 bool upstream_ends_by_close(const struct upstream_call *c);
 
 /** Calls under way in this pool, those that wait their turn included. */
