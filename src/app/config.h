@@ -112,6 +112,7 @@ struct coalescing_conf {
     enum on_abandon on_abandon;
     uint64_t flight_bytes_max;
     int64_t hit_for_miss_ms;
+    int64_t max_wait_ms; /* 0: until upstream's own deadlines */
 };
 
 struct redact_conf {

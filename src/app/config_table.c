@@ -138,6 +138,10 @@ static const struct option_row root_rows[] = {
     {"coalescing.flight_max_bytes", OPTION_BYTES, 0, "32MiB", RANGE(64 * KIB, GIB),
      ROOT(coalescing.flight_bytes_max),
      .help = "Past it an answer under way takes no new reader and is held to the pace of its slowest."},
+    {"coalescing.max_wait", OPTION_MS, 0, "0s", RANGE(0, DAY), ROOT(coalescing.max_wait_ms),
+     .help = "How long requests wait for the head of a call that another has begun; then one of them begins "
+             "a new one. "
+             "0: until the upstream's own deadlines end it for all."},
     {"coalescing.hit_for_miss", OPTION_MS, 0, "10s", RANGE(0, DAY), ROOT(coalescing.hit_for_miss_ms),
      .help =
          "How long requests are not made to wait for each other after an answer that could not be shared."},

@@ -121,6 +121,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->key_body_bytes_max = conf->key.body_bytes_max;
     s->body_bytes_max = conf->listen.body_bytes_max;
     s->namespace_ = slice_str(conf->cache.namespace_);
+    s->max_wait_ms = conf->coalescing.max_wait_ms;
     s->coalesce = conf->coalescing.enabled;
     s->finish_abandoned = conf->coalescing.on_abandon == ABANDON_FINISH;
     s->log_requests = conf->log.requests;

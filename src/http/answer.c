@@ -330,6 +330,13 @@ static bool is_gzip(const struct flight_head *head)
            (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
 }
 
+/* When to come back is about the error, which they share, not about who was told first. */
+static bool is_advice(const struct flight_head *head, const struct field *f)
+{
+    return head->status >= 400 &&
+           (field_id(f) == HEADER_RETRY_AFTER || slice_ieq(f->name, SLICE_OF("retry-after-ms")));
+}
+
 /* The opener gets upstream's head as it came; a follower gets it as it would be stored: nothing of it is
  * about him. */
 static void head_fields(struct exchange *x, const struct flight_head *head, bool decode)
@@ -337,7 +344,7 @@ static void head_fields(struct exchange *x, const struct flight_head *head, bool
     for (size_t i = 0; i < head->fields.n; i++) {
         const struct field *f = &head->fields.at[i];
 
-        if (!x->reader.opener && (f->flags & HEADER_UNSTORED))
+        if (!x->reader.opener && (f->flags & HEADER_UNSTORED) && !is_advice(head, f))
             continue;
         if (decode && field_id(f) == HEADER_CONTENT_ENCODING)
             continue;
@@ -412,8 +419,11 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     x->verdict_in_trailer = head->stream && wants_trailers(x);
     if (decode && !decoding_begin(x))
         decode = false;
-    front_reply_stream(&x->req, decode || x->verdict_in_trailer ? -1 : head->body_len,
-                       decode ? read_flight_decoded : read_flight_as_is);
+    if (head->status == 304 && head->body_len < 0) /* libmicrohttpd would end its chunks after this head */
+        front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
+    else
+        front_reply_stream(&x->req, decode || x->verdict_in_trailer ? -1 : head->body_len,
+                           decode ? read_flight_decoded : read_flight_as_is);
     head_fields(x, head, decode);
     flight_cache_fields(x, head);
     front_reply_send(&x->req, head->status);

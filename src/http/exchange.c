@@ -191,7 +191,7 @@ static bool take_route(struct exchange *x)
 {
     struct slice target = x->req.target;
 
-    x->route = site_route_of(site_of(x), target);
+    x->route = site_route_of(site_of(x), slice_eq(target, SLICE_OF("*")) ? SLICE_OF("/") : target);
     if (!x->route)
         return false;
     if (x->route->strip_prefix && x->route->prefix.len > 1) {

@@ -29,6 +29,7 @@ struct fetch {
     struct flight *flight; /* NULL once ended */
     struct flight_producer producer;
     struct upstream_call *call; /* NULL once ended */
+    struct loop_timer *late;    /* until the head comes; NULL when nobody waits with it */
     struct loop *loop;
     struct metric_block *counts;
     unsigned upstream_label;
@@ -59,6 +60,7 @@ struct fetch {
 
 static void fetch_free(struct fetch *x)
 {
+    loop_timer_free(x->late);
     if (x->judging)
         stream_judge_done(&x->judge);
     if (x->upload) {
@@ -369,6 +371,8 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
 {
     struct fetch *x = arg;
 
+    if (x->late)
+        loop_timer_stop(x->late);
     count_call(x, result, why);
     if (upstream_ends_by_close(x->call) && x->storable) {
         x->storable = false; /* nothing proves that it came whole */
@@ -491,10 +495,27 @@ static bool keep_company(struct fetch *x, const struct gate_answer *a, const str
     x->let_go = true;
     x->storable = false;
     x->reason = unproven ? GATE_STATUS : GATE_CACHE_CONTROL;
-    if (flight_let_go(x->flight, unshareable, clock_mono_ms()))
+    if (flight_let_go(x->flight, unshareable ? FLIGHT_LET_UNSHAREABLE : FLIGHT_LET_ONCE, clock_mono_ms()))
         return true;
     upstream_cancel(x->call);
     return false;
+}
+
+/* Those who wait longer than max_wait are not to depend on this call; its opener stays with it. */
+static void on_late(void *arg)
+{
+    struct fetch *x = arg;
+
+    if (x->call && !flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()))
+        upstream_cancel(x->call);
+}
+
+static void watch_lateness(struct fetch *x)
+{
+    if (!x->has_key || x->site->max_wait_ms <= 0)
+        return;
+    x->late = loop_timer_new(x->loop, on_late, x);
+    loop_timer_start(x->late, x->site->max_wait_ms, 0);
 }
 
 static void on_head(void *arg, unsigned status, const struct fields *fields)
@@ -506,6 +527,8 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
     enum gate_reason reason;
 
     x->head_wall_ms = clock_wall_ms();
+    if (x->late)
+        loop_timer_stop(x->late);
     head->status = status;
     if (!head_copy(x, head, fields)) {
         x->overloaded = true;
@@ -676,6 +699,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     }
     take_body(x, spec, &req);
     flight_produce(f, &x->producer);
+    watch_lateness(x);
     x->started_ns = clock_mono_ns();
     x->call = upstream_start(spec->pool, &spec->upstream->conf, &req, &events, x);
     if (!x->call)

@@ -749,17 +749,18 @@ static void marker_set(struct flight *f, int64_t now_ms)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-bool flight_let_go(struct flight *f, bool mark, int64_t now_ms)
+bool flight_let_go(struct flight *f, enum flight_let why, int64_t now_ms)
 {
     bool opener_left = true;
 
     if (f->alone)
         return true;
-    if (mark)
+    if (why == FLIGHT_LET_UNSHAREABLE)
         marker_set(f, now_ms); /* before the others are sent away, so that they do not queue again */
     flight_unlist(f);
     (void)pthread_mutex_lock(&f->lock);
-    f->let_go = f->windowed = true; /* one reader, nothing to store */
+    f->let_go = true;
+    f->windowed = f->windowed || why != FLIGHT_LET_LATE; /* one reader, nothing to store */
     LIST_FOR(it, &f->readers)
     {
         struct flight_reader *r = CONTAINER_OF(it, struct flight_reader, link);

@@ -161,8 +161,10 @@ void front_reply_stream(struct front_req *r, int64_t len,
 
 void front_reply_field(struct front_req *r, const char *name, const char *value)
 {
-    if (r->response && value[0] != '\0')
-        (void)MHD_add_response_header(r->response, name, value); /* refuses what HTTP does not allow */
+    /* libmicrohttpd takes no empty value; a space is one (RFC 9110 section 5.5). */
+    if (r->response)
+        (void)MHD_add_response_header(r->response, name,
+                                      value[0] ? value : " "); /* refuses what HTTP does not allow */
 }
 
 void front_reply_trailer(struct front_req *r, const char *name, const char *value)

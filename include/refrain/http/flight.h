@@ -165,9 +165,15 @@ bool flight_is_complete(struct flight *f);
 size_t flight_pieces(struct flight *f, struct slice *out, size_t n);
 uint64_t flight_bytes(struct flight *f);
 
-/** Sends every reader but the opener away to look for themselves; nobody joins any more. @mark keeps those
- * who come later from queueing for its like. false: the opener has left, so nobody remains. */
-bool flight_let_go(struct flight *f, bool mark, int64_t now_ms);
+enum flight_let {
+    FLIGHT_LET_UNSHAREABLE, /* nobody else may have this answer: those who come soon do not queue for its like
+                             */
+    FLIGHT_LET_ONCE,        /* nobody else may have this one */
+    FLIGHT_LET_LATE, /* it takes too long: one of the others opens a new flight, the rest follow that */
+};
+/** Sends every reader but the opener away to look for themselves; nobody joins any more. Only a late one may
+ * still be stored. @now_ms is monotonic. false: the opener has left, so nobody remains. */
+bool flight_let_go(struct flight *f, enum flight_let why, int64_t now_ms);
 /** True when no reader is left; nobody joins any more then. */
 bool flight_close_abandoned(struct flight *f);
 

@@ -54,6 +54,7 @@ struct site {
     struct slice namespace_; /* default one */
     struct key_scope scope;
     bool coalesce;
+    int64_t max_wait_ms; /* for a flight's head, before others ask for themselves; 0: no bound of its own */
     bool finish_abandoned;
     bool log_requests;
     /* shared parts, which outlive every site */

@@ -233,7 +233,7 @@ static void letting_go_sends_all_but_the_opener_away_and_marks_the_key(void **st
     flight_produce(f, &p.p);
     assert_int_equal(join(s, &b, false, 0), FLIGHT_JOINED);
     assert_int_equal(flight_look(&b.r, &head), FLIGHT_WAIT);
-    assert_true(flight_let_go(f, true, 1000));
+    assert_true(flight_let_go(f, FLIGHT_LET_UNSHAREABLE, 1000));
     assert_int_equal(flight_look(&b.r, &head), FLIGHT_RETRY);
     assert_false(flight_attached(&b.r));
     assert_int_equal(join(s, &c, false, 1000 + MARKER_MS - 1), FLIGHT_MARKED);
@@ -259,7 +259,7 @@ static void letting_go_without_its_opener_leaves_nobody(void **state)
     flight_produce(f, &p.p);
     assert_int_equal(join(s, &b, false, 0), FLIGHT_JOINED);
     (void)flight_leave(&a.r);
-    assert_false(flight_let_go(f, false, 0)); /* its answer was for the one who left */
+    assert_false(flight_let_go(f, FLIGHT_LET_ONCE, 0)); /* its answer was for the one who left */
     assert_int_equal(flight_look(&b.r, &head), FLIGHT_RETRY);
     (void)flight_end(f, FLIGHT_CUT, GATE_STATUS);
     deliver(s);
