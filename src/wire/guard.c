@@ -55,12 +55,10 @@ static struct guard_verdict judge_target(struct slice method, struct slice targe
 
 static struct guard_verdict judge_fields(const struct fields *f)
 {
-    for (unsigned i = 0; i < f->n; i++) {
-        if (!header_name_ok(f->at[i].name))
-            return bad("a header name is not a token, or a header line is folded");
-        if (!header_value_ok(f->at[i].value))
-            return bad("a header value holds a control byte");
-    }
+    if (!fields_names_ok(f))
+        return bad("a header name is not a token, or a header line is folded");
+    if (!fields_values_ok(f))
+        return bad("a header value holds a control byte");
     return passed;
 }
 

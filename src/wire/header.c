@@ -559,7 +559,7 @@ static const bool is_tchar[256] = {
     ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
 };
 
-bool header_name_ok(struct slice name)
+static inline bool name_ok(struct slice name)
 {
     bool ok = name.len > 0;
 
@@ -568,8 +568,25 @@ bool header_name_ok(struct slice name)
     return ok;
 }
 
+bool header_name_ok(struct slice name)
+{
+    return name_ok(name);
+}
+
+/* Sixteen bytes in one register, where the machine has such. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+/* Not 0 in each byte that may not stand in a value. */
+static inline bytes16 bad_bytes16(const char *p)
+{
+    bytes16 b;
+
+    memcpy(&b, p, sizeof(b));
+    return (bytes16)(((b < 0x20) & (b != '\t')) | (b == 0x7F));
+}
+
 /* The high bit of each byte that may not stand in a value. */
-static inline uint64_t bad_value_bytes(uint64_t w)
+static inline uint64_t bad_bytes8(uint64_t w)
 {
     uint64_t seven = w & EACH_BYTE(0x7F);
     uint64_t printable = seven + EACH_BYTE(0x60); /* 0x20 and up */
@@ -579,20 +596,50 @@ static inline uint64_t bad_value_bytes(uint64_t w)
     return ((~printable & not_tab) | delete) & ~w & EACH_BYTE(0x80);
 }
 
+/* The last bytes are read once more, together with those before them, rather than one by one. */
+static inline bool value_ok(struct slice v)
+{
+    bytes16 bad = {0};
+    uint64_t halves[2];
+
+    if (v.len >= 16) {
+        for (size_t at = 0; at + 16 < v.len; at += 16)
+            bad |= bad_bytes16(v.data + at);
+        bad |= bad_bytes16(v.data + v.len - 16);
+        memcpy(halves, &bad, sizeof(halves));
+        return (halves[0] | halves[1]) == 0;
+    }
+    if (v.len >= 8)
+        return (bad_bytes8(load64(v.data)) | bad_bytes8(load64(v.data + v.len - 8))) == 0;
+    if (v.len >= 4)
+        return bad_bytes8(load32(v.data) | load32(v.data + v.len - 4) << 32) == 0;
+    for (size_t i = 0; i < v.len; i++)
+        if (bad_bytes8((unsigned char)v.data[i] | EACH_BYTE(' ') << 8) != 0)
+            return false;
+    return true;
+}
+
 bool header_value_ok(struct slice value)
 {
-    uint64_t bad = 0;
-    size_t at = 0;
+    return value_ok(value);
+}
 
-    for (; at + 8 <= value.len; at += 8)
-        bad |= bad_value_bytes(load64(value.data + at));
-    if (at < value.len && value.len >= 8) {
-        bad |= bad_value_bytes(load64(value.data + value.len - 8));
-    } else {
-        for (; at < value.len; at++)
-            bad |= bad_value_bytes((unsigned char)value.data[at] | EACH_BYTE(' ') << 8);
-    }
-    return bad == 0;
+bool fields_names_ok(const struct fields *f)
+{
+    bool ok = true;
+
+    for (unsigned i = 0; i < f->n; i++)
+        ok &= name_ok(f->at[i].name);
+    return ok;
+}
+
+bool fields_values_ok(const struct fields *f)
+{
+    bool ok = true;
+
+    for (unsigned i = 0; i < f->n; i++)
+        ok &= value_ok(f->at[i].value);
+    return ok;
 }
 
 /* RFC 9110 section 12.4.2: "0", "0." and up to three zeros mean "not acceptable". What is no weight counts

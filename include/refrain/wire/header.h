@@ -149,5 +149,8 @@ bool value_has_token(struct slice value, struct slice token);
 bool header_name_ok(struct slice name);
 /** True without control bytes: HTAB is allowed, other bytes under 0x20 and 0x7F are not (RFC 9110, 5.5). */
 bool header_value_ok(struct slice value);
+/** True when each name, or each value, of a whole head is so. */
+bool fields_names_ok(const struct fields *f);
+bool fields_values_ok(const struct fields *f);
 /** True when Accept-Encoding admits gzip: listed or `*`, with a weight above 0 (RFC 9110 section 12.5.3). */
 bool accepts_gzip(struct slice accept_encoding);
