@@ -97,13 +97,14 @@ static int unknown_command(const struct command *commands, size_t commands_n, in
 {
     const char *meant = NULL;
     unsigned distance, best = UINT_MAX;
+    bool alone = argc == 1;
     char given[128], group[64];
 
     (void)snprintf(group, sizeof(group), "%s ", argv[0]);
     for (size_t i = 0; i < commands_n; i++)
-        if (strncmp(commands[i].name, group, strlen(group)) == 0 && (argc == 1 || argv[1][0] == '-')) {
-            print_commands(argc == 1 ? stderr : stdout, commands, commands_n, group);
-            return argc == 1 ? EXIT_COULD_NOT : EXIT_DONE;
+        if (strncmp(commands[i].name, group, strlen(group)) == 0 && (alone || argv[1][0] == '-')) {
+            print_commands(alone ? stderr : stdout, commands, commands_n, group);
+            return alone ? EXIT_COULD_NOT : EXIT_DONE;
         }
     (void)snprintf(given, sizeof(given), "%s%s%s", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
     for (size_t i = 0; i < commands_n; i++) {
@@ -225,7 +226,8 @@ bool cli_has(const struct cli *cli, const char *flag)
 
 int cli_print(struct buf *out, int r)
 {
-    if (r == 0 && fwrite(out->data, 1, out->len, stdout) == out->len && fflush(stdout) == 0)
+    if (r == 0 && (out->len == 0 || fwrite(out->data, 1, out->len, stdout) == out->len) &&
+        fflush(stdout) == 0)
         return EXIT_DONE;
     (void)fputs("refrain: could not write all of it\n", stderr);
     return EXIT_COULD_NOT;

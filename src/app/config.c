@@ -66,7 +66,7 @@ static void complete_routes(struct loading *l, struct node *tree)
 
 static void complete_state_dir(struct loading *l, struct node *tree)
 {
-    const char *given = env_get(l->sources, SLICE_OF("STATE_DIRECTORY")), *dir;
+    const char *given = env_get(l->sources, SLICE_OF("STATE_DIRECTORY")), *dir = "/var/lib/refrain";
     const char *xdg = env_get(l->sources, SLICE_OF("XDG_STATE_HOME")),
                *home = env_get(l->sources, SLICE_OF("HOME"));
     struct node *n = node_find(tree, "cache.state_dir");
@@ -79,14 +79,10 @@ static void complete_state_dir(struct loading *l, struct node *tree)
 
         dir = pool_text(l->pool, slice_cut(&rest, ':')); /* systemd lists them all; the first is ours */
         origin = (struct origin){SOURCE_ENV, "STATE_DIRECTORY", 0};
-    } else if (geteuid() == 0) {
-        dir = "/var/lib/refrain";
-    } else if (xdg && xdg[0] == '/') {
+    } else if (geteuid() != 0 && xdg && xdg[0] == '/') {
         dir = pool_printf(l->pool, "%s/refrain", xdg);
-    } else if (home && home[0] == '/') {
+    } else if (geteuid() != 0 && home && home[0] == '/') {
         dir = pool_printf(l->pool, "%s/.local/state/refrain", home);
-    } else {
-        dir = "/var/lib/refrain";
     }
     node_put(l->pool, tree, "cache.state_dir", node_new(l->pool, NODE_PLAIN, slice_str(dir), origin));
 }

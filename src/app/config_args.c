@@ -22,7 +22,7 @@ const char *env_get(const struct config_sources *s, struct slice name)
     return NULL;
 }
 
-static void close_fd(int *fd)
+static void close_fd(const int *fd)
 {
     if (*fd >= 0)
         (void)close(*fd);
@@ -109,7 +109,7 @@ static void expand(struct loading *l, struct node *n)
 struct node *tree_from_file(struct loading *l, const char *file)
 {
     struct origin origin = {SOURCE_FILE, pool_text(l->pool, slice_str(file)), 0};
-    struct slice text, name = slice_str(file);
+    struct slice text = {NULL, 0}, name = slice_str(file);
     struct node *root;
     int r = file_read(l->pool, file, TREE_FILE_BYTES_MAX, &text);
 

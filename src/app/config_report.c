@@ -11,7 +11,7 @@ enum { FAULTS_MAX = 1000 }; /* nobody reads more */
 void config_report_done(struct config_report *r)
 {
     for (size_t i = 0; i < r->n; i++)
-        free((char *)(uintptr_t)r->faults[i].text);
+        free((char *)r->faults[i].text);
     free(r->faults);
     *r = (struct config_report)CONFIG_REPORT_INIT;
 }

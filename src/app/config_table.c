@@ -13,7 +13,6 @@
 /* clang-format on */
 
 enum { DAY_S = 86400, YEAR_S = 365 * DAY_S };
-enum { KIB = 1 << 10, MIB = 1 << 20, GIB = 1 << 30 };
 
 static const char *const origin_schemes[] = {"https", "http", NULL};
 static const char *const proxy_schemes[] = {"http", "https", "socks5", "socks5h", NULL};
@@ -30,6 +29,9 @@ _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 
 _Static_assert(LOG_JSON == 0 && LOG_TEXT == 1, "the order of the choices");
 _Static_assert(ABANDON_CANCEL == 0 && ABANDON_FINISH == 1, "the order of the choices");
 
+#define KIB    (INT64_C(1) << 10)
+#define MIB    (INT64_C(1) << 20)
+#define GIB    (INT64_C(1) << 30)
 #define SECOND 1000
 #define DAY    86400000
 
@@ -80,7 +82,8 @@ static const struct option_row root_rows[] = {
      .help = "Lifetime of what is stored, unless something closer says otherwise; `none`: no end."},
     {"cache.max_ttl", OPTION_SECONDS, 0, "365d", RANGE(1, YEAR_S), ROOT(cache.max_ttl_s),
      .help = "The longest lifetime a request may ask for."},
-    {"cache.ttl", OPTION_LIFETIMES, 0, NULL, RANGE(1, YEAR_S), WORD("none", TTL_NONE), ROOT(cache.ttl),
+    {"cache.ttl", OPTION_LIFETIMES, 0, NULL, RANGE(1, YEAR_S), WORD("none", TTL_NONE),
+     .offset = offsetof(struct config, cache.ttl), .size = sizeof(void *),
      .count_offset = offsetof(struct config, cache.ttl_n),
      .help = "Lifetime by operation: `cache.ttl.chat`, `cache.ttl.embedding` and so on."},
     {"cache.scope", OPTION_LIST, OPTION_ONE_OR_MANY, "credential", ROOT(cache.scope_headers),

@@ -54,7 +54,7 @@ struct node *node_get(const struct node *map, struct slice name)
 struct node *node_find(const struct node *map, const char *path)
 {
     struct slice rest = slice_str(path);
-    struct node *n = (struct node *)(uintptr_t)map;
+    struct node *n = (struct node *)map;
 
     while (n && rest.len > 0)
         n = node_get(n, slice_cut(&rest, '.'));

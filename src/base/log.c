@@ -55,7 +55,7 @@ struct block {
 };
 static _Thread_local struct block mine;
 
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
+static const struct slice level_names[] = {SLICE("debug"), SLICE("info"), SLICE("warn"), SLICE("error")};
 
 /* Breaking a second down costs more than the rest of a line, so its text is kept until the next one. */
 static int stamp_now(struct block *b)
@@ -288,7 +288,7 @@ bool log_enabled(enum log_level level)
 int log_level_by_name(struct slice name)
 {
     for (size_t i = 0; i < ARRAY_LEN(level_names); i++)
-        if (slice_eq(name, slice_str(level_names[i])))
+        if (slice_eq(name, level_names[i]))
             return (int)i;
     return -1;
 }
@@ -497,7 +497,7 @@ static void put_head_json(struct line *l, enum log_level level, struct slice eve
     put(l, "{\"time\":\"", 9);
     put_stamp(l);
     put(l, "\",\"level\":\"", 11);
-    put(l, level_names[level], strlen(level_names[level]));
+    put(l, level_names[level].data, level_names[level].len);
     put(l, "\",\"event\":\"", 11);
     put(l, event.data, event.len);
     *l->at++ = '"';

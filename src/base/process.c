@@ -74,9 +74,9 @@ static double boot_time_s(void)
 
 int process_stat_read(struct process_stat *out)
 {
-    struct process_stat p;
+    struct process_stat p = {0};
     struct rlimit limit;
-    double start;
+    double start = 0;
     int r = read_stat(&p, &start);
 
     if (r == 0)
