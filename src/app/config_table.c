@@ -75,7 +75,8 @@ static const struct option_row root_rows[] = {
     {"admin.address", OPTION_ADDRESS, OPTION_FIXED, "127.0.0.1:9180", ROOT(admin.address),
      .help = "Where metrics, health and the API are. Beyond this machine it needs a token."},
     {"admin.token", OPTION_SECRET, OPTION_MASKED, ROOT(admin.token),
-     .help = "Bearer token of the API. Without one, it is made at first start in `cache.state_dir`."},
+     .help =
+         "Bearer token of the API; must be given where `admin.address` can be reached from other machines."},
 
     {"cache.default_ttl", OPTION_SECONDS, 0, "1h", RANGE(1, YEAR_S), WORD("none", TTL_NONE),
      ROOT(cache.default_ttl_s), .env = "CACHE_TTL",
@@ -138,14 +139,14 @@ static const struct option_row root_rows[] = {
      .help = "When the last reader of a call leaves: `cancel` it, which saves tokens, or `finish` it, which "
              "fills the "
              "cache."},
-    {"coalescing.flight_max_bytes", OPTION_BYTES, 0, "32MiB", RANGE(64 * KIB, GIB),
+    {"coalescing.flight_max_bytes", OPTION_BYTES, OPTION_FIXED, "32MiB", RANGE(64 * KIB, GIB),
      ROOT(coalescing.flight_bytes_max),
      .help = "Past it an answer under way takes no new reader and is held to the pace of its slowest."},
-    {"coalescing.max_wait", OPTION_MS, 0, "0s", RANGE(0, DAY), ROOT(coalescing.max_wait_ms),
+    {"coalescing.max_wait", OPTION_MS, 0, "off", RANGE(0, DAY), WORD("off", 0), ROOT(coalescing.max_wait_ms),
      .help = "How long requests wait for the head of a call that another has begun; then one of them begins "
-             "a new one. "
-             "0: until the upstream's own deadlines end it for all."},
-    {"coalescing.hit_for_miss", OPTION_MS, 0, "10s", RANGE(0, DAY), ROOT(coalescing.hit_for_miss_ms),
+             "a new one. `off`: until upstream's own deadlines end it for all."},
+    {"coalescing.hit_for_miss", OPTION_MS, OPTION_FIXED, "10s", RANGE(0, DAY),
+     ROOT(coalescing.hit_for_miss_ms),
      .help =
          "How long requests are not made to wait for each other after an answer that could not be shared."},
 

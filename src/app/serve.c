@@ -32,7 +32,6 @@ enum {
     SECRET_FILE_MAX = 4096,
     SWEEP_EVERY_MS = 100,
     SWEEP_BUDGET_US = 2000,
-    DRAIN_MS = 30000,
     WINDOW_BYTES = 256 * 1024,
     MEMO_SHARE = 20, /* of the memory tier's bytes, one part in so many is the workers' memos */
 };
@@ -102,6 +101,25 @@ static int secret_read(const char *path, struct buf *out)
     return 0;
 }
 
+/* With the directories above it: ~/.local/state is not there on every machine. */
+static int state_dir_make(const char *path)
+{
+    AUTO(buf_done) struct buf part = BUF_INIT(4096);
+    int r = 0;
+
+    for (size_t i = 1; r == 0 && i <= strlen(path); i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        buf_clear(&part);
+        r = buf_add(&part, path, i);
+        if (r == 0)
+            r = buf_add_byte(&part, '\0');
+        if (r == 0 && mkdir(part.data, 0700) < 0 && errno != EEXIST)
+            r = -errno;
+    }
+    return r;
+}
+
 static int secret_load(struct server *s)
 {
     AUTO(buf_done) struct buf path = BUF_INIT(4096);
@@ -110,8 +128,8 @@ static int secret_load(struct server *s)
     s->secret.max = 2 * SECRET_FILE_MAX;
     if (s->conf->cache.secret.text)
         return buf_add_slice(&s->secret, slice_str(s->conf->cache.secret.text));
-    if (mkdir(s->conf->cache.state_dir, 0700) < 0 && errno != EEXIST) {
-        r = -errno;
+    r = state_dir_make(s->conf->cache.state_dir);
+    if (r < 0) {
         complain("cache.state_dir cannot be made", s->conf->cache.state_dir, r);
         return r;
     }
@@ -329,7 +347,7 @@ static void on_end_signal(void *arg, int signum)
     s->drained_msg.on_msg = on_all_drained;
     for (size_t i = 0; i < s->workers_n; i++)
         worker_drain(s->workers[i], on_worker_drained, s);
-    loop_timer_start(s->deadline, DRAIN_MS, 0);
+    loop_timer_start(s->deadline, s->conf->listen.drain_timeout_ms, 0);
 }
 
 static void on_fixed_option(void *arg, const char *name, const char *was, const char *is)
