@@ -9,12 +9,16 @@ static void tell_head(struct upstream_call *c)
     c->events.on_head(c->arg, c->head.status, fields);
 }
 
+/* An answer that comes before the body is out may be the end of the matter: then the library sends no more of it, but
+ * would wait for a pause to end. Where it is not, the body's reader is merely asked once more, and pauses again. */
 static void note_progress(struct upstream_call *c)
 {
     if (c->stage == CALL_ANSWERING)
         call_touch(c);
     else
         call_enter(c, CALL_ANSWERING);
+    if (c->send_paused)
+        upstream_body_ready(c);
 }
 
 size_t call_on_header_line(char *bytes, size_t one, size_t n, void *arg)
@@ -48,7 +52,7 @@ size_t call_on_body(char *bytes, size_t one, size_t n, void *arg)
 
     if (c->want_end)
         return CURL_WRITEFUNC_ERROR;
-    call_touch(c);
+    note_progress(c);
     if (!c->events.on_body(c->arg, slice_make(bytes, len))) {
         c->recv_paused = true;
         return CURL_WRITEFUNC_PAUSE;

@@ -1266,6 +1266,60 @@ static void bodies_are_streamed(void **state)
     }
 }
 
+static const char *const early[] = {
+    "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno",
+    "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
+};
+
+static void answer_before_the_body(struct server *s)
+{
+    const char *told = s->arg;
+    int fd = server_accept(s);
+
+    (void)server_read(s, fd, 20);
+    server_send(fd, told);
+    server_wait_gate(s, 0);
+    server_reset(fd);
+}
+
+static int64_t never_ready(void *arg, char *buf, size_t cap)
+{
+    (void)arg;
+    (void)buf;
+    (void)cap;
+    return -EAGAIN;
+}
+
+/* Upstream may answer without having read everything; the client is told, whether or not it has more to send.
+ */
+static void an_answer_before_the_end_of_the_body_counts(void **state)
+{
+    static char large[32 << 20];
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ARRAY_LEN(early); i++) {
+        struct asked a = {
+            .req = {.method = "POST", .target = SLICE("/"), .has_body = true, .body = {large, sizeof(large)}},
+            .at_end = open_gate_0};
+        struct asker k;
+
+        if (i % 2) {
+            a.req.read_body = never_ready;
+            a.req.body_len = 100;
+        }
+        server_start(&server, answer_before_the_body, (void *)(uintptr_t)early[i / 2]);
+        asker_init(&k, server.url);
+        k.conf.total_timeout_ms = 2000;
+        ask_in_turn(&k, &a, 1);
+        asker_done(&k);
+        server_join(&server);
+        if (a.result != UPSTREAM_OK || strcmp(text_of(&a.body), "no") != 0)
+            fail_msg("%zu: %d (%s), %s", i, (int)a.result, a.why, text_of(&a.body));
+        asked_done(&a);
+    }
+}
+
 /* -- how long it takes -- */
 
 enum { ROUNDS = 2000 };
@@ -1402,6 +1456,7 @@ int main(void)
         cmocka_unit_test(freeing_the_pool_ends_every_call),
         cmocka_unit_test(calls_over_the_bound_wait_their_turn),
         cmocka_unit_test(bodies_are_streamed),
+        cmocka_unit_test(an_answer_before_the_end_of_the_body_counts),
         cmocka_unit_test(a_call_takes_this_long),
     };
 
