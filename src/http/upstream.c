@@ -82,9 +82,9 @@ static int64_t deadline_of(const struct upstream_call *c, const char **why)
     return stage;
 }
 
-/* Seen with 8.14.1, one upload in fifty: a stream that waited for window on a shared HTTP/2 connection is not
- * taken up again once there is some. So one that makes no progress is nudged: told to go on, though it was
- * not paused. */
+/* Seen with 8.14.1, one upload in a hundred: a stream that waited for window on a shared HTTP/2 connection is
+ * not taken up again once there is some. So one that makes no progress is nudged: told to go on, though it
+ * was not paused. */
 static bool may_need_nudge(const struct upstream_call *c)
 {
     return c->stage == CALL_SENDING && !c->send_paused && c->head.may_be_http2 && c->pool->multiplexes;

@@ -9,8 +9,9 @@ static void tell_head(struct upstream_call *c)
     c->events.on_head(c->arg, c->head.status, fields);
 }
 
-/* An answer that comes before the body is out may be the end of the matter: then the library sends no more of it, but
- * would wait for a pause to end. Where it is not, the body's reader is merely asked once more, and pauses again. */
+/* An answer that comes before the body is out may be the end of the matter: then the library sends no more of
+ * it, but would wait for a pause to end. Where it is not, the body's reader is merely asked once more, and
+ * pauses again. */
 static void note_progress(struct upstream_call *c)
 {
     if (c->stage == CALL_ANSWERING)

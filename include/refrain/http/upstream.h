@@ -1,9 +1,15 @@
 /*
  * upstream - asks the origin, over libcurl's multi interface on a worker's loop. Hides libcurl.
  *
- * One `upstream_pool` a worker, owned by its loop's thread; calls and callbacks happen there only.
- * Connections are kept and reused inside the pool; HTTP/2 where the origin speaks it. Nothing is retried
- * here, no redirect is followed, the path goes out as given, no proxy is taken from the environment.
+ * One `upstream_pool` a worker, owned by its loop's thread; calls and callbacks happen there only, and a
+ * callback never fires from inside the function that asked for it. Connections are kept and reused inside the
+ * pool; HTTP/2 where the origin speaks it. No redirect is followed, the path goes out as given, no proxy is
+ * taken from the environment.
+ *
+ * A request is written twice in one case alone: GET, HEAD or OPTIONS on a pooled connection that ends without
+ * a byte of an answer. Any other method is written at most once, since upstream may have acted on it; a
+ * pooled connection that is seen to be closed before the first byte is written is passed over, for every
+ * method. (docs/decisions/0003-upstream-over-libcurl.md)
  */
 #pragma once
 #include <stdbool.h>
@@ -16,15 +22,19 @@
 /* One configured origin. Plain values; strings are NUL-terminated and outlive every pool. NULL: not set. */
 struct upstream_conf {
     const char *name;
-    const char *url;               /* scheme://authority[/prefix], no trailing slash */
-    int64_t connect_timeout_ms;    /* 5 s */
+    const char *url; /* scheme://authority[/prefix], no trailing slash */
+    /* Exact to a few ms; 0 is no limit. Back-pressure, ours or the request body's reader's, is not idleness.
+     */
+    int64_t connect_timeout_ms;    /* 5 s, TLS included */
     int64_t first_byte_timeout_ms; /* 600 s, from the request's last byte */
     int64_t idle_timeout_ms;       /* 300 s between bytes of the answer */
     int64_t total_timeout_ms;      /* 1 h */
-    const char *ca_file, *cert_file, *key_file, *proxy;
-    bool http2;                        /* offered over TLS */
-    unsigned max_concurrent;           /* 0: no bound; further calls wait their turn inside the pool */
-    const char *const *headers_add;    /* "Name: value", NULL-terminated list, or NULL */
+    const char *ca_file;           /* in place of the system's authorities */
+    const char *cert_file, *key_file, *proxy;
+    bool http2;              /* offered over TLS */
+    unsigned max_concurrent; /* of one pool; 0: no bound. Further calls wait their turn, in order */
+    const char *const
+        *headers_add; /* "Name: value", in place of the request's; NULL-terminated list, or NULL */
     const char *const *headers_remove; /* names */
 };
 
@@ -32,7 +42,7 @@ enum upstream_result {
     UPSTREAM_OK,          /* the answer came whole */
     UPSTREAM_UNREACHABLE, /* no connection: resolve, connect, TLS */
     UPSTREAM_TIMEOUT,     /* connect, first byte, idle or total */
-    UPSTREAM_PROTOCOL,    /* not HTTP, or closed before a whole head */
+    UPSTREAM_PROTOCOL,    /* not HTTP, of ambiguous length, or closed before a whole head */
     UPSTREAM_CUT,         /* the head came, the body did not come whole */
     UPSTREAM_CANCELLED,
 };
@@ -50,13 +60,15 @@ struct upstream_request {
     /* Streamed body: fill at most @cap bytes. Returns bytes written; 0 at the end; -EAGAIN to pause until
      * upstream_body_ready(); any other negative errno aborts the call. */
     int64_t (*read_body)(void *arg, char *buf, size_t cap);
-    /* Trailer fields of a streamed body, asked for at its end; may be NULL. Calls add() for each. */
+    /* Trailer fields of a body of unknown length, asked for at its end; may be NULL. Calls add() for each.
+     * Not sent over HTTP/2, for which the library has no means. */
     void (*read_trailers)(void *arg, void (*add)(void *add_arg, struct slice name, struct slice value),
                           void *add_arg);
 };
 
 struct upstream_events {
-    /* The final head (1xx are not reported). Slices are valid during the call. */
+    /* The final head (1xx are not reported), at most 64 KiB and FIELDS_MAX fields. Slices are valid during
+     * the call. */
     void (*on_head)(void *arg, unsigned status, const struct fields *fields);
     /* Body bytes in order. Return false to have the call paused: the same bytes come again after
      * upstream_resume(). */
