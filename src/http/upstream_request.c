@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { CONNECT_GRACE_MS = 250 };
+
 /* What the library would add of its own accord when the client did not send it; an entry without a value
  * stops it. */
 static const char *const silenced[] = {"Accept", "Content-Type", "Expect", "Proxy-Connection", "User-Agent"};
@@ -426,8 +428,9 @@ static bool set_up_connection(struct upstream_call *c)
     SET(CURLOPT_PROXY, conf->proxy ? conf->proxy : ""); /* "": none, whatever the environment says */
     SET(CURLOPT_NOPROXY, "");
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (conf->connect_timeout_ms > 0) /* ours is exact; with it the library shares the time among addresses */
-        SET(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms);
+    /* Ours is exact, and comes first; with its own the library shares the time among a name's addresses. */
+    if (conf->connect_timeout_ms > 0)
+        SET(CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_timeout_ms + CONNECT_GRACE_MS);
     if (c->origin->is_tls)
         failed |= set_up_tls(c);
     else
