@@ -52,7 +52,7 @@ static int64_t unit_of(char c)
     case 'h':
         return 3600;
     case 'd':
-        return 24 * 3600;
+        return INT64_C(24) * 3600;
     default:
         return 0;
     }

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdint.h>
+#define ZLIB_CONST /* it reads its input only, and says so when asked */
 #include <zlib.h>
 
 #include "refrain/wire/gunzip.h"
@@ -69,7 +69,7 @@ static int deflate_all(z_stream *z, struct slice plain, struct buf *out)
         if (r < 0)
             return r;
         out_len = bounded(out->cap - out->len);
-        z->next_in = (Bytef *)(uintptr_t)plain.data; /* zlib reads it only */
+        z->next_in = (const Bytef *)plain.data;
         z->avail_in = in_len;
         z->next_out = (Bytef *)(out->data + out->len);
         z->avail_out = out_len;

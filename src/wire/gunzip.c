@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#define ZLIB_CONST /* it reads its input only, and says so when asked */
 #include <zlib.h>
 
 struct gunzip {
@@ -49,7 +50,7 @@ static int64_t inflate_some(struct gunzip *g, struct slice *in, char *out, size_
     uInt in_len = bounded(in->len), out_len = bounded(cap);
     int r;
 
-    g->z.next_in = (Bytef *)(uintptr_t)in->data; /* zlib reads it only */
+    g->z.next_in = (const Bytef *)in->data;
     g->z.avail_in = in_len;
     g->z.next_out = (Bytef *)out;
     g->z.avail_out = out_len;

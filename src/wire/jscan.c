@@ -257,10 +257,9 @@ static struct scan scan_of(struct slice text)
 bool jscan_valid(struct slice text)
 {
     struct scan s = scan_of(text);
-    struct nesting n;
+    struct nesting n = {.depth = 0};
     bool more = true;
 
-    n.depth = 0;
     while (more)
         if (!take_value_start(&s, &n) || !take_after_value(&s, &n, &more))
             return false;
