@@ -158,8 +158,9 @@ static void collect(void *arg, struct metrics *m)
     metrics_set(m, FLIGHTS, flights);
     metrics_set(m, FLIGHT_READERS, readers);
     metrics_set(m, CONNECTIONS, limits_connections(s->limits));
+    metrics_set(m, CONNECTIONS_ACCEPTED, limits_accepted(s->limits));
+    metrics_set(m, CONNECTIONS_REFUSED, limits_refused(s->limits));
     metrics_set(m, BUFFERED_BYTES, limits_buffered_bytes(s->limits));
-    metrics_set(m, LOG_LINES_DROPPED, log_lines_dropped());
     if (!s->memory)
         return;
     store_mem_stats(s->memory, &st);

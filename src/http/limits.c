@@ -20,6 +20,7 @@ struct address {
 struct limits {
     struct limits_conf conf;
     atomic_uint connections;
+    atomic_uint_fast64_t accepted, refused;
     atomic_size_t buffered_bytes;
     pthread_mutex_t lock; /* of the buckets; held for a short walk */
     struct list buckets[BUCKETS];
@@ -124,7 +125,7 @@ static void address_leave(struct limits *l, const struct in6_addr *ip)
     (void)pthread_mutex_unlock(&l->lock);
 }
 
-enum limits_verdict limits_enter(struct limits *l, const struct sockaddr *addr)
+static enum limits_verdict enter(struct limits *l, const struct sockaddr *addr)
 {
     struct in6_addr ip;
 
@@ -137,6 +138,14 @@ enum limits_verdict limits_enter(struct limits *l, const struct sockaddr *addr)
         return LIMITS_ADDRESS_FULL;
     }
     return LIMITS_OK;
+}
+
+enum limits_verdict limits_enter(struct limits *l, const struct sockaddr *addr)
+{
+    enum limits_verdict verdict = enter(l, addr);
+
+    atomic_fetch_add_explicit(verdict == LIMITS_OK ? &l->accepted : &l->refused, 1, memory_order_relaxed);
+    return verdict;
 }
 
 void limits_leave(struct limits *l, const struct sockaddr *addr)
@@ -166,6 +175,16 @@ void limits_give_back(struct limits *l, size_t n)
 unsigned limits_connections(const struct limits *l)
 {
     return atomic_load(&l->connections);
+}
+
+uint64_t limits_accepted(const struct limits *l)
+{
+    return atomic_load(&l->accepted);
+}
+
+uint64_t limits_refused(const struct limits *l)
+{
+    return atomic_load(&l->refused);
 }
 
 size_t limits_buffered_bytes(const struct limits *l)

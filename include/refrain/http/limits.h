@@ -30,4 +30,7 @@ bool limits_take_bytes(struct limits *l, size_t n);
 void limits_give_back(struct limits *l, size_t n);
 
 unsigned limits_connections(const struct limits *l);
+/** How often limits_enter said LIMITS_OK, and how often not. */
+uint64_t limits_accepted(const struct limits *l);
+uint64_t limits_refused(const struct limits *l);
 size_t limits_buffered_bytes(const struct limits *l);
