@@ -307,8 +307,12 @@ static int64_t count_sent(struct exchange *x, int64_t n)
 {
     if (n > 0)
         x->bytes_sent += (uint64_t)n;
-    else if (n == FRONT_END)
-        trailers(x);
+    if (n != FRONT_END)
+        return n;
+    trailers(x);
+    if (x->outcome != OUT_BYPASS && flight_verdict(&x->reader) != GATE_STORE)
+        x->detail =
+            gate_reason_name(flight_verdict(&x->reader)); /* for the log: a stream's head could not tell */
     return n;
 }
 
@@ -417,6 +421,8 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     decode = x->manner == MANNER_CACHED && is_gzip(head) && !x->gzip && !x->head_request;
     x->status = head->status;
     x->verdict_in_trailer = head->stream && wants_trailers(x);
+    if (x->outcome != OUT_BYPASS && head->judged && !head->stored)
+        x->detail = gate_reason_name(head->reason);
     if (decode && !decoding_begin(x))
         decode = false;
     if (head->status == 304 && head->body_len < 0) /* libmicrohttpd would end its chunks after this head */
