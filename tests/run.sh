@@ -44,7 +44,8 @@ count_pytest() {
 }
 
 count_node() {
-    awk '/^# pass / { passed = $3 } /^# (fail|cancelled) / { failed += $3 } END { print passed + 0, failed + 0 }' "$1"
+    awk '$2 == "pass" { passed = $3 } $2 == "fail" || $2 == "cancelled" { failed += $3 }
+         END { print passed + 0, failed + 0 }' "$1"
 }
 
 suite() { # NAME COUNT COMMAND…
@@ -64,7 +65,7 @@ suite() { # NAME COUNT COMMAND…
         printf 'ok    %-22s %5d passed%24s\n' "$name" "$good" "$((SECONDS - began)) s"
     else
         printf 'FAIL  %-22s %5d passed, %d failed, exit %d%10s\n' "$name" "$good" "$bad" "$status" "$((SECONDS - began)) s"
-        sed 's/^/    | /' "$log" | tail -n 400
+        sed 's/^/    | /' "$log" | tail -n 200
     fi
 }
 
@@ -95,7 +96,7 @@ e2e() { # DIRECTORY FILE…
 
 sdk() {
     (cd tests/sdk && npm ci --no-audit --no-fund && REFRAIN_BIN=$(binary build) && export REFRAIN_BIN &&
-        timeout 300 node --test --test-reporter=tap)
+        timeout 300 node --test --test-reporter=spec)
 }
 
 has() { compgen -G "$1" >/dev/null; }
