@@ -46,7 +46,7 @@ static void move_finish(struct store_mem *m, const struct move *v, struct place 
     shard_lock(v->to.shard);
     i = shard_find_place(v->to.shard, v->to.tag, v->from);
     if (i != NODE_NONE) {
-        shard_node(v->to.shard, i)->place = copy;
+        shard_place_set(v->to.shard, i, copy);
         loser = v->from.seg;
     }
     shard_unlock(v->to.shard);

@@ -41,6 +41,7 @@ struct segment {
 
 enum { LOG_HOLD = 1 }; /* records are multiples of LOG_UNIT, so a hold never looks like one */
 enum { LOG_NONE = UINT32_MAX };
+enum { LOG_SEG_BITS = 22, LOG_AT_BITS = 18 }; /* what the two halves of a place never exceed */
 enum log_use {
     LOG_NEW,
     LOG_MOVED
@@ -64,7 +65,7 @@ struct log {
     uint32_t open[LOG_OPEN]; /* the last one is compaction's */
 };
 
-/** 0 or -ENOMEM. @mapped_max bounds segments and table together. */
+/** 0 or -ENOMEM. @mapped_max bounds segments and table together; a terabyte is too much. */
 int log_init(struct log *l, size_t segment_bytes, size_t mapped_max);
 void log_done(struct log *l);
 

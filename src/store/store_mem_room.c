@@ -7,11 +7,13 @@
 #include "store_mem_priv.h"
 
 enum {
-    EVICT_LOOKS = 4,     /* shards looked into for the lowest rank, before the one at hand will do */
-    DEAD_PART = 8,       /* a segment is worth compacting when an eighth of it is dead */
-    ROOM_TRIES = 4096,   /* steps taken to make room for one put before it gives up */
-    ROOM_TRIES_KIND = 8, /* of these, compact by moving; then by dropping, which is faster */
-    COMPACT_FACTOR = 12, /* bytes looked at in compaction for each byte put, while room is short */
+    ROOM_PART = 40,          /* room under this part of what may be mapped is short */
+    COMPACT_MAX = 384 << 10, /* bytes looked at in compaction by one put, at most */
+    EVICT_LOOKS = 4,         /* shards looked into for the lowest rank, before the one at hand will do */
+    DEAD_PART = 8,           /* a segment is worth compacting when an eighth of it is dead */
+    ROOM_TRIES = 4096,       /* steps taken to make room for one put before it gives up */
+    ROOM_TRIES_KIND = 8,     /* of these, compact by moving; then by dropping, which is faster */
+    COMPACT_FACTOR = 12,     /* bytes looked at in compaction for each byte put, while room is short */
 };
 
 /* -- ranks and eviction -- */
@@ -180,10 +182,10 @@ int store_mem_take_room(struct store_mem *m, size_t bytes, struct place *out)
 /* While room is short each put pays for a little compaction, so that none has to pay for much. */
 void store_mem_keep_room(struct store_mem *m, size_t bytes)
 {
-    size_t segment = m->log.segment_bytes;
+    size_t segment = m->log.segment_bytes, budget = bytes * COMPACT_FACTOR;
 
-    if (log_room(&m->log) < 2 * segment)
-        (void)store_mem_compact(m, segment / DEAD_PART, bytes * COMPACT_FACTOR, true);
+    if (log_room(&m->log) < m->log.mapped_max / ROOM_PART)
+        (void)store_mem_compact(m, segment / DEAD_PART, budget < COMPACT_MAX ? budget : COMPACT_MAX, true);
 }
 
 static bool bytes_are_over(const struct store_mem *m)

@@ -3,10 +3,12 @@
  *
  * Nodes lie densely in chunks: a removed node's place is taken by the last one, so that the table shrinks
  * with what it holds and a sweep reads memory in order. The first few nodes are no entries but the ends of
- * the eviction policy's lists, so a node that moves has only its two neighbours to tell. Buckets grow and
- * shrink one at a time (linear hashing, Litwin 1980), so no insert ever pays for a whole table.
+ * the eviction policy's lists, so a node that moves has only its two neighbours to tell.
  *
- * A hit touches a bucket, a node, and the entry's head: each cache line names the next.
+ * A bucket is one cache line of slots, each naming a node and, beside some bits of the hash, the place of its
+ * record: so a hit waits for memory twice, for the bucket, and then for node and record at once. What does
+ * not fit in a bucket hangs from it in a chain of nodes. Buckets come and go one at a time (linear hashing,
+ * Litwin 1980), so no insert ever pays for a whole table.
  *
  * Threads: one at a time; whoever calls holds the shard's lock.
  */
@@ -27,7 +29,7 @@ enum { NODE_NONE = 0 }; /* always the end of a list, never an entry */
 enum { NODE_SLIDING = 1U << 31 }; /* in node.state; the rest of it is the policy's */
 
 struct node {
-    uint32_t chain, tag; /* next of its bucket; low half of the hash */
+    uint32_t chain, tag; /* next in its bucket's chain; low half of the hash */
     struct place place;
     uint32_t prev, next; /* the policy's list */
     uint32_t bytes;      /* of the record */
@@ -37,16 +39,27 @@ struct node {
     int64_t rank;                /* the policy's: what goes first has the lowest, comparable across shards */
 } __attribute__((aligned(64)));
 
+enum { BUCKET_SLOTS = 5 };
+
+struct bucket {
+    uint64_t where[BUCKET_SLOTS]; /* top bits of the tag, and the place: WHERE_* */
+    uint32_t node[BUCKET_SLOTS];  /* used from the front; NODE_NONE behind that */
+    uint32_t more;                /* first node of the chain */
+} __attribute__((aligned(64)));
+
+enum { WHERE_AT_BITS = LOG_AT_BITS, WHERE_SEG_BITS = LOG_SEG_BITS, WHERE_TAG_BITS = 24 };
+
 enum {
     CHUNK_BYTES = 16 * 1024,
     CHUNK_NODES = CHUNK_BYTES / sizeof(struct node),
-    CHUNK_BUCKETS = CHUNK_BYTES / sizeof(uint32_t),
-    BUCKETS_MIN = 256,
-    BUCKETS_A_NODE = 2, /* so that a chain rarely has a second node */
-    NODE_BYTES =
-        sizeof(struct node) + BUCKETS_A_NODE * sizeof(uint32_t), /* what an entry costs beside its record */
+    CHUNK_BUCKETS = CHUNK_BYTES / sizeof(struct bucket),
+    BUCKETS_MIN = 1 << (32 - WHERE_TAG_BITS), /* the number of a bucket supplies the rest of the tag */
+    BUCKET_LOAD = 3, /* nodes a bucket, on average: about one in twenty hangs from a chain then */
+    /* What an entry costs beside its record. */
+    NODE_BYTES = sizeof(struct node) + sizeof(struct bucket) / BUCKET_LOAD + 1,
 };
 
+_Static_assert(sizeof(struct bucket) == 64, "one cache line");
 _Static_assert(sizeof(struct node) == 64, "one cache line");
 
 /* An array that grows and shrinks by chunks and never moves what it holds. */
@@ -80,19 +93,12 @@ static inline struct node *shard_node(const struct shard *s, uint32_t i)
     return (struct node *)s->nodes.at[i / CHUNK_NODES] + i % CHUNK_NODES;
 }
 
-static inline uint32_t *shard_bucket(const struct shard *s, uint32_t tag)
-{
-    uint32_t b = tag & s->mask;
-
-    if (b >= s->buckets_n)
-        b &= s->mask >> 1; /* not split yet */
-    return (uint32_t *)s->buckets.at[b / CHUNK_BUCKETS] + b % CHUNK_BUCKETS;
-}
-
 /** The node of @key, compared whole; NODE_NONE when there is none. */
 uint32_t shard_find(const struct shard *s, const struct log *l, uint32_t tag, const struct digest *key);
 /** The node whose record lies at @place, or NODE_NONE. */
 uint32_t shard_find_place(const struct shard *s, uint32_t tag, struct place place);
+/** The node's record lies there now. */
+void shard_place_set(struct shard *s, uint32_t i, struct place place);
 /**
  * A copy of @like (tag, place, bytes, state, times) becomes an entry of the table and of the policy's list.
  * The key must not be there. NODE_NONE when out of memory.
