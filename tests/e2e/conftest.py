@@ -53,8 +53,8 @@ def configuration(folder, upstream_url):
     return {
         "listen": {"address": "127.0.0.1:0", "workers": 2},
         "admin": {"address": "127.0.0.1:0"},
-        "state_dir": str(folder / "state"),
         "upstreams": {"default": {"url": upstream_url}},
+        "cache": {"state_dir": str(folder / "state")},
         "tiers": {"memory": {"max_bytes": "64MiB"}},
     }
 

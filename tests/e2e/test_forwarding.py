@@ -200,10 +200,9 @@ def test_host_is_upstreams_own(client, upstream):
 
 
 def test_via_is_added(client, upstream):
-    answer = client.ask("PUT", "/thing", {"Via": "1.1 before"}, b"x").whole()
+    client.ask("PUT", "/thing", {"Via": "1.1 before"}, b"x").whole()
     via = ", ".join(upstream.saw(1).headers.all("via"))
     assert via.startswith("1.1 before, 1.1 "), f"expected Via to grow by one: {via}"
-    assert "1.1 " in answer.header("via")
 
 
 def test_nothing_of_the_client_library_shows(client, upstream):

@@ -40,7 +40,7 @@ def test_a_drip_fed_header_is_ended_by_the_absolute_deadline(client, refrain, up
     upstream.saw(1)
 
 
-@pytest.mark.refrain(listen={"body_grace": "1s", "min_body_rate": "1KiB"})
+@pytest.mark.refrain(listen={"body_grace": "1s", "body_min_rate": "1KiB"})
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
 def test_a_drip_fed_body_is_ended_once_it_is_below_the_rate(client, refrain, upstream, path):
     slow = client.connect()
@@ -131,7 +131,7 @@ def test_a_client_that_vanishes_in_the_middle_of_its_upload_leaks_nothing(client
     unharmed(client)
 
 
-@pytest.mark.refrain(listen={"max_connections": 10, "max_connections_per_address": 0})
+@pytest.mark.refrain(listen={"max_connections": 10})
 def test_one_connection_too_many_is_turned_away_and_the_rest_served(client, refrain, upstream):
     inside = [client.connect() for _ in range(10)]
     for connection in inside:

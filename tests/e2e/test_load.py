@@ -12,7 +12,7 @@ from harness.upstream import hold, sse, token
 
 READERS, STEPS = 1000, 40
 IDLE = 8000
-UNBOUNDED = {"max_connections": 20_000, "max_connections_per_address": 0}
+UNBOUNDED = {"max_connections": 20_000}
 
 
 @pytest.mark.refrain(listen=UNBOUNDED)

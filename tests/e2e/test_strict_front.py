@@ -157,8 +157,8 @@ class Front:
     def __init__(self, folder):
         self.upstream = Upstream()
         self.starter = Starter(folder, self.upstream)
-        self.refrain = self.starter(listen={"max_body_bytes": BODY_BYTES_MAX, "max_connections": 0,
-                                            "max_connections_per_address": 0, "header_timeout": "20s"})
+        self.refrain = self.starter(listen={"max_body_bytes": BODY_BYTES_MAX, "max_connections": 20_000,
+                                            "header_timeout": "20s"})
         self.rows = []
 
     def barrage(self, request, splits, half_close):
