@@ -123,6 +123,18 @@ def test_a_slow_reader_stalls_nobody(client, upstream):
     upstream.saw(1)
 
 
+def test_a_reader_that_leaves_at_the_last_event_has_not_abandoned_it(client, refrain, upstream):
+    """The OpenAI SDK hangs up on `[DONE]`, and HTTP/2 ends a stream in a frame of its own, a moment later: nothing
+    more is to be paid for, so the answer is kept."""
+    upstream.reply(sse_unended, token("alpha"), b"data: [DONE]\n\n", hold("g"))
+    client.post(chat_stream()).sees("[DONE]").leave()
+    refrain.waits_for("flight_readers", 0)
+    upstream.release("g")
+    refrain.waits_for("entries", 1, tier="memory")
+    client.post(chat_stream()).was("HIT")
+    upstream.saw(1)
+
+
 @pytest.mark.refrain(coalescing={"flight_max_bytes": "256KiB"})
 def test_a_flight_past_its_bound_is_delivered_but_not_kept(client, refrain, upstream):
     big = token("x" * 50_000)
@@ -144,7 +156,7 @@ def test_a_flight_past_its_bound_takes_the_pace_of_its_reader(client, refrain, u
                                                                body=chat_stream().wire_body))
     slow.sees("alpha")
     upstream.release("g")
-    slow.sees("x" * 300_000)
+    slow.reads(300_000)
     grown = refrain.rss_bytes() - before
     assert not upstream.requests[0].answered, "upstream must be held back, not read to its end"
     assert grown < 8 << 20, f"expected a bounded flight, it grew by {grown} bytes"

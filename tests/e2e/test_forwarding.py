@@ -140,9 +140,8 @@ def test_a_status_without_body_has_none(client, upstream, status):
     connection = client.connect()
     answer = client.ask("DELETE", "/thing", on=connection).whole()
     assert (answer.status, answer.body, answer.header("x-kept")) == (status, b"", "1")
-    assert answer.header("transfer-encoding") is None
-    if status == 204:
-        assert answer.header("content-length") is None
+    if status == 204:  # RFC 9112 section 6.1; a 304 may tell how its GET would be framed
+        assert answer.header("content-length") is None and answer.header("transfer-encoding") is None
     assert client.ask("DELETE", "/thing", on=connection).whole().status == 200, "the connection must go on"
 
 
@@ -165,17 +164,17 @@ def test_a_status_passes_with_its_body(client, upstream, status):
     upstream.saw(1)
 
 
-HOP_BY_HOP = {"Connection": "close, X-Hop", "Keep-Alive": "timeout=5", "Proxy-Connection": "keep-alive",
-              "TE": "trailers", "X-Hop": "1", "Proxy-Authorization": "Basic eDp5"}
+HOP_BY_HOP = {"Connection": "close, traceparent", "Keep-Alive": "timeout=5", "Proxy-Connection": "keep-alive",
+              "TE": "trailers", "traceparent": "00-1", "Proxy-Authorization": "Basic eDp5"}
 
 
 def test_hop_by_hop_fields_stop_here_on_the_way_up(client, upstream):
     client.ask("PUT", "/thing", {**HOP_BY_HOP, "X-Stays": "1"}, b"x").whole()
     seen = upstream.saw(1)
     assert seen.header("x-stays") == "1"
-    for name in ("keep-alive", "proxy-connection", "x-hop", "upgrade"):
+    for name in ("keep-alive", "proxy-connection", "traceparent", "upgrade"):
         assert seen.header(name) is None, f"{name} is hop-by-hop: {seen!r}"
-    assert "X-Hop" not in (seen.header("connection") or "")
+    assert "traceparent" not in (seen.header("connection") or "")
 
 
 def test_hop_by_hop_fields_stop_here_on_the_way_down(client, upstream):
@@ -187,7 +186,7 @@ def test_hop_by_hop_fields_stop_here_on_the_way_down(client, upstream):
         assert answer.header(name) is None, f"{name} is hop-by-hop: {answer!r}"
 
 
-@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "Content-Type", "OpenAI-Beta", "Cookie"])
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "Content-Type", "OpenAI-Beta", "Cookie", "X-Any"])
 def test_connection_cannot_strip_what_counts(client, upstream, name):
     value = "application/json" if name == "Content-Type" else "secret-1"
     client.post(chat(), headers={name: value, "Connection": name}).whole()
@@ -366,7 +365,7 @@ def test_a_cors_preflight_passes(client, upstream):
 
 
 def test_an_unsafe_method_drops_the_stored_get_of_its_target(client, upstream):
-    upstream.reply(whole, b"old", headers={"Cache-Control": "max-age=60"})
+    upstream.reply(whole, b"old", headers={"Cache-Control": "public, max-age=60"})
     client.get("/v1/thing").was("MISS")
     client.get("/v1/thing").was("HIT")
     client.ask("DELETE", "/v1/thing").whole()

@@ -18,6 +18,7 @@ UNBOUNDED = {"max_connections": 20_000}
 @pytest.mark.refrain(listen=UNBOUNDED)
 def test_a_thousand_readers_join_one_stream_at_random_moments(client, refrain, upstream, table):
     raise_file_limit(READERS * 4)
+    client.post(chat("warm")).was("MISS")
     pieces = []
     for step in range(STEPS):
         pieces += [token(f"piece {step} " + "x" * 200), hold(f"step {step}")]
@@ -27,7 +28,6 @@ def test_a_thousand_readers_join_one_stream_at_random_moments(client, refrain, u
     moments[0] = 0
     wire = client.wire("POST", "/v1/chat/completions", body=chat_stream().wire_body)
     crowd = Crowd(refrain.proxy)
-    client.post(chat("warm")).was("MISS")
     before = highest = refrain.rss_bytes()
     try:
         joined = 0

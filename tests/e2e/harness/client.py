@@ -109,7 +109,12 @@ class Answer:
     def sees(self, what):
         """Reads until the body holds @what."""
         what = what.encode() if isinstance(what, str) else what
-        self._until(lambda: what in self.body, f"{what!r} in the body")
+        self._until(lambda: what in self.body, f"{what[:80]!r} in the body")
+        return self
+
+    def reads(self, size):
+        """Reads until so many bytes of the body are there."""
+        self._until(lambda: len(self.body) >= size, f"{size} bytes of the body")
         return self
 
     def saw_end(self):

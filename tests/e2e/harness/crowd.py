@@ -37,12 +37,6 @@ class Member:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
-    def finish_sending(self):
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
     def readable(self):
         try:
             data = self.sock.recv(1 << 18)
@@ -99,6 +93,17 @@ class Crowd:
         for key, _ in self.selector.select(timeout):
             key.data.readable()
 
+    def settle(self):
+        """Reads until every member has been closed on, or has its answer and is left open."""
+        waiting = set(self.members)
+
+        def nobody_left():
+            waiting.difference_update([m for m in waiting if m.gone or is_answered(m.data)])
+            return not waiting
+
+        self.read_until(nobody_left, f"{len(waiting)} connections to be answered or closed")
+        self.look()
+
     def read_until(self, ready, what):
         deadline = time.monotonic() + PATIENCE_S
         while not ready():
@@ -120,6 +125,13 @@ class Crowd:
         for member in self.members:
             member.sock.close()
         self.selector.close()
+
+
+def is_answered(data):
+    """Whether these bytes hold a whole response."""
+    reader = ResponseReader()
+    reader.feed(data)
+    return reader.ended is not None
 
 
 def taken_in(server_port, client_ports):

@@ -11,6 +11,7 @@ Without a script it answers as the API in question would (answers.py), different
 
 import contextlib
 import dataclasses
+import email.utils
 import gzip as gzip_module
 import os
 import select
@@ -115,7 +116,7 @@ def head_bytes(status, fields, version="1.1"):
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
-DATE = "Tue, 01 Jul 2025 10:00:00 GMT"
+DATE = email.utils.formatdate(usegmt=True)  # of every answer: the run's beginning
 
 
 def body_of(reply):
