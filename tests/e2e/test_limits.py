@@ -97,14 +97,16 @@ def test_a_client_that_waits_for_a_slow_model_is_not_idle(client, upstream):
 
 @pytest.mark.parametrize("ask", [chat(), chat("x" * 200_000)], ids=["small", "large"])
 def test_body_and_fin_in_one_segment_leak_no_connection(client, refrain, upstream, ask):
-    """A client that has closed its side may be gone: its miss is given up, its hit is sent; either way it ends."""
+    """A client that has closed its side may be gone: its miss is given up, its small hit is sent at once; either way
+    the connection ends."""
     for stored in (False, True):
         for _ in range(20):
             connection = client.connect()
             answer = connection.ask(client.wire("POST", ask.path, body=ask.wire_body))
             connection.half_close()
             ended = answer.ends()
-            assert not stored or (ended, answer.status) == ("clean", 200), f"a hit must be answered: {answer!r}"
+            if stored and len(ask.wire_body) < 1000:
+                assert (ended, answer.status) == ("clean", 200), f"a hit must be answered: {answer!r}"
         refrain.waits_for("connections", 0)
         refrain.waits_for("flights", 0)
         client.post(ask).whole()
