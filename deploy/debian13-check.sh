@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Refrain and runs its unit tests in a Debian 13 (trixie) tree, whatever Debian this machine runs.
-#   deploy/debian13-check.sh DIRECTORY
+#   deploy/debian13-check.sh DIRECTORY [e2e]     with `e2e`, the scenarios as well
 # The tree is made once by debootstrap inside DIRECTORY (about 900 MiB, outside the checkout) and used again after that.
 # Needs root, or sudo without a password: debootstrap and chroot do.
 set -euo pipefail
@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-[ $# -eq 1 ] || fail "usage: $0 DIRECTORY"
+[ $# -eq 1 ] || [ "$*" = "${1:-} e2e" ] || fail "usage: $0 DIRECTORY [e2e]"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 mkdir -p "$1" || fail "cannot write to $1"
 tree=$(cd "$1" && pwd)/trixie
@@ -18,7 +18,7 @@ case $tree/ in "$root"/*) fail "$1 lies inside the checkout; give a directory ou
 
 if [ "$(id -u)" -ne 0 ]; then
     sudo -n true 2>/dev/null || fail "needs root, or sudo without a password"
-    exec sudo -n "$0" "$1"
+    exec sudo -n "$0" "$@"
 fi
 
 if [ ! -e "$tree/.made" ]; then
@@ -41,10 +41,11 @@ git -C "$root" ls-files -z --cached --others --exclude-standard |
 exec unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /bin/bash -euc '
     cd /refrain/source
     export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-    deploy/install-packages.sh deploy/packages-build.txt <(echo libcmocka-dev)
+    deploy/install-packages.sh deploy/packages-build.txt <(echo libcmocka-dev python3-yaml python3-pytest openssl)
     for package in gcc meson libmicrohttpd-dev libcurl4-openssl-dev libhiredis-dev libjansson-dev libuv1-dev libssl-dev; do
         dpkg-query -W -f "\${Package} \${Version}\n" "$package"
     done
     [ -f ../build/build.ninja ] || meson setup ../build .
     ninja -C ../build
-    meson test -C ../build --suite unit --no-rebuild --print-errorlogs' </dev/null
+    meson test -C ../build --suite unit --no-rebuild --print-errorlogs
+    [ "${1:-}" != e2e ] || { cd tests/e2e && REFRAIN_BIN=/refrain/build/refrain python3 -m pytest; }' debian13 "${2:-}" </dev/null
