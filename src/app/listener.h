@@ -7,8 +7,10 @@
 #include "refrain/base/buf.h"
 
 /**
- * Opens @n non-blocking listening sockets on one address, written as address_parse takes it: TCP ones share the port by
- * SO_REUSEPORT, one a worker; a unix socket is one, handed out @n times. Port 0 is chosen by the system, once for all.
- * @out_where gets the address in the end. Errors: negative errno, with *@out_why saying what failed; nothing stays open.
+ * Opens @n non-blocking listening sockets on one address, written as address_parse takes it: TCP ones share
+ * the port by SO_REUSEPORT, one a worker; a unix socket is one, handed out @n times. Port 0 is chosen by the
+ * system, once for all.
+ * @out_where gets the address in the end. Errors: negative errno, with *@out_why saying what failed; nothing
+ * stays open.
  */
 int listener_open(const char *address, int *out_fds, size_t n, struct buf *out_where, const char **out_why);

@@ -290,6 +290,8 @@ static void on_head(struct front_req *r)
     if (r->head_too_large)
         refuse(x, ERR_HEADERS_TOO_LARGE,
                "the request's head is larger than listen.max_header_bytes, or has over 128 fields");
+    else if (r->malformed)
+        refuse(x, ERR_REQUEST_INVALID, r->malformed);
     else if (!verdict.ok)
         refuse(x, verdict.code, verdict.why);
     else if (!take_route(x))

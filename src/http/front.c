@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -414,6 +415,7 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
     r->front = f;
     r->conn = c;
     r->mhd = mhd;
+    r->target_raw = uri;
     list_init(&r->wake_link);
     c->req = r;
     c->phase = PHASE_HEAD;
@@ -430,6 +432,31 @@ struct head_walk {
     bool too_many;
 };
 
+/*
+ * libmicrohttpd 0.9.75 glues a folded line to the *name* of the field before it, so that "Transfer-Encoding:"
+ * with its value on the next line becomes a field of another name. What gives it away: a name and its value
+ * lie in one line of the read buffer, a colon and white space apart; a glued name lies elsewhere or runs into
+ * the value.
+ */
+static bool is_folded(const char *name, size_t name_len, const char *value)
+{
+    if (!value || value <= name + name_len || value - name > POOL_BYTES)
+        return true;
+    for (const char *p = name + name_len + 1; p < value; p++)
+        if (*p != ' ' && *p != '\t')
+            return true;
+    return false;
+}
+
+/* The target is handed over as a C string, so a NUL in it ends it early; the version shows where it ended in
+ * truth. */
+static bool hides_nul(const struct front_req *r, const char *version)
+{
+    const char *raw = r->target_raw;
+
+    return raw && version > raw && version - raw < POOL_BYTES && (size_t)(version - raw) != r->target.len + 1;
+}
+
 static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
                                 const char *value, size_t value_len)
 {
@@ -438,6 +465,10 @@ static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *
 
     (void)kind;
     w->bytes += name_len + value_len + 4;
+    if (name_len == 0)
+        w->req->malformed = "a field has no name";
+    else if (is_folded(name, name_len, value))
+        w->req->malformed = "a field value is folded over lines (RFC 9112 section 5.2)";
     if (fields->n >= FIELDS_MAX) {
         w->too_many = true;
         return MHD_NO;
@@ -458,6 +489,8 @@ static void head_begin(struct front_req *r, const char *method, const char *vers
     c->phase = PHASE_BODY;
     c->since_ms = loop_now_ms(r->front->loop);
     c->body_bytes = 0;
+    if (hides_nul(r, version))
+        r->malformed = "the request target holds a NUL, or spaces stand before the version";
     (void)MHD_get_connection_values_n(r->mhd, MHD_HEADER_KIND, on_field, &walk);
     r->head_too_large = walk.too_many || walk.bytes > r->front->conf.header_bytes_max;
     r->front->handler->on_head(r);
@@ -651,6 +684,15 @@ static bool bytes_counted(const struct front_conn *c, uint64_t *received, uint64
     return true;
 }
 
+/* A FIN that came in one segment with a request is never told again by libmicrohttpd's edge-triggered epoll.
+ */
+static bool peer_has_closed(const struct front_conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+
+    return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 /* Between requests: a head that has begun must come whole in time, a connection that says nothing may idle.
  */
 static bool await_overdue(struct front_conn *c, int64_t now_ms)
@@ -660,7 +702,7 @@ static bool await_overdue(struct front_conn *c, int64_t now_ms)
 
     if (c->front->draining && !c->head_begun_ms && now_ms - c->since_ms > SWEEP_TICK_MS)
         return true;
-    if (now_ms - c->since_ms > conf->idle_timeout_ms)
+    if (now_ms - c->since_ms > conf->idle_timeout_ms || peer_has_closed(c))
         return true;
     if (!bytes_counted(c, &received, &acked))
         return false;

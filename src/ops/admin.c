@@ -97,6 +97,8 @@ static void on_head(struct front_req *r)
     verdict = guard_request(r->version, r->method, r->target, &r->fields);
     if (r->head_too_large)
         verdict = (struct guard_verdict){false, ERR_HEADERS_TOO_LARGE, "the request's head is too large"};
+    if (r->malformed)
+        verdict = (struct guard_verdict){false, ERR_REQUEST_INVALID, r->malformed};
     if (verdict.ok)
         return;
     r->close_after = true;

@@ -33,11 +33,13 @@ struct front_req {
     enum guard_version version;
     struct slice method, target; /* raw; valid until on_end */
     bool head_too_large;         /* over header_bytes_max, or more than FIELDS_MAX fields */
+    const char *malformed;       /* NULL, or what is wrong with a head that the fields do not show */
     bool parked, waking, replied, head_done;
     bool lost;        /* the connection is to be closed without another byte */
     bool close_after; /* set before replying: this connection takes no further request */
     struct list wake_link;
-    char *target_long; /* one that does not fit below */
+    char *target_long;      /* one that does not fit below */
+    const char *target_raw; /* where the library had it */
     /* front_req_reset leaves these as they are */
     struct fields fields; /* as received, not classified; valid until on_end */
     char target_bytes[1024];
