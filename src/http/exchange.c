@@ -23,7 +23,7 @@
 
 enum {
     MAKE_INLINE_MAX = 64 * 1024, /* larger bodies are canonicalised on the thread pool */
-    DRAIN_BYTES_MAX = 1 << 20,   /* of a refused body, read for the sake of a clean answer */
+    DRAIN_BYTES_MAX = 64 << 20,  /* of a refused body, read for the sake of a clean answer */
 };
 
 static void on_progress(struct flight_reader *reader);

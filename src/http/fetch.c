@@ -218,8 +218,8 @@ static struct gate_conf gate_of(const struct fetch *x)
     return conf;
 }
 
-/* The verdict is in: its consequences. */
-static void settle(struct fetch *x)
+/* Stores what the gate let through, if anyone who asked may write. */
+static void store(struct fetch *x)
 {
     struct gate_answer a = answer_of(x, true);
     struct flight_terms terms;
@@ -228,6 +228,11 @@ static void settle(struct fetch *x)
         x->reason = GATE_CLIENT;
     if (x->reason == GATE_STORE)
         x->reason = put(x, flight_head(x->flight), &terms, lifetime_s(x, &terms, &a));
+}
+
+/* The verdict is in, and carried out: tell the readers. */
+static void settle(struct fetch *x)
+{
     if (!x->reading) {
         struct flight_head *head = flight_head_edit(x->flight);
 
@@ -277,6 +282,7 @@ static void on_judge_work(struct loop_work *w)
     struct fetch *x = CONTAINER_OF(w, struct fetch, work);
 
     x->reason = join_and_judge(x);
+    store(x); /* packing a large answer takes its time, too */
 }
 
 static void on_judge_done(struct loop_work *w)
@@ -297,7 +303,13 @@ static void judge_whole(struct fetch *x)
         return;
     }
     x->reason = join_and_judge(x);
+    store(x);
     settle(x);
+}
+
+static void on_store_work(struct loop_work *w)
+{
+    store(CONTAINER_OF(w, struct fetch, work));
 }
 
 static void judge_stream(struct fetch *x)
@@ -306,6 +318,12 @@ static void judge_stream(struct fetch *x)
     struct gate_conf conf = gate_of(x);
 
     x->reason = x->judge.failed ? GATE_MEMORY : gate_judge(&a, &conf);
+    if (flight_bytes(x->flight) > JUDGE_INLINE_MAX) {
+        x->work = (struct loop_work){.on_work = on_store_work, .on_done = on_judge_done};
+        loop_work_start(x->loop, &x->work);
+        return;
+    }
+    store(x);
     settle(x);
 }
 
