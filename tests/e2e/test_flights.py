@@ -283,11 +283,18 @@ def test_a_refresh_without_a_stored_answer_can_be_joined(client, upstream):
 def test_past_max_wait_one_waiter_opens_a_new_flight(client, refrain, upstream):
     upstream.reply(whole, chat_answer("stuck"), before=hold("never"))
     upstream.reply(whole, chat_answer("second try"))
-    waiting = [client.post(chat()) for _ in range(4)]
-    served = [answer for answer in waiting[1:] if b"second try" in answer.whole().body]
-    assert len(served) == 3
-    upstream.release("never")
-    waiting[0].whole()
+    crowd = Crowd(refrain.proxy)
+    try:
+        waiting = [crowd.join(client.wire("POST", chat().path, body=chat().wire_body)) for _ in range(4)]
+
+        def served():
+            return [member for member in waiting if member.over and b"second try" in member.reader.content.body]
+
+        crowd.read_until(lambda: len(served()) >= 3, "all but perhaps the first to follow the second call")
+        upstream.release("never")
+        crowd.finish()
+    finally:
+        crowd.close()
     upstream.saw(2)
 
 
