@@ -59,16 +59,28 @@ static void view_leave(struct worker *w, struct site_view *view)
     site_view_free(view);
 }
 
+static void body_free(struct exchange *x)
+{
+    buf_done(&x->body);
+    limits_give_back(x->worker->limits, x->body_charged);
+    x->body_charged = 0;
+}
+
+/* Once the reply has begun nothing asks for the request's body again; a large one goes before the client can
+ * send more. */
+static void body_drop(struct exchange *x)
+{
+    if (x->body.cap > BODY_BYTES_KEPT)
+        body_free(x);
+}
+
 static void exchange_recycle(struct exchange *x)
 {
     struct worker *w = x->worker;
 
     view_leave(w, x->view);
-    if (x->body.cap > BODY_BYTES_KEPT || w->spare_n >= EXCHANGES_KEPT) {
-        buf_done(&x->body);
-        limits_give_back(w->limits, x->body_charged);
-        x->body_charged = 0;
-    }
+    if (x->body.cap > BODY_BYTES_KEPT || w->spare_n >= EXCHANGES_KEPT)
+        body_free(x);
     if (w->spare_n >= EXCHANGES_KEPT) {
         free(x);
         return;
@@ -85,8 +97,7 @@ void exchange_free_spare(struct worker *w)
     while ((link = list_pop_front(&w->spare)) != NULL) {
         struct exchange *x = CONTAINER_OF(link, struct exchange, link);
 
-        limits_give_back(w->limits, x->body_charged);
-        buf_done(&x->body);
+        body_free(x);
         free(x);
     }
     w->spare_n = 0;
@@ -569,6 +580,7 @@ static bool look_up(struct exchange *x)
 static enum step step_lookup(struct exchange *x)
 {
     if (look_up(x)) {
+        body_drop(x);
         answer_entry(x);
         return STEP_DONE;
     }
@@ -626,6 +638,7 @@ static enum step step_join(struct exchange *x)
         return STEP_LOOK;
     case FLIGHT_OPENED:
         if (found_meanwhile(x)) {
+            body_drop(x);
             answer_entry(x);
             return STEP_DONE;
         }
@@ -668,6 +681,7 @@ static enum step step_look(struct exchange *x)
         return step_refused(x);
     switch (flight_look(&x->reader, &head)) {
     case FLIGHT_READY:
+        body_drop(x);
         answer_flight(x, head);
         return STEP_DONE;
     case FLIGHT_RETRY:

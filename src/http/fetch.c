@@ -614,6 +614,12 @@ static const struct upstream_events events = {on_head, on_body, on_trailers, on_
 
 /* -- the flight's and the upload's callbacks -- */
 
+/* SDKs hang up at the terminal event; all is there then but the end of the chunks. */
+static bool worth_finishing(const struct fetch *x)
+{
+    return x->storable && (x->site->finish_abandoned || (x->judging && stream_judge_whole(&x->judge)));
+}
+
 static void on_flight_event(struct flight_producer *p)
 {
     struct fetch *x = CONTAINER_OF(p, struct fetch, producer);
@@ -628,7 +634,7 @@ static void on_flight_event(struct flight_producer *p)
         x->paused = false;
         upstream_resume(x->call);
     }
-    if (!(x->site->finish_abandoned && x->storable) && flight_close_abandoned(x->flight))
+    if (!worth_finishing(x) && flight_close_abandoned(x->flight))
         upstream_cancel(x->call);
 }
 
