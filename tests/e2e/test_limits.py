@@ -1,6 +1,5 @@
 """Deadlines and bounds: who dawdles, floods or vanishes is ended, and nobody else notices. SPEC section 2."""
 
-import select
 import time
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from harness.asks import chat, chat_stream
 from harness.crowd import Crowd
 from harness.process import wait_until
-from harness.upstream import chat_answer, hold, sse, token, whole
+from harness.upstream import chat_answer, hold, readable, sse, token, whole
 
 SLACK_S = 4  # a sweep visits every connection once a second; the rest is a busy machine
 
@@ -18,8 +17,7 @@ def drip(connection, data, every_s):
     began = time.monotonic()
     for byte in data:
         connection.send(bytes([byte]))
-        readable, _, _ = select.select([connection.sock], [], [], every_s)
-        if readable:
+        if readable([connection.sock], every_s):
             return time.monotonic() - began
     raise AssertionError(f"expected the peer to end it, but it took {len(data)} bytes at {every_s} s each")
 

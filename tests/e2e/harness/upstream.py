@@ -214,6 +214,15 @@ class ClientGone(Exception):
     pass
 
 
+def readable(watched, timeout_s):
+    """Those of @watched that can be read; descriptors may be many, so not by select()."""
+    poll = select.poll()
+    by_number = {each if isinstance(each, int) else each.fileno(): each for each in watched}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(None if timeout_s is None else max(timeout_s, 0) * 1000)]
+
+
 class Out:
     """The answering end of one connection; a script plays on it."""
 
@@ -266,7 +275,7 @@ class Out:
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
                 return
-            ready, _, _ = select.select(watched, [], [], left)
+            ready = readable(watched, left)
             if gate and gate.read_end in ready:
                 return
             if self.sock in ready:
