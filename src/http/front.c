@@ -84,8 +84,8 @@ struct front {
     size_t listeners_n;
     struct list conns; /* least lately swept first */
     unsigned conns_n;
-    struct list woken; /* front_req.wake_link */
-    struct front_conn *entering;
+    struct list woken;    /* front_req.wake_link */
+    struct list entering; /* handed over and not begun: 0.9.75 begins them at once, 1.0 when it next runs */
     unsigned tick;
     bool draining;
 };
@@ -552,12 +552,37 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **req,
     f->handler->on_end(r, why == MHD_REQUEST_TERMINATED_COMPLETED_OK && r->replied && !r->lost);
 }
 
+static struct front_conn *entering_find(struct front *f, int fd)
+{
+    LIST_FOR(it, &f->entering)
+    if (CONTAINER_OF(it, struct front_conn, link)->fd == fd)
+        return CONTAINER_OF(it, struct front_conn, link);
+    return NULL;
+}
+
+/* It will not begin; libmicrohttpd has closed its descriptor. */
+static void entering_drop(struct front_conn *c)
+{
+    list_remove(&c->link);
+    limits_leave(c->front->limits, (struct sockaddr *)&c->addr);
+    free(c);
+}
+
+static void entering_drop_all(struct front *f)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&f->entering)) != NULL)
+        entering_drop(CONTAINER_OF(link, struct front_conn, link));
+}
+
 static void conn_start(struct front *f, struct MHD_Connection *mhd, void **context)
 {
-    struct front_conn *c = f->entering;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct front_conn *c = entering_find(f, info->connect_fd);
 
     assert(c);
-    f->entering = NULL;
+    list_remove(&c->link);
     c->mhd = mhd;
     c->since_ms = loop_now_ms(f->loop);
     c->received_known = true; /* nothing was received before it began */
@@ -593,9 +618,10 @@ static void daemon_run(struct front *f)
     MHD_UNSIGNED_LONG_LONG wait_ms;
     int runs = 0;
 
-    do
+    do {
         (void)MHD_run(f->daemon);
-    while (MHD_get_timeout(f->daemon, &wait_ms) == MHD_YES && wait_ms == 0 && ++runs < RUNS_PER_EVENT);
+        entering_drop_all(f); /* a run begins all that it can */
+    } while (MHD_get_timeout(f->daemon, &wait_ms) == MHD_YES && wait_ms == 0 && ++runs < RUNS_PER_EVENT);
     if (runs == RUNS_PER_EVENT)
         loop_timer_start(f->again, 0, 0); /* others on this loop get their turn first */
 }
@@ -630,13 +656,12 @@ static void take_connection(struct front *f, int fd, const struct sockaddr_stora
     c->fd = fd;
     c->addr = *addr;
     list_init(&c->link);
-    f->entering = c;
-    if (MHD_add_connection(f->daemon, fd, (const struct sockaddr *)addr, addr_len) != MHD_YES &&
-        f->entering) {
-        f->entering = NULL; /* libmicrohttpd has closed the descriptor */
-        limits_leave(f->limits, (const struct sockaddr *)addr);
-        free(c);
-    }
+    list_push_back(&f->entering, &c->link);
+    if (MHD_add_connection(f->daemon, fd, (const struct sockaddr *)addr, addr_len) == MHD_YES)
+        return;
+    c = entering_find(f, fd); /* gone, when it began and ended */
+    if (c)
+        entering_drop(c);
 }
 
 /* false when nothing more is queued. */
@@ -817,6 +842,7 @@ struct front *front_new(struct loop *l, const struct front_conf *conf, struct li
     f->limits = limits;
     f->handler = handler;
     list_init(&f->conns);
+    list_init(&f->entering);
     list_init(&f->woken);
     f->again = loop_timer_new(l, on_again, f);
     f->sweep = loop_timer_new(l, on_sweep, f);
@@ -854,6 +880,7 @@ void front_free(struct front *f)
         resume_all(f);
         loop_fd_free(f->daemon_watch);
         MHD_stop_daemon(f->daemon);
+        entering_drop_all(f);
     }
     loop_timer_free(f->again);
     loop_timer_free(f->sweep);
