@@ -16,6 +16,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h> /* the C library's tcp_info stops before the byte counts */
 
+#include "mhd_compat.h"
 #include "refrain/base/attr.h"
 
 /*
@@ -817,9 +818,7 @@ static bool daemon_start(struct front *f)
         (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, 1u << 20, /* limits are ours */
         /* Always set: without it a body and a FIN in one segment leak the connection (measured on 0.9.75). */
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(f->conf.idle_timeout_ms / 1000 + 60),
-        /* Lenient: what it refuses by itself it answers badly or not at all; the guard refuses more, and
-           well. */
-        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, (int)MHD_COMPAT_STRICT, MHD_OPTION_END);
     if (!f->daemon)
         return false;
     info = MHD_get_daemon_info(f->daemon, MHD_DAEMON_INFO_EPOLL_FD);
