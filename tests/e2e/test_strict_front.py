@@ -26,6 +26,8 @@ def get(*lines, target=b"/", version=b"HTTP/1.1", method=b"GET", host=b"Host: a"
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
+CLOSED = 0  # no answer at all, where a libmicrohttpd closes the connection before we hear of the request
+
 # name: (raw request, the status it must get)
 REFUSED = {
     # framing
@@ -104,7 +106,7 @@ REFUSED = {
     "* for GET": (get(target=b"*"), 400),
     "no leading slash": (get(target=b"x"), 400),
     "# in the target": (get(target=b"/x#y"), 400),
-    "NUL in the target": (get(target=b"/x\0y"), 400),
+    "NUL in the target": (get(target=b"/x\0y"), (400, CLOSED)),  # 1.0 closes
     "CR in the target": (get(target=b"/x\ry"), 400),
     "0x01 in the target": (get(target=b"/x\x01y"), 400),
     "0x7F in the target": (get(target=b"/x\x7fy"), 400),
@@ -207,9 +209,9 @@ def verdict_on(member, request, statuses):
         seen = count_responses(member.data)
     except Unsound as fault:
         return f"{split}: {fault}"
-    if len(seen) != 1 or seen[0] not in statuses:
+    if len(seen) > 1 or (seen or [CLOSED])[0] not in statuses:
         return f"{split}: expected exactly one response of {statuses}, got {seen}"
-    if b"connection: close" not in bytes(member.data).lower():
+    if seen and b"connection: close" not in bytes(member.data).lower():
         return f"{split}: expected Connection: close in {bytes(member.data)!r}"
     if not member.gone:
         return f"{split}: the connection was left open"
