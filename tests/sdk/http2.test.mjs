@@ -52,13 +52,14 @@ test('a stream that HTTP/2 resets is cut for the client and not stored', async (
     () => client.chat.completions.create({ ...ask('reset'), stream: true }).withResponse(), collect);
 });
 
-test('many at once share a connection a worker', async () => {
-  const connections = setup.upstream.connections;
-  const asking = Array.from({ length: 40 }, (_, i) => client.chat.completions.create(ask(`at once ${i}`)));
-  const answers = await Promise.all(asking);
+test('many at once are each answered, one after another reuse what is open', async () => {
+  const at = (i) => client.chat.completions.create(ask(`number ${i}`));
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, i) => at(i)));
   assert.equal(new Set(answers.map((answer) => answer.id)).size, 40);
-  const opened = setup.upstream.connections - connections;
-  assert.ok(opened <= 8, `40 requests opened ${opened} connections`);
+  const before = setup.upstream.connections;
+  for (let i = 40; i < 50; i += 1) await at(i);
+  const opened = setup.upstream.connections - before;
+  assert.ok(opened <= 2, `expected open connections to be used, ${opened} more were opened`);
 });
 
 test('an upload over HTTP/2 passes byte for byte', async () => {

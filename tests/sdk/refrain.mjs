@@ -55,19 +55,23 @@ export class Setup {
   }
 }
 
-/** Asks twice by @ask, which gives { data, response } as .withResponse() does, and checks that the second answer came
- * from memory and parses to the same. @read turns data into plain values. */
+/** Asks by @ask, which gives { data, response } as .withResponse() does, until the answer comes from memory, and checks
+ * that upstream was asked once and each parses to the same. @read turns data into plain values. SDKs leave a stream at
+ * its last event, so the next asking may still join it. */
 export async function missThenHit(setup, ask, read = (data) => data) {
   const before = setup.upstream.requests.length;
-  const seen = [];
-  for (const expected of ['MISS', 'HIT']) {
+  const again = read === collect ? ['HIT', 'COALESCED'] : ['HIT'];
+  const first = await ask();
+  const missed = await read(first.data);
+  assert.equal(first.response.headers.get('x-cache'), 'MISS');
+  for (let outcome = ''; outcome !== 'HIT';) {
     const { data, response } = await ask();
-    seen.push(await read(data));
-    assert.equal(response.headers.get('x-cache'), expected);
+    assert.deepEqual(await read(data), missed);
+    outcome = response.headers.get('x-cache');
+    assert.ok(again.includes(outcome), `expected ${again.join(' or ')}, got ${outcome}`);
   }
   assert.equal(setup.upstream.requests.length, before + 1, 'upstream must be asked once');
-  assert.deepEqual(seen[1], seen[0]);
-  return seen[0];
+  return missed;
 }
 
 /** Every event of a stream. */
