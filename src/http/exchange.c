@@ -38,8 +38,10 @@ static struct front_req *on_new(void *arg)
 
     if (!x)
         return NULL;
-    if (link)
+    if (link) {
         w->spare_n--;
+        w->spare_bytes -= x->body.cap;
+    }
     front_req_reset(&x->req);
     memset((char *)x + offsetof(struct exchange, view), 0, sizeof(*x) - offsetof(struct exchange, view));
     x->body.max = SIZE_MAX / 2; /* bounded by key.max_body_bytes as it grows */
@@ -66,12 +68,14 @@ static void body_free(struct exchange *x)
     x->body_charged = 0;
 }
 
-/* Once the reply has begun nothing asks for the request's body again; a large one goes before the client can
- * send more. */
+/* Once the reply has begun nothing asks for the request's body again, and the client may send the next one.
+ */
 static void body_drop(struct exchange *x)
 {
-    if (x->body.cap > BODY_BYTES_KEPT)
-        body_free(x);
+    if (x->body_charged == 0)
+        return;
+    limits_give_back(x->worker->limits, x->body_charged);
+    x->body_charged = 0;
 }
 
 static void exchange_recycle(struct exchange *x)
@@ -79,14 +83,17 @@ static void exchange_recycle(struct exchange *x)
     struct worker *w = x->worker;
 
     view_leave(w, x->view);
-    if (x->body.cap > BODY_BYTES_KEPT || w->spare_n >= EXCHANGES_KEPT)
-        body_free(x);
+    body_drop(x);
+    if (x->body.cap > BODY_BYTES_KEPT || w->spare_bytes + x->body.cap > BODIES_BYTES_KEPT)
+        buf_done(&x->body);
     if (w->spare_n >= EXCHANGES_KEPT) {
+        buf_done(&x->body);
         free(x);
         return;
     }
     buf_clear(&x->body);
     w->spare_n++;
+    w->spare_bytes += x->body.cap;
     list_push_front(&w->spare, &x->link);
 }
 
@@ -326,30 +333,26 @@ static void on_head(struct front_req *r)
 
 /* -- the body -- */
 
-/* The buffer's growth counts against the allowance; what is kept for reuse stays counted. */
+/* What a request will come to counts against the allowance as soon as it is known. */
+static bool charge(struct exchange *x, size_t bytes)
+{
+    if (bytes <= BODY_BYTES_UNCOUNTED || bytes <= x->body_charged)
+        return true;
+    if (!limits_take_bytes(x->worker->limits, bytes - x->body_charged))
+        return false;
+    x->body_charged = bytes;
+    return true;
+}
+
 static int collect(struct exchange *x, struct slice bytes)
 {
-    size_t cap = x->body.cap;
+    size_t whole = x->content_length > 0 ? (size_t)x->content_length : x->body.len + bytes.len;
     int r;
 
-    if (x->body.len == 0 && x->content_length > 0 && (size_t)x->content_length > cap) {
-        if (!limits_take_bytes(x->worker->limits, (size_t)x->content_length - cap))
-            return -ENOBUFS;
-        x->body_charged += (size_t)x->content_length - cap;
-        r = buf_reserve_exact(&x->body, (size_t)x->content_length);
-        if (r < 0)
-            return r;
-        cap = x->body.cap;
-    }
-    r = buf_add_slice(&x->body, bytes);
-    if (r == 0 && x->body.cap > cap) {
-        x->body_charged += x->body.cap - cap;
-        if (!limits_take_bytes(x->worker->limits, x->body.cap - cap)) {
-            x->body_charged -= x->body.cap - cap;
-            return -ENOBUFS;
-        }
-    }
-    return r;
+    if (!charge(x, whole))
+        return -ENOBUFS;
+    r = x->content_length > 0 && x->body.len == 0 ? buf_reserve_exact(&x->body, whole) : 0;
+    return r < 0 ? r : buf_add_slice(&x->body, bytes);
 }
 
 /* It has grown past what may be held: let it through after all. */

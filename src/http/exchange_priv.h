@@ -18,8 +18,10 @@
 #include "refrain/store/store_mem.h"
 
 enum {
-    EXCHANGES_KEPT = 256,        /* a worker keeps so many for reuse, … */
-    BODY_BYTES_KEPT = 64 * 1024, /* … with body buffers up to this size */
+    EXCHANGES_KEPT = 256,           /* a worker keeps so many for reuse, … */
+    BODY_BYTES_KEPT = 1 << 20,      /* … with body buffers up to this size, … */
+    BODIES_BYTES_KEPT = 16 << 20,   /* … all of them together up to this */
+    BODY_BYTES_UNCOUNTED = 4 << 10, /* bodies up to this are not held against the allowance */
     REQUEST_ID_MAX = 64,
     MODEL_SHOWN_MAX = 64,
     TAGS_BYTES_MAX = 1024,
@@ -45,6 +47,7 @@ struct worker {
     struct limits *limits;
     struct list spare; /* exchanges */
     unsigned spare_n;
+    size_t spare_bytes;          /* of their body buffers */
     uint64_t id_prefix, id_next; /* of request ids */
     /* the thread's */
     struct front_handler handler;
@@ -80,8 +83,8 @@ struct exchange {
     struct front_req req; /* first */
     struct list link;     /* among the worker's spare ones */
     struct worker *worker;
-    struct buf body; /* keeps its bytes when the exchange is reused */
-    size_t body_charged;
+    struct buf body;           /* keeps its bytes when the exchange is reused */
+    size_t body_charged;       /* of it, taken from the allowance */
     char tags[TAGS_BYTES_MAX]; /* comma-separated, what offer_terms made */
 
     /* All from here on begins at zero for each request. */

@@ -362,11 +362,3 @@ def test_a_cors_preflight_passes(client, upstream):
                         {"Origin": "http://app.test", "Access-Control-Request-Method": "POST"}).whole()
     assert answer.status == 204 and answer.header("access-control-allow-origin") == "*"
     assert upstream.saw(1).method == "OPTIONS"
-
-
-def test_an_unsafe_method_drops_the_stored_get_of_its_target(client, upstream):
-    upstream.reply(whole, b"old", headers={"Cache-Control": "public, max-age=60"})
-    client.get("/v1/thing").was("MISS")
-    client.get("/v1/thing").was("HIT")
-    client.ask("DELETE", "/v1/thing").whole()
-    assert client.get("/v1/thing").whole().header("x-cache") == "MISS"
