@@ -83,6 +83,7 @@ static void exchange_recycle(struct exchange *x)
     struct worker *w = x->worker;
 
     view_leave(w, x->view);
+    buf_done(&x->canonical); /* not before: the pool may have been writing it when the client left */
     body_drop(x);
     if (x->body.cap > BODY_BYTES_KEPT || w->spare_bytes + x->body.cap > BODIES_BYTES_KEPT)
         buf_done(&x->body);
@@ -166,7 +167,6 @@ static void on_end(struct front_req *r, bool sent)
     }
     gunzip_free(x->gunzip);
     free(x->decode_bytes);
-    buf_done(&x->canonical);
     (void)flight_leave(&x->reader);
     x->ended = true;
     exchange_maybe_recycle(x);
