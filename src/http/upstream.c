@@ -266,11 +266,20 @@ static struct upstream_call *call_take(struct upstream_pool *p)
     return CONTAINER_OF(link, struct upstream_call, link);
 }
 
+/*
+ * libcurl 7.88's curl_easy_reset forgets that a handle has sent trailers: the next chunked upload on it leaves no room for
+ * its chunk sizes and writes them before its buffer. Such a handle is not used again.
+ */
+static bool was_chunked_upload(const struct upstream_call *c)
+{
+    return c->streamed && c->body_len < 0;
+}
+
 static void call_put_back(struct upstream_call *c)
 {
     struct upstream_pool *p = c->pool;
 
-    if (p->spare_n >= SPARE_MAX || p->is_closing) {
+    if (p->spare_n >= SPARE_MAX || p->is_closing || was_chunked_upload(c)) {
         call_free(c);
         return;
     }
