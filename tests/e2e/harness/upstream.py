@@ -283,8 +283,10 @@ class Out:
 
     def _peek(self, watched):
         try:
-            if not self.sock.recv(1, socket.MSG_PEEK):
+            if not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                 raise ClientGone
+        except BlockingIOError:
+            return  # the reader of an early answer's request was quicker
         except OSError as e:
             raise ClientGone from e
         watched.remove(self.sock)  # more of the request: its reader takes it
