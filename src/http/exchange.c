@@ -176,8 +176,11 @@ static void on_gone(struct front_req *r)
 {
     struct exchange *x = exchange_of(r);
 
-    x->outcome = OUT_ERROR;
-    x->detail = "client_gone";
+    /* SDKs hang up at the terminal event, with all that they came for. */
+    if (!r->replied || !flight_attached(&x->reader) || !flight_has_all(&x->reader)) {
+        x->outcome = OUT_ERROR;
+        x->detail = "client_gone";
+    }
     (void)flight_leave(&x->reader); /* at once: the last to leave lets upstream be spared */
 }
 

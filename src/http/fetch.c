@@ -588,6 +588,8 @@ static bool on_body(void *arg, struct slice bytes)
     if (x->judging)
         stream_judge_feed(&x->judge, bytes);
     r = flight_append(x->flight, bytes);
+    if (x->judging && x->judge.seen_last)
+        flight_mark_end(x->flight);
     if (r < 0 && r != -EAGAIN) {
         x->overloaded = true;
         x->reason = GATE_MEMORY;

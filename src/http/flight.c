@@ -62,6 +62,7 @@ struct flight {
 
     pthread_mutex_t lock; /* of all below */
     struct list readers;
+    bool end_marked;
     bool published, ended, windowed, let_go;
     bool paused; /* the producer was told to wait */
     enum flight_end how;
@@ -501,6 +502,24 @@ void flight_give_up(struct flight_reader *r)
     notify_waiting(f);
     (void)pthread_mutex_unlock(&f->lock);
     (void)flight_leave(r);
+}
+
+bool flight_has_all(struct flight_reader *r)
+{
+    struct flight *f = r->flight;
+    bool all;
+
+    (void)pthread_mutex_lock(&f->lock);
+    all = f->end_marked && bytes_at(f, r).len == 0;
+    (void)pthread_mutex_unlock(&f->lock);
+    return all;
+}
+
+void flight_mark_end(struct flight *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->end_marked = true;
+    (void)pthread_mutex_unlock(&f->lock);
 }
 
 void flight_offer(struct flight_reader *r, const struct flight_terms *terms)

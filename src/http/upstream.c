@@ -267,8 +267,8 @@ static struct upstream_call *call_take(struct upstream_pool *p)
 }
 
 /*
- * libcurl 7.88's curl_easy_reset forgets that a handle has sent trailers: the next chunked upload on it leaves no room for
- * its chunk sizes and writes them before its buffer. Such a handle is not used again.
+ * libcurl 7.88's curl_easy_reset forgets that a handle has sent trailers: the next chunked upload on it
+ * leaves no room for its chunk sizes and writes them before its buffer. Such a handle is not used again.
  */
 static bool was_chunked_upload(const struct upstream_call *c)
 {

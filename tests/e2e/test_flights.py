@@ -133,6 +133,7 @@ def test_a_reader_that_leaves_at_the_last_event_has_not_abandoned_it(client, ref
     refrain.waits_for("entries", 1, tier="memory")
     client.post(chat_stream()).was("HIT")
     upstream.saw(1)
+    assert refrain.request_lines(2)[0]["result"] == "miss", "who has had the last event has had its answer"
 
 
 @pytest.mark.refrain(coalescing={"flight_max_bytes": "256KiB"})

@@ -105,6 +105,8 @@ bool flight_leave(struct flight_reader *r);
 /** The opener's: it has found the answer in the store after all. Whoever joined is sent there; @r is
  * detached. */
 void flight_give_up(struct flight_reader *r);
+/** True when @r has read up to an end that the producer has marked: nothing that matters is still to come. */
+bool flight_has_all(struct flight_reader *r);
 static inline bool flight_attached(const struct flight_reader *r)
 {
     return r->flight != NULL;
@@ -158,6 +160,9 @@ void flight_publish(struct flight *f);
  * allowance is spent, -ENOMEM: nothing was appended. */
 int flight_append(struct flight *f, struct slice bytes);
 bool flight_has_room(struct flight *f);
+/** The API's terminal event is in: a reader that leaves with it has had its answer, though the message has
+ * not ended. */
+void flight_mark_end(struct flight *f);
 /** True while it has not outgrown bytes_max: everything appended is still there for storing. */
 bool flight_is_complete(struct flight *f);
 /** Its bytes so far, as pieces, oldest first; complete flights only. Returns how many pieces there are; at

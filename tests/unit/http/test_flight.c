@@ -146,6 +146,10 @@ static void a_late_joiner_gets_everything_from_the_first_byte(void **state)
     assert_int_equal(read_state(&b), FLIGHT_READ_WAIT);
     assert_int_equal(flight_append(f, SLICE_OF("two")), 0);
     must_read(&a, "one two");
+    assert_false(flight_has_all(&a.r));
+    flight_mark_end(f);
+    assert_true(flight_has_all(&a.r));
+    assert_false(flight_has_all(&b.r));
     must_read(&b, "two");
     assert_true(flight_end(f, FLIGHT_WHOLE, GATE_STORE));
     assert_int_equal(read_state(&a), FLIGHT_READ_END);
