@@ -1,231 +1,20 @@
-#include "refrain/http/front.h"
-
 #include <assert.h>
 #include <errno.h>
-#include <microhttpd.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <linux/sockios.h>
-#include <linux/tcp.h> /* the C library's tcp_info stops before the byte counts */
-
-#include "mhd_compat.h"
+#include "front_priv.h"
 #include "refrain/base/attr.h"
 
-/*
- * A connection's life, as the watchdog sees it:
- *
- *   AWAIT ──request line──► HEAD ──head whole──► BODY ──body whole──► WORK ──reply begun──► REPLY ──sent──►
- * AWAIT
- *
- * The hot path only stores the phase and the loop's time. A sweep visits every connection once a second and
- * ends those that overstay; it asks the kernel for byte counts, so nothing is counted per request.
- *
- * Who holds whom: a front_conn belongs to libmicrohttpd's connection (made at its start notice, freed at its
- * end notice, which comes before the socket is closed). A front_req belongs to the handler; the conn points
- * at the one under way.
- */
 enum {
-    SWEEP_TICK_MS = 100,
-    SWEEP_TICKS = 10, /* ticks in which every connection is visited once */
     ACCEPTS_PER_EVENT = 64,
     RUNS_PER_EVENT = 16,
-    LISTENERS_MAX = 8,
-    POOL_BYTES =
-        32 * 1024, /* libmicrohttpd clears it for every request; larger ones are mapped (both measured) */
-    STREAM_BLOCK_BYTES = 16 * 1024,
 };
-
-enum phase { PHASE_AWAIT, PHASE_HEAD, PHASE_BODY, PHASE_WORK, PHASE_REPLY };
-
-struct front_conn {
-    struct list link;
-    struct front *front;
-    struct MHD_Connection *mhd;
-    struct front_req *req; /* under way, or NULL */
-    int fd;
-    enum phase phase;
-    int64_t since_ms;      /* when the phase began */
-    int64_t head_begun_ms; /* 0: no byte of the next request seen yet */
-    int64_t progress_ms;   /* of a reply */
-    int64_t parked_ms;     /* when the request was parked while its body came */
-    uint64_t received;     /* kernel's count when last looked at, … */
-    bool received_known;   /* … if it was since the phase began */
-    uint64_t acked;
-    uint64_t body_bytes;
-    bool hung_up;
-    bool ended; /* shut down by us */
-    struct loop_fd *hangup;
-    struct sockaddr_storage addr;
-};
-
-struct listener {
-    struct front *front;
-    int fd;
-    struct loop_fd *watch;
-};
-
-struct front {
-    struct loop *loop;
-    struct front_conf conf;
-    struct limits *limits;
-    const struct front_handler *handler;
-    struct MHD_Daemon *daemon;
-    struct loop_fd *daemon_watch;
-    struct loop_timer *sweep;
-    struct loop_timer *again; /* more is ready than one event should take */
-    struct listener listeners[LISTENERS_MAX];
-    size_t listeners_n;
-    struct list conns; /* least lately swept first */
-    unsigned conns_n;
-    struct list woken;    /* front_req.wake_link */
-    struct list entering; /* handed over and not begun: 0.9.75 begins them at once, 1.0 when it next runs */
-    unsigned tick;
-    bool draining;
-};
-
-static void daemon_run(struct front *f);
-
-/* libmicrohttpd takes bytes that it will not write to as void *. */
-#define UNCONST(p) ((void *)(uintptr_t)(p))
-
-/* -- replies -- */
-
-static void reply_failed(struct front_req *r)
-{
-    r->lost = true;
-}
-
-void front_reply_bytes(struct front_req *r, struct slice body, void (*release)(void *arg), void *arg)
-{
-    assert(!r->response && !r->replied);
-    r->response = MHD_create_response_from_buffer_with_free_callback_cls(
-        body.len, UNCONST(body.len ? body.data : ""), release, arg);
-    if (!r->response) {
-        if (release)
-            release(arg);
-        reply_failed(r);
-    }
-}
-
-struct stream_reply {
-    struct front_req *req;
-    int64_t (*read)(struct front_req *r, char *buf, size_t cap);
-};
-
-static ssize_t on_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
-{
-    struct stream_reply *s = cls;
-    struct front_req *r = s->req;
-    int64_t n;
-
-    (void)pos;
-    if (r->lost)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    n = s->read(r, buf, max);
-    if (n == FRONT_END)
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    if (n < 0)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    if (n == 0)
-        front_park(r); /* whoever wakes it does so from this loop, so not before we return */
-    else
-        r->conn->progress_ms = loop_now_ms(r->front->loop);
-    return (ssize_t)n;
-}
-
-void front_reply_stream(struct front_req *r, int64_t len,
-                        int64_t (*read)(struct front_req *r, char *buf, size_t cap))
-{
-    struct stream_reply *s = malloc(sizeof(*s));
-
-    assert(!r->response && !r->replied);
-    if (!s) {
-        reply_failed(r);
-        return;
-    }
-    *s = (struct stream_reply){r, read};
-    r->response =
-        MHD_create_response_from_callback(len < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)len,
-                                          len < 0 ? 1024 : STREAM_BLOCK_BYTES, on_stream_read, s, free);
-    if (!r->response) {
-        free(s);
-        reply_failed(r);
-    }
-}
-
-void front_reply_field(struct front_req *r, const char *name, const char *value)
-{
-    /* libmicrohttpd takes no empty value; a space is one (RFC 9110 section 5.5). */
-    if (r->response)
-        (void)MHD_add_response_header(r->response, name,
-                                      value[0] ? value : " "); /* refuses what HTTP does not allow */
-}
-
-void front_reply_trailer(struct front_req *r, const char *name, const char *value)
-{
-    if (r->response && value[0] != '\0')
-        (void)MHD_add_response_footer(r->response, name, value);
-}
-
-void front_reply_send(struct front_req *r, unsigned status)
-{
-    struct front_conn *c = r->conn;
-
-    assert(!r->replied);
-    r->replied = true;
-    if (r->lost || !r->response) {
-        r->lost = true;
-        return;
-    }
-    if (r->close_after || r->front->draining)
-        (void)MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONNECTION, "close");
-    c->phase = PHASE_REPLY;
-    c->since_ms = c->progress_ms = loop_now_ms(r->front->loop);
-    if (MHD_queue_response(r->mhd, status, r->response) != MHD_YES)
-        reply_failed(r);
-    MHD_destroy_response(r->response); /* the connection holds it now, until on_end */
-}
-
-void front_req_reset(struct front_req *r)
-{
-    memset(r, 0, offsetof(struct front_req, fields));
-    r->fields.n = 0;
-}
-
-struct trailer_walk {
-    struct upload *upload;
-    void (*add)(struct upload *u, struct slice name, struct slice value);
-};
-
-static enum MHD_Result on_trailer(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
-                                  const char *value, size_t value_len)
-{
-    struct trailer_walk *w = cls;
-
-    (void)kind;
-    w->add(w->upload, slice_make(name, name_len), slice_make(value ? value : "", value_len));
-    return MHD_YES;
-}
-
-void front_each_trailer(struct front_req *r, struct upload *u,
-                        void (*add)(struct upload *u, struct slice name, struct slice value))
-{
-    struct trailer_walk walk = {u, add};
-
-    (void)MHD_get_connection_values_n(r->mhd, MHD_FOOTER_KIND, on_trailer, &walk);
-}
 
 /* -- parking -- */
 
-static void conn_lost(struct front_conn *c)
+void front_conn_lost(struct front_conn *c)
 {
     struct front_req *r = c->req;
 
@@ -249,7 +38,7 @@ static void on_hangup(void *arg, int events)
     loop_fd_watch(c->hangup, 0); /* level triggered: once is enough */
     c->hung_up = true;
     if (c->req && c->req->parked)
-        conn_lost(c);
+        front_conn_lost(c);
 }
 
 void front_park(struct front_req *r)
@@ -293,7 +82,7 @@ static void unpark(struct front_req *r)
 
 void front_abort(struct front_req *r)
 {
-    conn_lost(r->conn);
+    front_conn_lost(r->conn);
 }
 
 /* A resume looks at every suspended connection, so they are resumed together, once an iteration. */
@@ -304,85 +93,10 @@ void front_settle(struct front *f)
 
         while ((link = list_pop_front(&f->woken)) != NULL)
             unpark(CONTAINER_OF(link, struct front_req, wake_link));
-        daemon_run(f);
+        front_daemon_run(f);
     }
     if (!list_empty(&f->woken))
         loop_timer_start(f->again, 0, 0);
-}
-
-/* -- refusals that libmicrohttpd has no part in -- */
-
-/* Best effort: one segment into an empty socket buffer. */
-static void send_refusal(int fd, const char *status, const char *code, const char *text)
-{
-    char body[256], reply[512];
-    int body_len =
-        snprintf(body, sizeof(body),
-                 "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n", text,
-                 code, code);
-    int len = snprintf(reply, sizeof(reply),
-                       "HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\n%s"
-                       "Content-Length: %d\r\n\r\n%s",
-                       status, status[0] == '5' ? "Retry-After: 1\r\n" : "x-should-retry: false\r\n",
-                       body_len, body);
-
-    (void)send(fd, reply, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-static void refuse_connection(int fd)
-{
-    send_refusal(fd, "503 Service Unavailable", "overloaded", "too many connections");
-    (void)close(fd);
-}
-
-static bool is_digits(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (text[i] < '0' || text[i] > '9')
-            return false;
-    return len > 0;
-}
-
-static void refuse_bad_length(struct front_conn *c)
-{
-    const char *length = NULL;
-    size_t len = 0;
-
-    if (MHD_lookup_connection_value_n(c->mhd, MHD_HEADER_KIND, "Content-Length", 14, &length, &len) !=
-            MHD_YES ||
-        !length)
-        return;
-    if (!is_digits(length, len))
-        send_refusal(c->fd, "400 Bad Request", "request_invalid", "Content-Length must be decimal digits");
-    else if (len > 18)
-        send_refusal(c->fd, "413 Content Too Large", "too_large",
-                     "the body is larger than any that is served");
-    else
-        return;
-    c->ended = true;
-    (void)shutdown(c->fd, SHUT_RDWR);
-}
-
-/*
- * libmicrohttpd 0.9.75 answers a Content-Length that it cannot read by itself, and sends the head of that
- * answer twice. It logs just before: so we answer first, once, and shut the socket, and its own answer goes
- * nowhere. Which connection it means it does not say; any whose head has come this far with such a length is
- * refused alike.
- */
-static void on_library_log(void *cls, const char *format, va_list args)
-{
-    struct front *f = cls;
-
-    (void)args;
-    if (!strstr(format, "Content-Length"))
-        return;
-    LIST_FOR(it, &f->conns)
-    {
-        struct front_conn *c = CONTAINER_OF(it, struct front_conn, link);
-
-        if (c->phase == PHASE_HEAD && !c->ended)
-            refuse_bad_length(c);
-    }
 }
 
 /* -- what libmicrohttpd calls -- */
@@ -441,7 +155,7 @@ struct head_walk {
  */
 static bool is_folded(const char *name, size_t name_len, const char *value)
 {
-    if (!value || value <= name + name_len || value - name > POOL_BYTES)
+    if (!value || value <= name + name_len || value - name > FRONT_POOL_BYTES)
         return true;
     for (const char *p = name + name_len + 1; p < value; p++)
         if (*p != ' ' && *p != '\t')
@@ -455,7 +169,8 @@ static bool hides_nul(const struct front_req *r, const char *version)
 {
     const char *raw = r->target_raw;
 
-    return raw && version > raw && version - raw < POOL_BYTES && (size_t)(version - raw) != r->target.len + 1;
+    return raw && version > raw && version - raw < FRONT_POOL_BYTES &&
+           (size_t)(version - raw) != r->target.len + 1;
 }
 
 static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
@@ -614,7 +329,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 
 /* -- the loop's side -- */
 
-static void daemon_run(struct front *f)
+void front_daemon_run(struct front *f)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms;
     int runs = 0;
@@ -630,13 +345,13 @@ static void daemon_run(struct front *f)
 static void on_daemon_ready(void *arg, int events)
 {
     (void)events;
-    daemon_run(arg);
+    front_daemon_run(arg);
 }
 
 static void on_again(void *arg)
 {
     front_settle(arg);
-    daemon_run(arg);
+    front_daemon_run(arg);
 }
 
 static void take_connection(struct front *f, int fd, const struct sockaddr_storage *addr, socklen_t addr_len)
@@ -644,13 +359,13 @@ static void take_connection(struct front *f, int fd, const struct sockaddr_stora
     struct front_conn *c;
 
     if (limits_enter(f->limits, (const struct sockaddr *)addr) != LIMITS_OK) {
-        refuse_connection(fd);
+        front_refuse_connection(fd);
         return;
     }
     c = calloc(1, sizeof(*c));
     if (!c) {
         limits_leave(f->limits, (const struct sockaddr *)addr);
-        refuse_connection(fd);
+        front_refuse_connection(fd);
         return;
     }
     c->front = f;
@@ -690,117 +405,12 @@ static void on_listener(void *arg, int events)
     (void)events;
     for (int i = 0; i < ACCEPTS_PER_EVENT && accept_one(l->front, l); i++)
         ;
-    daemon_run(l->front);
-}
-
-/* -- the watchdog -- */
-
-static bool bytes_counted(const struct front_conn *c, uint64_t *received, uint64_t *acked)
-{
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-
-    if (c->addr.ss_family == AF_UNIX)
-        return false;
-    memset(&info, 0, sizeof(info));
-    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return false;
-    *received = info.tcpi_bytes_received;
-    *acked = info.tcpi_bytes_acked;
-    return true;
-}
-
-/* A FIN that came in one segment with a request is never told again by libmicrohttpd's edge-triggered epoll.
- */
-static bool peer_has_closed(const struct front_conn *c)
-{
-    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
-
-    return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
-}
-
-/* Between requests: a head that has begun must come whole in time, a connection that says nothing may idle.
- */
-static bool await_overdue(struct front_conn *c, int64_t now_ms)
-{
-    const struct front_conf *conf = &c->front->conf;
-    uint64_t received, acked;
-
-    if (c->front->draining && !c->head_begun_ms && now_ms - c->since_ms > SWEEP_TICK_MS)
-        return true;
-    if (now_ms - c->since_ms > conf->idle_timeout_ms || peer_has_closed(c))
-        return true;
-    if (!bytes_counted(c, &received, &acked))
-        return false;
-    if (c->received_known && received > c->received && !c->head_begun_ms)
-        c->head_begun_ms = now_ms;
-    c->received = received;
-    c->received_known = true;
-    return c->head_begun_ms && now_ms - c->head_begun_ms > conf->header_timeout_ms;
-}
-
-static bool body_overdue(const struct front_conn *c, int64_t now_ms)
-{
-    const struct front_conf *conf = &c->front->conf;
-    int64_t late_ms = now_ms - c->since_ms - conf->body_grace_ms;
-
-    if (c->req && c->req->parked)
-        return false; /* we make it wait */
-    return late_ms > 0 && (int64_t)c->body_bytes < conf->body_bytes_per_s * late_ms / 1000;
-}
-
-static bool reply_stuck(struct front_conn *c, int64_t now_ms)
-{
-    uint64_t received, acked = 0;
-    int queued = 0;
-
-    if (c->req && c->req->parked)
-        c->progress_ms = now_ms; /* waiting for upstream, not for the client */
-    if (!bytes_counted(c, &received, &acked) && ioctl(c->fd, SIOCOUTQ, &queued) == 0)
-        acked = UINT64_MAX - (uint64_t)queued;
-    if (acked != c->acked)
-        c->progress_ms = now_ms;
-    c->acked = acked;
-    return now_ms - c->progress_ms > c->front->conf.slow_reader_ms;
-}
-
-static bool conn_overdue(struct front_conn *c, int64_t now_ms)
-{
-    switch (c->phase) {
-    case PHASE_AWAIT:
-        return await_overdue(c, now_ms);
-    case PHASE_HEAD:
-        return now_ms - c->since_ms > c->front->conf.header_timeout_ms;
-    case PHASE_BODY:
-        return body_overdue(c, now_ms);
-    case PHASE_WORK:
-        return false; /* upstream's deadlines apply */
-    case PHASE_REPLY:
-        return reply_stuck(c, now_ms);
-    }
-    return false;
+    front_daemon_run(l->front);
 }
 
 static void on_sweep(void *arg)
 {
-    struct front *f = arg;
-    unsigned due = f->conns_n / SWEEP_TICKS + 1;
-    int64_t now_ms = loop_now_ms(f->loop);
-
-    if (f->draining || due > f->conns_n)
-        due = f->conns_n;
-    for (unsigned i = 0; i < due; i++) {
-        struct front_conn *c = CONTAINER_OF(f->conns.next, struct front_conn, link);
-
-        list_remove(&c->link);
-        list_push_back(&f->conns, &c->link);
-        if (!c->ended && conn_overdue(c, now_ms))
-            conn_lost(c);
-    }
-    for (size_t i = 0; i < f->listeners_n; i++)
-        loop_fd_watch(f->listeners[i].watch, LOOP_READ);
-    if (++f->tick % SWEEP_TICKS == 0)
-        daemon_run(f); /* its own inactivity timeouts: the backstop */
+    front_sweep(arg);
 }
 
 /* -- making and ending -- */
@@ -812,10 +422,10 @@ static bool daemon_start(struct front *f)
     f->daemon = MHD_start_daemon(
         MHD_USE_ERROR_LOG | MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
             MHD_USE_SUPPRESS_DATE_NO_CLOCK,
-        0, NULL, NULL, on_access, f, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, f,
+        0, NULL, NULL, on_access, f, MHD_OPTION_EXTERNAL_LOGGER, front_on_library_log, f,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, f, MHD_OPTION_NOTIFY_COMPLETED, on_completed, f,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, f, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, 1u << 20, /* limits are ours */
+        (size_t)FRONT_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, 1u << 20, /* limits are ours */
         /* Always set: without it a body and a FIN in one segment leak the connection (measured on 0.9.75). */
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(f->conf.idle_timeout_ms / 1000 + 60),
         MHD_OPTION_STRICT_FOR_CLIENT, (int)MHD_COMPAT_STRICT, MHD_OPTION_END);
@@ -849,7 +459,7 @@ struct front *front_new(struct loop *l, const struct front_conf *conf, struct li
         front_free(f);
         return NULL;
     }
-    loop_timer_start(f->sweep, SWEEP_TICK_MS, SWEEP_TICK_MS);
+    loop_timer_start(f->sweep, FRONT_SWEEP_TICK_MS, FRONT_SWEEP_TICK_MS);
     return f;
 }
 
@@ -866,7 +476,7 @@ static void listeners_close(struct front *f)
 static void resume_all(struct front *f)
 {
     LIST_FOR(it, &f->conns)
-    conn_lost(CONTAINER_OF(it, struct front_conn, link));
+    front_conn_lost(CONTAINER_OF(it, struct front_conn, link));
     front_settle(f);
 }
 
@@ -896,7 +506,7 @@ int front_listen(struct front *f, int fd)
 {
     struct listener *l = &f->listeners[f->listeners_n];
 
-    if (f->listeners_n == LISTENERS_MAX)
+    if (f->listeners_n == FRONT_LISTENERS_MAX)
         return -ENFILE;
     *l = (struct listener){.front = f, .fd = fd};
     l->watch = loop_fd_new(f->loop, fd, on_listener, l);
@@ -914,7 +524,7 @@ void front_drain(struct front *f)
         while (accept_one(f, &f->listeners[i]))
             ; /* what the kernel has queued would be reset by the close */
     listeners_close(f);
-    daemon_run(f);
+    front_daemon_run(f);
 }
 
 unsigned front_connections(const struct front *f)

@@ -1,0 +1,90 @@
+/*
+ * front_priv - what the parts of the front have in common: accepting and libmicrohttpd's callbacks (front.c),
+ * replies (front_reply.c), the watchdog (front_watch.c), refusals sent past the library (front_refuse.c).
+ */
+#pragma once
+#include <microhttpd.h>
+#include <sys/socket.h>
+
+#include "mhd_compat.h"
+#include "refrain/http/front.h"
+
+/*
+ * A connection's life, as the watchdog sees it:
+ *
+ *   AWAIT ──request line──► HEAD ──head whole──► BODY ──body whole──► WORK ──reply begun──► REPLY ──sent──►
+ * AWAIT
+ *
+ * The hot path only stores the phase and the loop's time. A sweep visits every connection once a second and
+ * ends those that overstay; it asks the kernel for byte counts, so nothing is counted per request.
+ *
+ * Who holds whom: a front_conn belongs to libmicrohttpd's connection (made at its start notice, freed at its
+ * end notice, which comes before the socket is closed). A front_req belongs to the handler; the conn points
+ * at the one under way.
+ */
+enum {
+    FRONT_LISTENERS_MAX = 8,
+    FRONT_SWEEP_TICK_MS = 100,
+    /* libmicrohttpd clears its pool for every request, and maps one that is larger (both measured). */
+    FRONT_POOL_BYTES = 32 * 1024,
+};
+
+enum phase { PHASE_AWAIT, PHASE_HEAD, PHASE_BODY, PHASE_WORK, PHASE_REPLY };
+
+struct front_conn {
+    struct list link;
+    struct front *front;
+    struct MHD_Connection *mhd;
+    struct front_req *req; /* under way, or NULL */
+    int fd;
+    enum phase phase;
+    int64_t since_ms;      /* when the phase began */
+    int64_t head_begun_ms; /* 0: no byte of the next request seen yet */
+    int64_t progress_ms;   /* of a reply */
+    int64_t parked_ms;     /* when the request was parked while its body came */
+    uint64_t received;     /* kernel's count when last looked at, … */
+    bool received_known;   /* … if it was since the phase began */
+    uint64_t acked;
+    uint64_t body_bytes;
+    bool hung_up;
+    bool ended; /* shut down by us */
+    struct loop_fd *hangup;
+    struct sockaddr_storage addr;
+};
+
+struct listener {
+    struct front *front;
+    int fd;
+    struct loop_fd *watch;
+};
+
+struct front {
+    struct loop *loop;
+    struct front_conf conf;
+    struct limits *limits;
+    const struct front_handler *handler;
+    struct MHD_Daemon *daemon;
+    struct loop_fd *daemon_watch;
+    struct loop_timer *sweep;
+    struct loop_timer *again; /* more is ready than one event should take */
+    struct listener listeners[FRONT_LISTENERS_MAX];
+    size_t listeners_n;
+    struct list conns; /* least lately swept first */
+    unsigned conns_n;
+    struct list woken;    /* front_req.wake_link */
+    struct list entering; /* handed over and not begun: 0.9.75 begins them at once, 1.0 when it next runs */
+    unsigned tick;
+    bool draining;
+};
+
+/* Ends a connection from our side; a parked request is told first. */
+void front_conn_lost(struct front_conn *c);
+/* Lets libmicrohttpd do what is ready. */
+void front_daemon_run(struct front *f);
+
+/* front_watch.c: one tick of the sweep. */
+void front_sweep(struct front *f);
+
+/* front_refuse.c */
+void front_refuse_connection(int fd);
+void front_on_library_log(void *front, const char *format, va_list args);
