@@ -279,7 +279,7 @@ static void choose_manner(struct exchange *x)
         bypass(x, "operation");
     else if (x->ask.bypass)
         bypass(x, x->ask.bypass_reason);
-    else if (!s->memory)
+    else if (!s->memory && !s->coalesce)
         bypass(x, "no-tier");
     else if (x->op == OP_READ && x->has_body && x->content_length != 0)
         bypass(x, "body"); /* a GET with a body: no one agrees on what it means */
@@ -574,7 +574,8 @@ static bool look_up(struct exchange *x)
 {
     int64_t now_ms = clock_wall_ms();
 
-    if (!x->ask.may_read || !store_mem_get(site_of(x)->memory, &x->key, now_ms, &x->entry))
+    if (!x->ask.may_read || !site_of(x)->memory ||
+        !store_mem_get(site_of(x)->memory, &x->key, now_ms, &x->entry))
         return false;
     if (fresh_enough(x, now_ms))
         return true;

@@ -224,6 +224,8 @@ static void store(struct fetch *x)
     struct gate_answer a = answer_of(x, true);
     struct flight_terms terms;
 
+    if (x->reason == GATE_STORE && !x->site->memory)
+        x->reason = GATE_RULE;
     if (x->reason == GATE_STORE && !flight_get_terms(x->flight, &terms))
         x->reason = GATE_CLIENT;
     if (x->reason == GATE_STORE)

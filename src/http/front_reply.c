@@ -94,6 +94,9 @@ void front_reply_send(struct front_req *r, unsigned status)
     assert(!r->replied);
     r->replied = true;
     if (r->lost || !r->response) {
+        if (r->response)
+            MHD_destroy_response(r->response);
+        r->response = NULL;
         r->lost = true;
         return;
     }

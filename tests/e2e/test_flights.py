@@ -399,3 +399,15 @@ def test_a_head_request_has_no_flight_to_leave_open(client, refrain, upstream):
     upstream.reply(bodiless, headers={"Content-Length": "17"})
     assert client.ask("HEAD", "/thing").whole().header("content-length") == "17"
     refrain.waits_for("flights", 0)
+
+
+@pytest.mark.refrain(tiers={"memory": {"enabled": False}})
+def test_without_a_tier_requests_in_flight_are_still_shared(client, refrain, upstream):
+    upstream.reply(sse, token("a"), hold("g"))
+    a = client.post(chat_stream()).sees("a")
+    b = client.post(chat_stream()).sees("a")
+    upstream.release("g")
+    assert a.whole().body == b.whole().body
+    upstream.saw(1)
+    client.post(chat_stream()).was("MISS")
+    upstream.saw(2)

@@ -58,7 +58,7 @@ struct site {
     bool finish_abandoned;
     bool log_requests;
     /* shared parts, which outlive every site */
-    struct store_mem *memory; /* NULL: the tier is off */
+    struct store_mem *memory; /* NULL: the tier is off, and flights are all that is shared */
     struct flights *flights;
     struct limits *limits;
     /* what all of the above lies in; freed with the site */
