@@ -2,16 +2,16 @@
 # Every test, from a clean checkout: installs what is missing, builds, judges, runs; one line a suite, the log of a
 # suite only where it fails, and `N passed, M failed` at the end. The exit status says the same.
 #   tests/run.sh            everything, in some minutes
-#   tests/run.sh --long     the same, with the fuzzers given far longer
+#   tests/run.sh --long     the same, with the fuzzers given far longer, and the unit tests that take minutes
 #   tests/run.sh --only S   suites whose name contains S
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 root=$PWD
 
-fuzz_seconds=10 only=''
+fuzz_seconds=10 long='' only=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --long) fuzz_seconds=600 && shift ;;
+    --long) fuzz_seconds=600 long=yes && shift ;;
     --only) only=${2:?--only needs a name} && shift 2 ;;
     *) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//p}' "$0" && exit 2 ;;
     esac
@@ -32,6 +32,10 @@ count_unit() { # cmocka's cases, and test programs that died without counting
     awk '/^\[  PASSED  \] [0-9]+ test/ { passed += $4 } /^\[  FAILED  \] [0-9]+ test/ { cases += $4 }
          /^Fail: |^Timeout: / { programs += $NF }
          END { print passed + 0, (cases > programs ? cases : programs) + 0 }' "$1"
+}
+
+count_long() { # meson's own count of programs
+    awk '/^Ok: / { passed = $NF } /^Fail: |^Timeout: / { failed += $NF } END { print passed + 0, failed + 0 }' "$1"
 }
 
 count_pytest() {
@@ -84,6 +88,10 @@ unit() { # DIRECTORY
     return $status
 }
 
+long() { # DIRECTORY: each of these takes minutes
+    meson test -C "$1" --suite long --no-rebuild --print-errorlogs
+}
+
 binary() { # DIRECTORY
     [ -x "$root/$1/refrain" ] && echo "$root/$1/refrain"
 }
@@ -98,8 +106,6 @@ sdk() {
     (cd tests/sdk && npm ci --no-audit --no-fund && REFRAIN_BIN=$(binary build) && export REFRAIN_BIN &&
         timeout 300 node --test --test-reporter=spec)
 }
-
-has() { compgen -G "$1" >/dev/null; }
 
 # Leaks are looked for as well; what a sanitizer finds ends the program, so a test fails by it.
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
@@ -116,21 +122,14 @@ suite 'lint' count_line tests/lint/run.sh
 suite 'unit' count_unit unit build
 suite 'unit asan' count_unit unit build-asan
 suite 'unit tsan' count_unit unit build-tsan
-if has tests/fuzz/run.sh; then
-    suite 'fuzz' count_line tests/fuzz/run.sh "$fuzz_seconds"
-fi
-if has 'tests/e2e/test_*.py'; then
-    suite 'e2e' count_pytest e2e build
-    suite 'e2e asan' count_pytest e2e build-asan
-    # Where workers meet: one flight with readers on all of them, one store, reload and shutdown under load.
-    suite 'e2e tsan' count_pytest e2e build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py
-fi
-if has tests/sdk/package.json; then
-    suite 'sdk' count_node sdk
-fi
-if has tests/readme.sh; then
-    suite 'readme' count_line tests/readme.sh
-fi
+[ -z "$long" ] || suite 'unit long' count_long long build
+suite 'fuzz' count_line tests/fuzz/run.sh "$fuzz_seconds"
+suite 'e2e' count_pytest e2e build
+suite 'e2e asan' count_pytest e2e build-asan
+# Where workers meet: one flight with readers on all of them, one store, reload and shutdown under load.
+suite 'e2e tsan' count_pytest e2e build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py
+suite 'sdk' count_node sdk
+suite 'readme' count_line tests/readme.sh
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
