@@ -314,7 +314,8 @@ def compare_entries(args):
 def compare_misses(args):
     """Every request a new one, one at a time, straight and through Refrain in turn."""
     with Bench() as bench:
-        direct = bench.bare("upstream", LOAD_CORE)
+        # On the server's core: straight or through Refrain, a request then wakes the other core as often.
+        direct = bench.bare("upstream", SERVER_CORE)
         server = bench.refrain(direct.port, args.set)
         print("\nOne request at a time, each a miss, 1 KB request")
         for kind, value in (("whole", "p50"), ("stream", "first_p50")):
