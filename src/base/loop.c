@@ -12,15 +12,17 @@
  * Handles are closed in two steps in libuv: uv_close, then a callback in a later iteration that may free the
  * memory. Every object here therefore frees itself from its close callback; to the caller it is gone at once.
  */
+enum { TURNS_MAX = 16 }; /* of messages and hook, before anything else is looked at again */
+
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_prepare_t prepare;
-    bool has_prepare;
     void (*on_prepare)(void *arg);
     void *prepare_arg;
     _Atomic(struct loop_msg *) posted; /* newest first; taken whole */
     atomic_bool stopping;
+    atomic_uintptr_t runner; /* who runs it, 0 when nobody does */
 };
 
 struct loop_timer {
@@ -67,6 +69,33 @@ static void run_messages(struct loop *l)
     }
 }
 
+/* Any address of a thread's own tells it from all others that live. */
+static uintptr_t this_thread(void)
+{
+    static _Thread_local char self;
+
+    return (uintptr_t)&self;
+}
+
+/*
+ * Before each wait: what the loop's own thread has posted, then the hook, until neither leaves anything for
+ * the other. So a message to oneself costs no system call, and what the hook leads to need not wait for
+ * another turn.
+ */
+static void on_uv_prepare(uv_prepare_t *uv)
+{
+    struct loop *l = uv->data;
+    int turns = 0;
+
+    do {
+        run_messages(l);
+        if (l->on_prepare)
+            l->on_prepare(l->prepare_arg);
+    } while (atomic_load(&l->posted) && ++turns < TURNS_MAX);
+    if (atomic_load(&l->posted))
+        must(uv_async_send(&l->wake)); /* descriptors and timers get their turn first */
+}
+
 static void on_wake(uv_async_t *wake)
 {
     struct loop *l = wake->data;
@@ -88,6 +117,9 @@ struct loop *loop_new(void)
     }
     must(uv_async_init(&l->uv, &l->wake, on_wake));
     l->wake.data = l;
+    must(uv_prepare_init(&l->uv, &l->prepare));
+    l->prepare.data = l;
+    must(uv_prepare_start(&l->prepare, on_uv_prepare));
     return l;
 }
 
@@ -122,8 +154,10 @@ void loop_free(struct loop *l)
 
 void loop_run(struct loop *l)
 {
+    atomic_store(&l->runner, this_thread());
     while (!atomic_exchange(&l->stopping, false)) /* taken back, so that it may run again */
         (void)uv_run(&l->uv, UV_RUN_DEFAULT);
+    atomic_store(&l->runner, 0);
 }
 
 void loop_stop(struct loop *l)
@@ -144,7 +178,11 @@ void loop_post(struct loop *l, struct loop_msg *m)
     do
         m->next = head;
     while (!atomic_compare_exchange_weak(&l->posted, &head, m));
-    if (!head) /* otherwise the poster of @head has woken the loop, and it has not yet taken the queue */
+    /*
+     * The loop's own thread takes the queue before it waits. A queue that was not empty may have been begun
+     * by it, so another thread cannot rely on somebody having woken the loop; to wake it twice costs little.
+     */
+    if (atomic_load(&l->runner) != this_thread())
         must(uv_async_send(&l->wake));
 }
 
@@ -302,20 +340,9 @@ int loop_on_signal(struct loop *l, int signum, void (*on_signal)(void *arg, int 
     return r; /* libuv's errors are negative errnos on Linux */
 }
 
-static void on_uv_prepare(uv_prepare_t *uv)
-{
-    struct loop *l = uv->data;
-
-    l->on_prepare(l->prepare_arg);
-}
-
 void loop_on_idle(struct loop *l, void (*on_prepare)(void *arg), void *arg)
 {
-    assert(!l->has_prepare);
-    l->has_prepare = true;
+    assert(!l->on_prepare);
     l->on_prepare = on_prepare;
     l->prepare_arg = arg;
-    must(uv_prepare_init(&l->uv, &l->prepare));
-    l->prepare.data = l;
-    must(uv_prepare_start(&l->prepare, on_uv_prepare));
 }

@@ -410,6 +410,21 @@ static bool wants_trailers(const struct exchange *x)
     return te && value_has_token(te->value, SLICE_OF("trailers"));
 }
 
+static void flight_body(struct exchange *x, const struct flight_head *head, bool decode)
+{
+    struct slice whole;
+
+    if (head->status == 304 && head->body_len < 0) { /* libmicrohttpd would end its chunks after this head */
+        front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
+    } else if (!decode && !head->stream && !x->head_request && flight_in_one_piece(&x->reader, &whole)) {
+        x->bytes_sent = whole.len;
+        front_reply_bytes(&x->req, whole, NULL, NULL); /* head and body in one send; read until on_end */
+    } else {
+        front_reply_stream(&x->req, decode || x->verdict_in_trailer ? -1 : head->body_len,
+                           decode ? read_flight_decoded : read_flight_as_is);
+    }
+}
+
 void answer_flight(struct exchange *x, const struct flight_head *head)
 {
     bool decode;
@@ -425,11 +440,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
         x->detail = gate_reason_name(head->reason);
     if (decode && !decoding_begin(x))
         decode = false;
-    if (head->status == 304 && head->body_len < 0) /* libmicrohttpd would end its chunks after this head */
-        front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
-    else
-        front_reply_stream(&x->req, decode || x->verdict_in_trailer ? -1 : head->body_len,
-                           decode ? read_flight_decoded : read_flight_as_is);
+    flight_body(x, head, decode);
     head_fields(x, head, decode);
     flight_cache_fields(x, head);
     front_reply_send(&x->req, head->status);

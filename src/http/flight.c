@@ -504,6 +504,19 @@ void flight_give_up(struct flight_reader *r)
     (void)flight_leave(r);
 }
 
+bool flight_in_one_piece(struct flight_reader *r, struct slice *out)
+{
+    struct flight *f = r->flight;
+    bool one;
+
+    (void)pthread_mutex_lock(&f->lock);
+    one = f->ended && f->how == FLIGHT_WHOLE && !f->windowed && !r->chunk && f->first && f->first == f->last;
+    if (one)
+        *out = slice_make(f->first->bytes, f->first->len);
+    (void)pthread_mutex_unlock(&f->lock);
+    return one;
+}
+
 bool flight_has_all(struct flight_reader *r)
 {
     struct flight *f = r->flight;

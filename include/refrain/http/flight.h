@@ -105,6 +105,9 @@ bool flight_leave(struct flight_reader *r);
 /** The opener's: it has found the answer in the store after all. Whoever joined is sent there; @r is
  * detached. */
 void flight_give_up(struct flight_reader *r);
+/** True when all of a whole answer lies in one piece, none of it read yet: @out has it then, for as long as
+ * @r stays. */
+bool flight_in_one_piece(struct flight_reader *r, struct slice *out);
 /** True when @r has read up to an end that the producer has marked: nothing that matters is still to come. */
 bool flight_has_all(struct flight_reader *r);
 static inline bool flight_attached(const struct flight_reader *r)
