@@ -263,8 +263,6 @@ static int64_t read_flight(struct exchange *x, char *buf, size_t cap)
 {
     int64_t n = flight_read(&x->reader, buf, cap);
 
-    if (n > 0 && x->first_byte_ns == 0)
-        x->first_byte_ns = clock_mono_ns();
     switch (n) {
     case FLIGHT_READ_WAIT:
         return FRONT_WAIT;
@@ -326,14 +324,6 @@ static int64_t read_flight_decoded(struct front_req *r, char *buf, size_t cap)
     return count_sent(exchange_of(r), read_decoded(exchange_of(r), read_flight, buf, cap));
 }
 
-static bool is_gzip(const struct flight_head *head)
-{
-    const struct field *coding = fields_find_id(&head->fields, HEADER_CONTENT_ENCODING);
-
-    return coding &&
-           (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
-}
-
 /* When to come back is about the error, which they share, not about who was told first. */
 static bool is_advice(const struct flight_head *head, const struct field *f)
 {
@@ -354,7 +344,7 @@ static void head_fields(struct exchange *x, const struct flight_head *head, bool
             continue;
         front_reply_field(&x->req, f->name.data, f->value.data);
     }
-    if (x->manner == MANNER_CACHED && is_gzip(head))
+    if (x->manner == MANNER_CACHED && flight_head_is_gzip(head))
         front_reply_field(&x->req, "Vary", "Accept-Encoding");
 }
 
@@ -391,7 +381,7 @@ static void flight_cache_fields(struct exchange *x, const struct flight_head *he
     if (x->outcome == OUT_COALESCED)
         front_reply_field(&x->req, "Age", "0");
     if (x->op != OP_READ && (head->stored || head->stream)) {
-        struct text etag = own_etag(flight_id(x->reader.flight), is_gzip(head) && x->gzip);
+        struct text etag = own_etag(flight_id(x->reader.flight), flight_head_is_gzip(head) && x->gzip);
 
         front_reply_field(&x->req, "ETag", etag.bytes);
     }
@@ -433,7 +423,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
         answer_error(x, head->error, head->error_text);
         return;
     }
-    decode = x->manner == MANNER_CACHED && is_gzip(head) && !x->gzip && !x->head_request;
+    decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && !x->gzip && !x->head_request;
     x->status = head->status;
     x->verdict_in_trailer = head->stream && wants_trailers(x);
     if (x->outcome != OUT_BYPASS && head->judged && !head->stored)

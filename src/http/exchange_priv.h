@@ -116,7 +116,7 @@ struct exchange {
     enum canon_verdict canon;
     struct canon_facts facts;
     struct slice body_part; /* of an entry, still to be sent */
-    int64_t started_ns, asked_ns, first_byte_ns;
+    int64_t started_ns;
     unsigned status;
     uint64_t bytes_sent;
     char request_id[REQUEST_ID_MAX + 1];

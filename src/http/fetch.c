@@ -246,14 +246,6 @@ static void settle(struct fetch *x)
     finish(x, FLIGHT_WHOLE);
 }
 
-static bool is_gzip(const struct flight_head *head)
-{
-    const struct field *coding = fields_find_id(&head->fields, HEADER_CONTENT_ENCODING);
-
-    return coding &&
-           (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
-}
-
 /* In one piece, and decoded; whatever fails here speaks against storing. Runs on the pool for large ones. */
 static enum gate_reason join_and_judge(struct fetch *x)
 {
@@ -270,7 +262,7 @@ static enum gate_reason join_and_judge(struct fetch *x)
     free(pieces);
     if (r < 0)
         return GATE_MEMORY;
-    if (is_gzip(flight_head(x->flight))) {
+    if (flight_head_is_gzip(flight_head(x->flight))) {
         r = gzip_unpack(buf_slice(&x->joined), &x->plain);
         if (r < 0)
             return r == -EMSGSIZE ? GATE_TOO_LARGE : r == -ENOMEM ? GATE_MEMORY : GATE_INCOMPLETE;

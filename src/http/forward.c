@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "exchange_priv.h"
-#include "refrain/base/clock.h"
 
 enum { UPLOAD_BYTES_MAX = 256 * 1024 };
 
@@ -97,7 +96,6 @@ void forward_start(struct exchange *x, const struct digest *key, bool body_is_st
     };
 
     x->asked_upstream = true;
-    x->asked_ns = clock_mono_ns();
     if (body_is_streamed) {
         x->upload = upload_begin(x);
         spec.upload = x->upload;

@@ -57,6 +57,15 @@ struct flight_head {
     const char *error_text;
 };
 
+/** True when the body is gzip-coded (RFC 9110 section 8.4.1.3). */
+static inline bool flight_head_is_gzip(const struct flight_head *head)
+{
+    const struct field *coding = fields_find_id(&head->fields, HEADER_CONTENT_ENCODING);
+
+    return coding &&
+           (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
+}
+
 /* -- readers -- */
 
 struct flight_reader {
