@@ -82,9 +82,11 @@ build() { # DIRECTORY MESON-OPTION…
 }
 
 unit() { # DIRECTORY
-    local status=0
-    meson test -C "$1" --suite unit --no-rebuild --print-errorlogs || status=$?
+    local status=0 failures
+    failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs) || status=$?
     cat "$1/meson-logs/testlog.txt"
+    # What failed stands last, where a log that is cut short still shows it; marked, so that it counts once.
+    [ "$status" -eq 0 ] || sed 's/^/> /' <<<"$failures"
     return $status
 }
 

@@ -116,7 +116,7 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
 
     a->ends++;
     a->result = result;
-    a->ended_ms = clock_mono_ms();
+    a->ended_ms = loop_now_ms(a->by->loop);
     (void)snprintf(a->why, sizeof(a->why), "%s", why);
     if (a->at_end)
         a->at_end(a);
@@ -129,7 +129,8 @@ void ask(struct asker *k, struct asked *a)
 
     a->by = k;
     a->fields.max = a->body.max = a->trailers.max = 64U << 20;
-    a->started_ms = clock_mono_ms();
+    a->started_ms =
+        loop_now_ms(k->loop); /* deadlines are kept by the loop's clock, which stands still within a turn */
     k->pending++;
     a->call = upstream_start(k->pool, &k->conf, &a->req, &events, a);
     assert(a->call && a->ends == 0);
