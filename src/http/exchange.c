@@ -229,18 +229,10 @@ static bool take_route(struct exchange *x)
 
 static void take_length(struct exchange *x)
 {
-    const struct field *f = fields_find_id(&x->req.fields, HEADER_CONTENT_LENGTH);
-
-    x->has_body = f || fields_find_id(&x->req.fields, HEADER_TRANSFER_ENCODING);
-    if (!f)
+    x->content_length = fields_content_length(&x->req.fields); /* the guard has seen to its syntax */
+    x->has_body = x->content_length >= 0 || fields_find_id(&x->req.fields, HEADER_TRANSFER_ENCODING);
+    if (x->content_length < 0)
         return;
-    if (f->value.len > 18) { /* the guard has seen to it that these are digits */
-        refuse(x, ERR_TOO_LARGE, "the body is larger than any that is served");
-        return;
-    }
-    x->content_length = 0;
-    for (size_t i = 0; i < f->value.len; i++)
-        x->content_length = x->content_length * 10 + (f->value.data[i] - '0');
     if (site_of(x)->body_bytes_max > 0 && (uint64_t)x->content_length > site_of(x)->body_bytes_max)
         refuse(x, ERR_TOO_LARGE, "the body is larger than listen.max_body_bytes");
 }

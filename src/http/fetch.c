@@ -4,12 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "keep.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
-#include "refrain/wire/coding.h"
 #include "refrain/wire/httpdate.h"
-#include "refrain/wire/sse.h"
 
 /*
  *   start ──► upstream ──head──► sort ─┬─ a stream: published at once ─────────────► bytes ──► end: judge,
@@ -17,14 +16,8 @@
  * at once, flows through
  *
  * A fetch belongs to one loop and frees itself when upstream has said its last word, the verdict is in, and
- * no message of the flight is under way. Bodies over JUDGE_INLINE_MAX are judged on the thread pool, so that
- * no answer holds a loop.
+ * no message of the flight is under way. Judging and storing are `keep`'s.
  */
-enum {
-    JUDGE_INLINE_MAX = 64 * 1024,
-    UNPACK_RATIO_MAX = 64, /* a gzip body that grows more than this is no answer of a model */
-};
-
 struct fetch {
     struct flight *flight; /* NULL once ended */
     struct flight_producer producer;
@@ -35,42 +28,31 @@ struct fetch {
     unsigned upstream_label;
     struct site *site;
     const struct site_upstream *upstream;
-    const struct dialect *dialect;
-    enum operation op;
-    bool streamed;
-    bool authorized; /* the request carries Authorization */
     bool has_key;
-    bool storable; /* it has a key, and nothing has spoken against storing yet */
-    bool paused, overloaded, let_go, reading;
-    struct digest key;
-    struct slice namespace_, model; /* kept by the flight */
-    int64_t route_ttl_s;
+    bool paused, overloaded, reading;
+    struct keep keep;
     struct buf body;
     size_t body_charged;
     struct upload *upload;
     int64_t started_ns, first_byte_ns;
-    int64_t head_wall_ms;
-    int64_t content_length; /* -1: none given */
-    struct stream_judge judge;
-    bool judging;
-    struct loop_work work;
-    struct buf joined, plain; /* the body in one piece, and decoded */
-    enum gate_reason reason;
 };
+
+/* It has a key, and nothing has spoken against storing yet. */
+static bool is_storable(const struct fetch *x)
+{
+    return x->keep.reason == GATE_STORE;
+}
 
 static void fetch_free(struct fetch *x)
 {
     loop_timer_free(x->late);
-    if (x->judging)
-        stream_judge_done(&x->judge);
+    keep_done(&x->keep);
     if (x->upload) {
         upload_close(x->upload);
         upload_unref(x->upload);
     }
     limits_give_back(x->site->limits, x->body_charged);
     buf_done(&x->body);
-    buf_done(&x->joined);
-    buf_done(&x->plain);
     site_unref(x->site);
     free(x);
 }
@@ -81,11 +63,11 @@ static void finish(struct fetch *x, enum flight_end how)
 {
     struct flight *f = x->flight;
 
-    if (x->reason != GATE_STORE && x->has_key)
-        metric_add1(x->counts, NOT_STORED, x->reason, 1);
+    if (x->keep.reason != GATE_STORE && x->has_key)
+        metric_add1(x->counts, NOT_STORED, x->keep.reason, 1);
 
     x->flight = NULL;
-    if (flight_end(f, how, x->reason))
+    if (flight_end(f, how, x->keep.reason))
         fetch_free(x);
     /* otherwise on_flight_event is on its way, and frees it */
 }
@@ -99,137 +81,8 @@ static void fail(struct fetch *x, enum error_code code, const char *why)
     head->error = code;
     head->error_text = text.data ? text.data : "";
     head->judged = true;
-    head->reason = x->reason = GATE_INCOMPLETE;
+    head->reason = x->keep.reason = GATE_INCOMPLETE;
     finish(x, FLIGHT_FAILED);
-}
-
-/* -- storing -- */
-
-static int64_t lifetime_s(const struct fetch *x, const struct flight_terms *terms,
-                          const struct gate_answer *a)
-{
-    int64_t ttl_s = terms->ttl_s;
-
-    if (ttl_s == ASK_TTL_NONE)
-        return ttl_s;
-    if (ttl_s < 0 && x->op == OP_READ) {
-        ttl_s = gate_lifetime_s(a, x->head_wall_ms);
-        if (ttl_s < 0)
-            ttl_s = x->route_ttl_s;
-    } else if (ttl_s < 0) {
-        ttl_s = x->site->ttl_s[x->op];
-    }
-    return ttl_s > x->site->ttl_max_s ? x->site->ttl_max_s : ttl_s;
-}
-
-static uint32_t age_of(const struct flight_head *head)
-{
-    const struct field *age = fields_find_id(&head->fields, HEADER_AGE);
-    int64_t age_s = 0;
-
-    if (!age)
-        return 0;
-    for (size_t i = 0; i < age->value.len && age->value.data[i] >= '0' && age->value.data[i] <= '9'; i++) {
-        age_s = age_s * 10 + (age->value.data[i] - '0');
-        if (age_s > INT32_MAX)
-            return INT32_MAX; /* RFC 9111 section 1.2.2 */
-    }
-    return (uint32_t)age_s;
-}
-
-/* The tag of an entry: upstream's own on `read`, the drawn id on the rest (SPEC section 6). */
-static struct slice etag_of(const struct fetch *x, const struct flight_head *head)
-{
-    const struct field *etag = x->op == OP_READ ? fields_find_id(&head->fields, HEADER_ETAG) : NULL;
-
-    return etag ? etag->value : (struct slice){NULL, 0};
-}
-
-static enum gate_reason put(struct fetch *x, const struct flight_head *head, const struct flight_terms *terms,
-                            int64_t ttl_s)
-{
-    size_t n = flight_pieces(x->flight, NULL, 0), kept = 0;
-    struct slice *pieces = calloc(n + 1, sizeof(*pieces));
-    struct field *fields = calloc(FIELDS_MAX, sizeof(*fields));
-    struct entry_parts parts = {.namespace_ = x->namespace_, .model = x->model, .etag = etag_of(x, head)};
-    bool gzip = x->plain.len > 0;
-    int r = -ENOMEM;
-
-    if (pieces && fields) {
-        for (size_t i = 0; i < head->fields.n; i++)
-            if ((head->fields.at[i].flags & HEADER_UNSTORED) == 0)
-                fields[kept++] = head->fields.at[i];
-        (void)flight_pieces(x->flight, pieces, n);
-        parts.head = (struct entry){
-            .key = x->key,
-            .created_ms = x->head_wall_ms,
-            .expires_ms = ttl_s == ASK_TTL_NONE ? INT64_MAX : x->head_wall_ms + ttl_s * 1000,
-            .started_seq = flight_seq(x->flight),
-            .initial_age_s = x->op == OP_READ ? age_of(head) : 0,
-            .upstream_ms = (uint32_t)((clock_mono_ns() - x->started_ns) / 1000000),
-            .status = (uint16_t)head->status,
-            .flags = (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (gzip ? ENTRY_GZIP : 0)),
-            .operation = (uint8_t)x->op,
-        };
-        if (x->op == OP_READ && ttl_s != ASK_TTL_NONE)
-            parts.head.expires_ms -= (int64_t)parts.head.initial_age_s * 1000;
-        parts.head.gone_ms = parts.head.expires_ms;
-        memcpy(parts.head.id, flight_id(x->flight), ENTRY_ID_LEN);
-        parts.tags = terms->tags;
-        parts.fields = fields;
-        parts.fields_n = kept;
-        parts.body = pieces;
-        parts.body_n = n;
-        r = store_mem_put(x->site->memory, &parts, clock_wall_ms(), NULL);
-    }
-    free(pieces);
-    free(fields);
-    if (r == -EMSGSIZE)
-        return GATE_TOO_LARGE;
-    return r == 0 || r == -EEXIST ? GATE_STORE
-                                  : GATE_MEMORY; /* a later one is there already: as good as stored */
-}
-
-static struct gate_answer answer_of(struct fetch *x, bool whole)
-{
-    const struct flight_head *head = flight_head(x->flight);
-
-    return (struct gate_answer){
-        .op = x->op,
-        .streamed = x->streamed,
-        .whole = whole && (!x->judging || stream_judge_whole(&x->judge)),
-        .stream_error = x->judging && x->judge.seen_error,
-        .stream_unfit = x->judging && x->judge.seen_unfit,
-        .authorized = x->authorized,
-        .status = head->status,
-        .fields = &head->fields,
-        .body = x->plain.len > 0 ? buf_slice(&x->plain) : buf_slice(&x->joined),
-        .body_bytes = flight_bytes(x->flight),
-    };
-}
-
-static struct gate_conf gate_of(const struct fetch *x)
-{
-    struct gate_conf conf = x->site->gate;
-
-    conf.headers = x->site->headers;
-    conf.shared_scope = x->site->scope.mode != KEY_SCOPE_CREDENTIAL;
-    conf.route_ttl_s = x->route_ttl_s;
-    return conf;
-}
-
-/* Stores what the gate let through, if anyone who asked may write. */
-static void store(struct fetch *x)
-{
-    struct gate_answer a = answer_of(x, true);
-    struct flight_terms terms;
-
-    if (x->reason == GATE_STORE && !x->site->memory)
-        x->reason = GATE_RULE;
-    if (x->reason == GATE_STORE && !flight_get_terms(x->flight, &terms))
-        x->reason = GATE_CLIENT;
-    if (x->reason == GATE_STORE)
-        x->reason = put(x, flight_head(x->flight), &terms, lifetime_s(x, &terms, &a));
 }
 
 /* The verdict is in, and carried out: tell the readers. */
@@ -239,86 +92,16 @@ static void settle(struct fetch *x)
         struct flight_head *head = flight_head_edit(x->flight);
 
         head->judged = true;
-        head->stored = x->reason == GATE_STORE;
-        head->reason = x->reason;
+        head->stored = x->keep.reason == GATE_STORE;
+        head->reason = x->keep.reason;
         head->body_len = (int64_t)flight_bytes(x->flight);
     }
     finish(x, FLIGHT_WHOLE);
 }
 
-/* In one piece, and decoded; whatever fails here speaks against storing. Runs on the pool for large ones. */
-static enum gate_reason join_and_judge(struct fetch *x)
+static void on_settled(struct keep *k)
 {
-    size_t n = flight_pieces(x->flight, NULL, 0);
-    struct slice *pieces = calloc(n + 1, sizeof(*pieces));
-    struct gate_conf conf = gate_of(x);
-    struct gate_answer a;
-    int r = pieces ? 0 : -ENOMEM;
-
-    if (pieces)
-        (void)flight_pieces(x->flight, pieces, n);
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = buf_add_slice(&x->joined, pieces[i]);
-    free(pieces);
-    if (r < 0)
-        return GATE_MEMORY;
-    if (flight_head_is_gzip(flight_head(x->flight))) {
-        r = gzip_unpack(buf_slice(&x->joined), &x->plain);
-        if (r < 0)
-            return r == -EMSGSIZE ? GATE_TOO_LARGE : r == -ENOMEM ? GATE_MEMORY : GATE_INCOMPLETE;
-    }
-    a = answer_of(x, true);
-    return gate_judge(&a, &conf);
-}
-
-static void on_judge_work(struct loop_work *w)
-{
-    struct fetch *x = CONTAINER_OF(w, struct fetch, work);
-
-    x->reason = join_and_judge(x);
-    store(x); /* packing a large answer takes its time, too */
-}
-
-static void on_judge_done(struct loop_work *w)
-{
-    settle(CONTAINER_OF(w, struct fetch, work));
-}
-
-static void judge_whole(struct fetch *x)
-{
-    uint64_t bytes = flight_bytes(x->flight);
-
-    x->joined.max = bytes;
-    x->plain.max = x->site->gate.object_bytes_max < bytes * UNPACK_RATIO_MAX ? x->site->gate.object_bytes_max
-                                                                             : bytes * UNPACK_RATIO_MAX;
-    if (bytes > JUDGE_INLINE_MAX) {
-        x->work = (struct loop_work){.on_work = on_judge_work, .on_done = on_judge_done};
-        loop_work_start(x->loop, &x->work);
-        return;
-    }
-    x->reason = join_and_judge(x);
-    store(x);
-    settle(x);
-}
-
-static void on_store_work(struct loop_work *w)
-{
-    store(CONTAINER_OF(w, struct fetch, work));
-}
-
-static void judge_stream(struct fetch *x)
-{
-    struct gate_answer a = answer_of(x, true);
-    struct gate_conf conf = gate_of(x);
-
-    x->reason = x->judge.failed ? GATE_MEMORY : gate_judge(&a, &conf);
-    if (flight_bytes(x->flight) > JUDGE_INLINE_MAX) {
-        x->work = (struct loop_work){.on_work = on_store_work, .on_done = on_judge_done};
-        loop_work_start(x->loop, &x->work);
-        return;
-    }
-    store(x);
-    settle(x);
+    settle(CONTAINER_OF(k, struct fetch, keep));
 }
 
 /* Ended without ever having been published: it was kept back, and cannot be stored after all. */
@@ -332,16 +115,12 @@ static void publish_late(struct fetch *x)
 
 static void ended_whole(struct fetch *x)
 {
-    if (x->storable && !flight_is_complete(x->flight)) {
-        x->storable = false;
-        x->reason = GATE_TOO_LARGE;
-    }
-    if (!x->storable)
-        publish_late(x);
-    else if (x->judging)
-        judge_stream(x);
+    if (is_storable(x) && !flight_is_complete(x->flight))
+        x->keep.reason = GATE_TOO_LARGE;
+    if (is_storable(x))
+        keep_settle(&x->keep);
     else
-        judge_whole(x);
+        publish_late(x);
 }
 
 /* -- upstream's callbacks -- */
@@ -386,17 +165,15 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
     if (x->late)
         loop_timer_stop(x->late);
     count_call(x, result, why);
-    if (upstream_ends_by_close(x->call) && x->storable) {
-        x->storable = false; /* nothing proves that it came whole */
-        x->reason = GATE_INCOMPLETE;
-    }
+    if (upstream_ends_by_close(x->call) && is_storable(x))
+        x->keep.reason = GATE_INCOMPLETE; /* nothing proves that it came whole */
     x->call = NULL;
     if (x->upload)
         upload_close(x->upload);
     if (result == UPSTREAM_OK) {
         ended_whole(x);
     } else if (x->reading) {
-        x->reason = x->reason == GATE_STORE ? GATE_INCOMPLETE : x->reason;
+        x->keep.reason = is_storable(x) ? GATE_INCOMPLETE : x->keep.reason;
         finish(x, FLIGHT_CUT); /* half an answer never ends cleanly */
     } else {
         fail(x, x->overloaded ? ERR_OVERLOADED : failures[result].code,
@@ -415,8 +192,7 @@ static void pass_on(struct fetch *x, enum gate_reason reason)
 {
     struct flight_head *head;
 
-    x->storable = false;
-    x->reason = reason;
+    x->keep.reason = reason;
     if (x->reading)
         return;
     head = flight_head_edit(x->flight);
@@ -438,28 +214,13 @@ static bool head_copy(struct fetch *x, struct flight_head *head, const struct fi
     return true;
 }
 
-static int64_t content_length_of(const struct fields *fields)
-{
-    const struct field *f = fields_find_id(fields, HEADER_CONTENT_LENGTH);
-    int64_t n = 0;
-
-    if (!f || f->value.len == 0 || f->value.len > 18)
-        return -1;
-    for (size_t i = 0; i < f->value.len; i++) {
-        if (f->value.data[i] < '0' || f->value.data[i] > '9')
-            return -1;
-        n = n * 10 + (f->value.data[i] - '0');
-    }
-    return n;
-}
-
 /* What we say ourselves in upstream's place: which cache answered and, where the tag is the entry's id, the
  * tag. */
 static bool is_said_by_us(const struct fetch *x, const struct field *f)
 {
     if (slice_ieq(f->name, SLICE_OF("X-Cache")) || slice_ieq(f->name, SLICE_OF("X-Cache-Hits")))
         return true;
-    return x->has_key && x->op != OP_READ && field_id(f) == HEADER_ETAG;
+    return x->has_key && x->keep.op != OP_READ && field_id(f) == HEADER_ETAG;
 }
 
 static void drop_fields_of_the_hop(const struct fetch *x, struct fields *f)
@@ -481,32 +242,21 @@ static void add_date(struct fetch *x, struct flight_head *head)
 
     if (fields_find_id(&head->fields, HEADER_DATE))
         return;
-    httpdate_write(x->head_wall_ms / 1000, date);
+    httpdate_write(x->keep.head_wall_ms / 1000, date);
     kept = flight_keep(x->flight, slice_str(date));
     if (kept.data && fields_add(&head->fields, SLICE_OF("Date"), kept) == 0)
         head->fields.at[head->fields.n - 1].flags = HEADER_DATE;
 }
 
-static bool is_stream(const struct fetch *x, const struct flight_head *head)
-{
-    const struct field *type = fields_find_id(&head->fields, HEADER_CONTENT_TYPE);
-
-    return x->storable && x->streamed && x->dialect->stream != STREAM_NONE && head->status == 200 && type &&
-           (slice_starts(type->value, SLICE_OF("text/event-stream")) ||
-            slice_starts(type->value, SLICE_OF("application/x-ndjson")));
-}
-
 /* May others have what this one is about to get? false: the call was given up. */
-static bool keep_company(struct fetch *x, const struct gate_answer *a, const struct gate_conf *conf)
+static bool keep_company(struct fetch *x, unsigned status)
 {
-    bool unshareable = !gate_shareable(a, conf);
-    bool unproven = x->site->scope.mode == KEY_SCOPE_SHARED && (a->status == 401 || a->status == 403);
+    bool unshareable = !keep_is_shareable(&x->keep);
+    bool unproven = x->site->scope.mode == KEY_SCOPE_SHARED && (status == 401 || status == 403);
 
     if (!unshareable && !unproven)
         return true;
-    x->let_go = true;
-    x->storable = false;
-    x->reason = unproven ? GATE_STATUS : GATE_CACHE_CONTROL;
+    x->keep.reason = unproven ? GATE_STATUS : GATE_CACHE_CONTROL;
     if (flight_let_go(x->flight, unshareable ? FLIGHT_LET_UNSHAREABLE : FLIGHT_LET_ONCE, clock_mono_ms()))
         return true;
     upstream_cancel(x->call);
@@ -534,11 +284,11 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
 {
     struct fetch *x = arg;
     struct flight_head *head = flight_head_edit(x->flight);
-    struct gate_conf conf = gate_of(x);
-    struct gate_answer a;
+    int64_t content_length;
     enum gate_reason reason;
+    bool stream;
 
-    x->head_wall_ms = clock_wall_ms();
+    x->keep.head_wall_ms = clock_wall_ms();
     if (x->late)
         loop_timer_stop(x->late);
     head->status = status;
@@ -547,21 +297,18 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
         upstream_cancel(x->call);
         return;
     }
-    head->body_len = x->content_length = content_length_of(&head->fields);
-    a = answer_of(x, true);
-    a.body_bytes = x->content_length > 0 ? (uint64_t)x->content_length : 0;
-    if (!flight_is_alone(x->flight) && !keep_company(x, &a, &conf))
+    head->body_len = content_length = fields_content_length(&head->fields);
+    if (!flight_is_alone(x->flight) && !keep_company(x, status))
         return;
-    reason = x->storable ? gate_head(&a, &conf) : x->reason;
+    stream = is_storable(x) && keep_is_stream(&x->keep);
+    reason = keep_head(&x->keep, content_length);
     drop_fields_of_the_hop(x, &head->fields);
     add_date(x, head);
-    if (is_stream(x, head)) {
-        stream_judge_init(&x->judge, x->dialect);
-        x->judging = head->stream = true;
-        x->storable = reason == GATE_STORE;
-        x->reason = reason;
+    if (stream) {
+        head->stream = true;
+        keep_follow(&x->keep);
         publish(x);
-    } else if (reason != GATE_STORE || !x->storable) {
+    } else if (reason != GATE_STORE) {
         pass_on(x, reason);
     }
 }
@@ -569,6 +316,7 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
 static bool on_body(void *arg, struct slice bytes)
 {
     struct fetch *x = arg;
+    bool at_end;
     int r;
 
     if (x->first_byte_ns == 0)
@@ -577,16 +325,15 @@ static bool on_body(void *arg, struct slice bytes)
         x->paused = true;
         return false;
     }
-    if (x->storable && !x->reading && flight_bytes(x->flight) + bytes.len > x->site->gate.object_bytes_max)
+    if (is_storable(x) && !x->reading && flight_bytes(x->flight) + bytes.len > x->site->gate.object_bytes_max)
         pass_on(x, GATE_TOO_LARGE);
-    if (x->judging)
-        stream_judge_feed(&x->judge, bytes);
+    at_end = keep_feed(&x->keep, bytes);
     r = flight_append(x->flight, bytes);
-    if (x->judging && x->judge.seen_last)
+    if (at_end)
         flight_mark_end(x->flight);
     if (r < 0 && r != -EAGAIN) {
         x->overloaded = true;
-        x->reason = GATE_MEMORY;
+        x->keep.reason = GATE_MEMORY;
         upstream_cancel(x->call);
     }
     return true;
@@ -613,7 +360,7 @@ static const struct upstream_events events = {on_head, on_body, on_trailers, on_
 /* SDKs hang up at the terminal event; all is there then but the end of the chunks. */
 static bool worth_finishing(const struct fetch *x)
 {
-    return x->storable && (x->site->finish_abandoned || (x->judging && stream_judge_whole(&x->judge)));
+    return is_storable(x) && (x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
 }
 
 static void on_flight_event(struct flight_producer *p)
@@ -685,6 +432,29 @@ static bool carries_authorization(const struct fetch_spec *spec)
     return false;
 }
 
+static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
+{
+    x->keep = (struct keep){
+        .flight = x->flight,
+        .site = x->site,
+        .loop = x->loop,
+        .op = spec->op,
+        .streamed = spec->streamed,
+        .authorized = carries_authorization(spec),
+        .route_ttl_s = spec->route_ttl_s,
+        .started_ns = x->started_ns,
+        .reason = GATE_CLIENT,
+        .on_settled = on_settled,
+    };
+    if (!spec->key)
+        return;
+    x->has_key = true;
+    x->keep.key = *spec->key;
+    x->keep.reason = GATE_STORE;
+    x->keep.namespace_ = flight_keep(x->flight, spec->namespace_);
+    x->keep.model = flight_keep(x->flight, spec->model);
+}
+
 void fetch_start(struct flight *f, const struct fetch_spec *spec)
 {
     struct fetch *x = calloc(1, sizeof(*x));
@@ -703,24 +473,11 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->upstream_label = spec->upstream_label;
     x->site = site_ref(spec->site);
     x->upstream = spec->upstream;
-    x->dialect = dialect_of(spec->op);
-    x->op = spec->op;
-    x->streamed = spec->streamed;
-    x->authorized = carries_authorization(spec);
-    x->route_ttl_s = spec->route_ttl_s;
-    x->content_length = -1;
-    x->reason = GATE_CLIENT;
-    if (spec->key) {
-        x->key = *spec->key;
-        x->has_key = x->storable = true;
-        x->reason = GATE_STORE;
-        x->namespace_ = flight_keep(f, spec->namespace_);
-        x->model = flight_keep(f, spec->model);
-    }
+    x->started_ns = clock_mono_ns();
+    begin_keeping(x, spec);
     take_body(x, spec, &req);
     flight_produce(f, &x->producer);
     watch_lateness(x);
-    x->started_ns = clock_mono_ns();
     x->call = upstream_start(spec->pool, &spec->upstream->conf, &req, &events, x);
     if (!x->call)
         fail(x, ERR_OVERLOADED, "out of memory");

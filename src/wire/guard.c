@@ -5,8 +5,7 @@
 #include "refrain/base/attr.h"
 
 enum {
-    IPV6_TEXT_MAX = 45,     /* RFC 4291: the longest form, with an embedded IPv4 address */
-    LENGTH_DIGITS_MAX = 18, /* any such number fits in int64_t */
+    IPV6_TEXT_MAX = 45, /* RFC 4291: the longest form, with an embedded IPv4 address */
     PORT_MAX = 65535,
 };
 
@@ -126,17 +125,6 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-static bool length_ok(struct slice value)
-{
-    value = slice_trim(value);
-    if (value.len == 0 || value.len > LENGTH_DIGITS_MAX)
-        return false;
-    for (size_t i = 0; i < value.len; i++)
-        if (!is_digit(value.data[i]))
-            return false;
-    return true;
-}
-
 /* RFC 9112 section 6.3 lets a server mend some of these; a proxy that mends is how requests are smuggled. */
 static struct guard_verdict judge_framing(enum guard_version version, const struct census *c)
 {
@@ -150,7 +138,7 @@ static struct guard_verdict judge_framing(enum guard_version version, const stru
         return bad("Transfer-Encoding in HTTP/1.0");
     if (c->codings && !slice_ieq(slice_trim(c->coding->value), SLICE_OF("chunked")))
         return bad("Transfer-Encoding must be `chunked`");
-    if (c->lengths && !length_ok(c->length->value))
+    if (c->lengths && value_content_length(c->length->value) < 0)
         return bad("Content-Length must be plain digits");
     return passed;
 }

@@ -12,7 +12,10 @@
 
 #include "refrain/base/attr.h"
 
-enum { CONNECTION_OPTIONS_MAX = 64 }; /* bounds the work one Connection field can ask for */
+enum {
+    CONNECTION_OPTIONS_MAX = 64, /* bounds the work one Connection field can ask for */
+    LENGTH_DIGITS_MAX = 18,      /* any such number fits in int64_t */
+};
 
 struct row {
     struct slice name; /* lower case; a trailing `*` makes it a prefix */
@@ -541,6 +544,28 @@ const struct field *fields_find_id(const struct fields *f, enum header_id id)
         if (field_id(&f->at[i]) == id)
             return &f->at[i];
     return NULL;
+}
+
+int64_t value_content_length(struct slice value)
+{
+    int64_t n = 0;
+
+    value = slice_trim(value);
+    if (value.len == 0 || value.len > LENGTH_DIGITS_MAX)
+        return -1;
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return -1;
+        n = n * 10 + (value.data[i] - '0');
+    }
+    return n;
+}
+
+int64_t fields_content_length(const struct fields *f)
+{
+    const struct field *length = fields_find_id(f, HEADER_CONTENT_LENGTH);
+
+    return length ? value_content_length(length->value) : -1;
 }
 
 bool value_has_token(struct slice value, struct slice token)

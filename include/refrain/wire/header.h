@@ -142,6 +142,11 @@ int fields_add(struct fields *f, struct slice name, struct slice value);
 const struct field *fields_find(const struct fields *f, struct slice name);
 const struct field *fields_find_id(const struct fields *f, enum header_id id);
 
+/** Content-Length as a number (RFC 9110 section 8.6); -1 when it is not plain digits, or over 18 of them. */
+int64_t value_content_length(struct slice value);
+/** That of the first Content-Length among classified fields; -1 also when there is none. */
+int64_t fields_content_length(const struct fields *f);
+
 /** True when a comma-separated list value (RFC 9110 section 5.6.1) holds @token, ignoring case. */
 bool value_has_token(struct slice value, struct slice token);
 

@@ -1,0 +1,289 @@
+#include "keep.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/wire/coding.h"
+
+enum {
+    JUDGE_INLINE_MAX = 64 * 1024,
+    UNPACK_RATIO_MAX = 64, /* a gzip body that grows more than this is no answer of a model */
+};
+
+void keep_done(struct keep *k)
+{
+    if (k->following)
+        stream_judge_done(&k->judge);
+    buf_done(&k->joined);
+    buf_done(&k->plain);
+}
+
+/* -- what the gate is asked -- */
+
+static struct gate_answer answer_of(const struct keep *k)
+{
+    const struct flight_head *head = flight_head(k->flight);
+
+    return (struct gate_answer){
+        .op = k->op,
+        .streamed = k->streamed,
+        .whole = !k->following || stream_judge_whole(&k->judge),
+        .stream_error = k->following && k->judge.seen_error,
+        .stream_unfit = k->following && k->judge.seen_unfit,
+        .authorized = k->authorized,
+        .status = head->status,
+        .fields = &head->fields,
+        .body = k->plain.len > 0 ? buf_slice(&k->plain) : buf_slice(&k->joined),
+        .body_bytes = flight_bytes(k->flight),
+    };
+}
+
+static struct gate_conf gate_of(const struct keep *k)
+{
+    struct gate_conf conf = k->site->gate;
+
+    conf.headers = k->site->headers;
+    conf.shared_scope = k->site->scope.mode != KEY_SCOPE_CREDENTIAL;
+    conf.route_ttl_s = k->route_ttl_s;
+    return conf;
+}
+
+/* -- the head, and what follows it -- */
+
+bool keep_is_shareable(const struct keep *k)
+{
+    struct gate_answer a = answer_of(k);
+    struct gate_conf conf = gate_of(k);
+
+    return gate_shareable(&a, &conf);
+}
+
+enum gate_reason keep_head(struct keep *k, int64_t content_length)
+{
+    struct gate_answer a = answer_of(k);
+    struct gate_conf conf = gate_of(k);
+
+    a.body_bytes = content_length > 0 ? (uint64_t)content_length : 0;
+    if (k->reason == GATE_STORE)
+        k->reason = gate_head(&a, &conf);
+    return k->reason;
+}
+
+bool keep_is_stream(const struct keep *k)
+{
+    const struct flight_head *head = flight_head(k->flight);
+    const struct field *type = fields_find_id(&head->fields, HEADER_CONTENT_TYPE);
+
+    return k->streamed && dialect_of(k->op)->stream != STREAM_NONE && head->status == 200 && type &&
+           (slice_starts(type->value, SLICE_OF("text/event-stream")) ||
+            slice_starts(type->value, SLICE_OF("application/x-ndjson")));
+}
+
+void keep_follow(struct keep *k)
+{
+    stream_judge_init(&k->judge, dialect_of(k->op));
+    k->following = true;
+}
+
+bool keep_feed(struct keep *k, struct slice bytes)
+{
+    if (!k->following)
+        return false;
+    stream_judge_feed(&k->judge, bytes);
+    return k->judge.seen_last;
+}
+
+bool keep_has_whole_stream(const struct keep *k)
+{
+    return k->following && stream_judge_whole(&k->judge);
+}
+
+/* -- storing -- */
+
+static int64_t lifetime_s(const struct keep *k, const struct flight_terms *terms, const struct gate_answer *a)
+{
+    int64_t ttl_s = terms->ttl_s;
+
+    if (ttl_s == ASK_TTL_NONE)
+        return ttl_s;
+    if (ttl_s < 0 && k->op == OP_READ) {
+        ttl_s = gate_lifetime_s(a, k->head_wall_ms);
+        if (ttl_s < 0)
+            ttl_s = k->route_ttl_s;
+    } else if (ttl_s < 0) {
+        ttl_s = k->site->ttl_s[k->op];
+    }
+    return ttl_s > k->site->ttl_max_s ? k->site->ttl_max_s : ttl_s;
+}
+
+static uint32_t age_of(const struct flight_head *head)
+{
+    const struct field *age = fields_find_id(&head->fields, HEADER_AGE);
+    int64_t age_s = 0;
+
+    if (!age)
+        return 0;
+    for (size_t i = 0; i < age->value.len && age->value.data[i] >= '0' && age->value.data[i] <= '9'; i++) {
+        age_s = age_s * 10 + (age->value.data[i] - '0');
+        if (age_s > INT32_MAX)
+            return INT32_MAX; /* RFC 9111 section 1.2.2 */
+    }
+    return (uint32_t)age_s;
+}
+
+/* The tag of an entry: upstream's own on `read`, the drawn id on the rest (SPEC section 6). */
+static struct slice etag_of(const struct keep *k, const struct flight_head *head)
+{
+    const struct field *etag = k->op == OP_READ ? fields_find_id(&head->fields, HEADER_ETAG) : NULL;
+
+    return etag ? etag->value : (struct slice){NULL, 0};
+}
+
+static enum gate_reason put(struct keep *k, const struct flight_head *head, const struct flight_terms *terms,
+                            int64_t ttl_s)
+{
+    size_t n = flight_pieces(k->flight, NULL, 0), kept = 0;
+    struct slice *pieces = calloc(n + 1, sizeof(*pieces));
+    struct field *fields = calloc(FIELDS_MAX, sizeof(*fields));
+    struct entry_parts parts = {.namespace_ = k->namespace_, .model = k->model, .etag = etag_of(k, head)};
+    bool gzip = k->plain.len > 0;
+    int r = -ENOMEM;
+
+    if (pieces && fields) {
+        for (size_t i = 0; i < head->fields.n; i++)
+            if ((head->fields.at[i].flags & HEADER_UNSTORED) == 0)
+                fields[kept++] = head->fields.at[i];
+        (void)flight_pieces(k->flight, pieces, n);
+        parts.head = (struct entry){
+            .key = k->key,
+            .created_ms = k->head_wall_ms,
+            .expires_ms = ttl_s == ASK_TTL_NONE ? INT64_MAX : k->head_wall_ms + ttl_s * 1000,
+            .started_seq = flight_seq(k->flight),
+            .initial_age_s = k->op == OP_READ ? age_of(head) : 0,
+            .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
+            .status = (uint16_t)head->status,
+            .flags = (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (gzip ? ENTRY_GZIP : 0)),
+            .operation = (uint8_t)k->op,
+        };
+        if (k->op == OP_READ && ttl_s != ASK_TTL_NONE)
+            parts.head.expires_ms -= (int64_t)parts.head.initial_age_s * 1000;
+        parts.head.gone_ms = parts.head.expires_ms;
+        memcpy(parts.head.id, flight_id(k->flight), ENTRY_ID_LEN);
+        parts.tags = terms->tags;
+        parts.fields = fields;
+        parts.fields_n = kept;
+        parts.body = pieces;
+        parts.body_n = n;
+        r = store_mem_put(k->site->memory, &parts, clock_wall_ms(), NULL);
+    }
+    free(pieces);
+    free(fields);
+    if (r == -EMSGSIZE)
+        return GATE_TOO_LARGE;
+    return r == 0 || r == -EEXIST ? GATE_STORE
+                                  : GATE_MEMORY; /* a later one is there already: as good as stored */
+}
+
+/* Stores what the gate let through, if anyone who asked may write. */
+static void store(struct keep *k)
+{
+    struct gate_answer a = answer_of(k);
+    struct flight_terms terms;
+
+    if (k->reason == GATE_STORE && !k->site->memory)
+        k->reason = GATE_RULE;
+    if (k->reason == GATE_STORE && !flight_get_terms(k->flight, &terms))
+        k->reason = GATE_CLIENT;
+    if (k->reason == GATE_STORE)
+        k->reason = put(k, flight_head(k->flight), &terms, lifetime_s(k, &terms, &a));
+}
+
+/* -- the verdict -- */
+
+/* In one piece, and decoded; whatever fails here speaks against storing. Runs on the pool for large ones. */
+static enum gate_reason join_and_judge(struct keep *k)
+{
+    size_t n = flight_pieces(k->flight, NULL, 0);
+    struct slice *pieces = calloc(n + 1, sizeof(*pieces));
+    struct gate_conf conf = gate_of(k);
+    struct gate_answer a;
+    int r = pieces ? 0 : -ENOMEM;
+
+    if (pieces)
+        (void)flight_pieces(k->flight, pieces, n);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = buf_add_slice(&k->joined, pieces[i]);
+    free(pieces);
+    if (r < 0)
+        return GATE_MEMORY;
+    if (flight_head_is_gzip(flight_head(k->flight))) {
+        r = gzip_unpack(buf_slice(&k->joined), &k->plain);
+        if (r < 0)
+            return r == -EMSGSIZE ? GATE_TOO_LARGE : r == -ENOMEM ? GATE_MEMORY : GATE_INCOMPLETE;
+    }
+    a = answer_of(k);
+    return gate_judge(&a, &conf);
+}
+
+static void on_judge_work(struct loop_work *w)
+{
+    struct keep *k = CONTAINER_OF(w, struct keep, work);
+
+    k->reason = join_and_judge(k);
+    store(k); /* packing a large answer takes its time, too */
+}
+
+static void on_judge_done(struct loop_work *w)
+{
+    struct keep *k = CONTAINER_OF(w, struct keep, work);
+
+    k->on_settled(k);
+}
+
+static void judge_whole(struct keep *k)
+{
+    uint64_t bytes = flight_bytes(k->flight);
+
+    k->joined.max = bytes;
+    k->plain.max = k->site->gate.object_bytes_max < bytes * UNPACK_RATIO_MAX ? k->site->gate.object_bytes_max
+                                                                             : bytes * UNPACK_RATIO_MAX;
+    if (bytes > JUDGE_INLINE_MAX) {
+        k->work = (struct loop_work){.on_work = on_judge_work, .on_done = on_judge_done};
+        loop_work_start(k->loop, &k->work);
+        return;
+    }
+    k->reason = join_and_judge(k);
+    store(k);
+    k->on_settled(k);
+}
+
+static void on_store_work(struct loop_work *w)
+{
+    store(CONTAINER_OF(w, struct keep, work));
+}
+
+static void judge_stream(struct keep *k)
+{
+    struct gate_answer a = answer_of(k);
+    struct gate_conf conf = gate_of(k);
+
+    k->reason = k->judge.failed ? GATE_MEMORY : gate_judge(&a, &conf);
+    if (flight_bytes(k->flight) > JUDGE_INLINE_MAX) {
+        k->work = (struct loop_work){.on_work = on_store_work, .on_done = on_judge_done};
+        loop_work_start(k->loop, &k->work);
+        return;
+    }
+    store(k);
+    k->on_settled(k);
+}
+
+void keep_settle(struct keep *k)
+{
+    if (k->following)
+        judge_stream(k);
+    else
+        judge_whole(k);
+}

@@ -1,0 +1,66 @@
+/*
+ * keep - what is done with the answer of a flight for the cache's sake: it is judged, and stored where the
+ * gate lets it through. SPEC section 5. The bytes themselves are the flight's; who asks upstream is `fetch`.
+ *
+ *   head ──► keep_head ─┬─ a stream: keep_follow, keep_feed ──┐
+ *                       └─ a whole answer                     ├─► keep_settle ──► on_settled
+ *                                                             ┘
+ * Threads: one worker's loop. Large bodies are judged and packed on the thread pool, so that no answer holds
+ * a loop; nobody else touches the keep meanwhile.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "refrain/base/buf.h"
+#include "refrain/base/digest.h"
+#include "refrain/base/loop.h"
+#include "refrain/http/flight.h"
+#include "refrain/http/site.h"
+#include "refrain/policy/gate.h"
+#include "refrain/wire/dialect.h"
+#include "refrain/wire/sse.h"
+
+struct keep {
+    /* filled in by the owner before keep_head */
+    struct flight *flight; /* valid until the owner ends it */
+    struct site *site;
+    struct loop *loop;
+    enum operation op;
+    bool streamed;   /* the request asks for a stream */
+    bool authorized; /* the request carries Authorization */
+    struct digest key;
+    struct slice namespace_, model; /* kept by the flight */
+    int64_t route_ttl_s;
+    int64_t started_ns;                    /* monotonic: when upstream was asked */
+    int64_t head_wall_ms;                  /* when its head came */
+    enum gate_reason reason;               /* GATE_STORE: nothing has spoken against storing yet */
+    void (*on_settled)(struct keep *keep); /* once for keep_settle: @reason is the verdict, carried out */
+    /* its own */
+    bool following;
+    struct stream_judge judge;
+    struct loop_work work;
+    struct buf joined, plain; /* the body in one piece, and decoded */
+};
+
+/** Frees what it made. Not before on_settled, where keep_settle was called. */
+void keep_done(struct keep *k);
+
+/** False when others than who asked may not have an answer with this head (SPEC section 7). */
+bool keep_is_shareable(const struct keep *k);
+/** Judges the flight's head, hop-by-hop fields included; @content_length is -1 where none is given. Returns
+ * the reason, which stays as it is when storing was ruled out before. */
+enum gate_reason keep_head(struct keep *k, int64_t content_length);
+/** True when the head begins a stream of the dialect's kind. */
+bool keep_is_stream(const struct keep *k);
+
+/** From here on the answer is judged event by event. The keep must not be moved. */
+void keep_follow(struct keep *k);
+/** The next bytes of the body. Returns true when the terminal event is in. */
+bool keep_feed(struct keep *k, struct slice bytes);
+/** True when what is followed is one whole answer already, whatever still comes on the wire. */
+bool keep_has_whole_stream(const struct keep *k);
+
+/** The message has ended as it should: judges the answer and stores it. on_settled comes within the call for
+ * small answers, later for large ones. */
+void keep_settle(struct keep *k);
