@@ -210,21 +210,7 @@ static void make_request_id(struct exchange *x)
 
 static bool take_route(struct exchange *x)
 {
-    struct slice target = x->req.target;
-
-    x->route = site_route_of(site_of(x), slice_eq(target, SLICE_OF("*")) ? SLICE_OF("/") : target);
-    if (!x->route)
-        return false;
-    if (x->route->strip_prefix && x->route->prefix.len > 1) {
-        size_t cut = x->route->prefix.len;
-
-        if (x->route->prefix.data[cut - 1] == '/')
-            cut--; /* the path keeps its slash */
-        target = slice_skip(target, cut);
-    }
-    x->target = target;
-    x->path = slice_cut(&target, '?');
-    return true;
+    return keying_route(site_of(x), x->req.target, &x->route, &x->target, &x->path);
 }
 
 static void take_length(struct exchange *x)
@@ -244,12 +230,23 @@ static void bypass(struct exchange *x, const char *why)
     x->detail = why;
 }
 
-/* Fields of a `read` that ask for less than the whole, or for it on a condition that only upstream can judge.
- */
-static bool asks_for_part(const struct fields *fields)
+static struct keying keying_of(const struct exchange *x)
 {
-    return fields_find_id(fields, HEADER_RANGE) || fields_find_id(fields, HEADER_IF_RANGE) ||
-           fields_find_id(fields, HEADER_IF_MATCH) || fields_find_id(fields, HEADER_IF_UNMODIFIED_SINCE);
+    return (struct keying){
+        .site = site_of(x),
+        .route = x->route,
+        .op = x->op,
+        .method = x->req.method,
+        .target = x->target,
+        .fields = &x->req.fields,
+        .ask = &x->ask,
+        .has_body = x->has_body,
+        .content_length = x->content_length,
+        .body = buf_slice(&x->body),
+        .canon = x->canon,
+        .canonical = buf_slice(&x->canonical),
+        .facts = &x->facts,
+    };
 }
 
 static void read_controls(struct exchange *x)
@@ -263,22 +260,15 @@ static void read_controls(struct exchange *x)
 
 static void choose_manner(struct exchange *x)
 {
-    const struct site *s = site_of(x);
+    struct keying k;
+    const char *why;
 
     x->op = operation_find(x->req.method, x->path);
     x->manner = MANNER_CACHED;
-    if (x->op == OP_PASS)
-        bypass(x, "operation");
-    else if (x->ask.bypass)
-        bypass(x, x->ask.bypass_reason);
-    else if (!s->memory && !s->coalesce)
-        bypass(x, "no-tier");
-    else if (x->op == OP_READ && x->has_body && x->content_length != 0)
-        bypass(x, "body"); /* a GET with a body: no one agrees on what it means */
-    else if (x->op == OP_READ && asks_for_part(&x->req.fields))
-        bypass(x, "condition");
-    else if (x->content_length > 0 && (uint64_t)x->content_length > s->key_body_bytes_max)
-        bypass(x, "body-size");
+    k = keying_of(x);
+    why = keying_head_bypass(&k);
+    if (why)
+        bypass(x, why);
 }
 
 static void start_alone(struct exchange *x, bool streamed)
@@ -431,13 +421,7 @@ static enum step step_key(struct exchange *x)
 
 static void canonicalise(struct exchange *x)
 {
-    const struct site *s = site_of(x);
-
-    x->canonical.max = x->body.len * 6 + 1024;
-    if (x->op == OP_READ)
-        x->canon = CANON_OK;
-    else
-        x->canon = canon_json(buf_slice(&x->body), &s->canon[x->op], &x->canonical, &x->facts, NULL);
+    x->canon = keying_canonicalise(site_of(x), x->op, buf_slice(&x->body), &x->canonical, &x->facts, NULL);
 }
 
 static void on_make_work(struct loop_work *work)
@@ -483,49 +467,10 @@ static void keep_model(struct exchange *x)
     x->model[n] = '\0';
 }
 
-/* A body that is not what the operation promises, or that changes something upstream, is none of the cache's
- * business. */
-static const char *why_not_cached(const struct exchange *x)
-{
-    const char *body = x->body.data;
-
-    if (x->op == OP_READ)
-        return NULL;
-    if (x->canon == CANON_FULL || !x->facts.whole)
-        return "key";
-    if (x->facts.stateful)
-        return "stateful";
-    for (size_t i = 0; i < x->body.len; i++)
-        if (!strchr(" \t\r\n", body[i]))
-            return body[i] == '{' ? NULL : "shape";
-    return "shape";
-}
-
-static void key_make_for(struct exchange *x)
-{
-    const struct site *s = site_of(x);
-    const struct site_upstream *upstream = &s->upstreams[x->route->upstream];
-    struct key_request k = {
-        .scope = &s->scope,
-        .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
-        .upstream = slice_str(upstream->conf.name),
-        .config = slice_make(upstream->alters.bytes, sizeof(upstream->alters.bytes)),
-        .operation = slice_str(dialect_of(x->op)->name),
-        .method = x->head_request ? SLICE_OF("GET") : x->req.method, /* HEAD is answered from GET's entry */
-        .target = x->target,
-        .fields = &x->req.fields,
-        .custom_key = x->ask.custom_key,
-        .body_kind = x->canon == CANON_OK && x->op != OP_READ ? KEY_BODY_CANONICAL : KEY_BODY_EXACT,
-        .body = x->canon == CANON_OK && x->op != OP_READ ? buf_slice(&x->canonical) : buf_slice(&x->body),
-        .accept_counts = x->op == OP_READ,
-    };
-
-    x->key = key_make(x->worker->keys, &k);
-}
-
 static enum step step_made(struct exchange *x)
 {
     struct memo_value value = {0};
+    struct keying k;
     const char *why;
 
     if (x->waiting_for_work) { /* woken for another reason */
@@ -534,12 +479,13 @@ static enum step step_made(struct exchange *x)
     }
     keep_model(x);
     x->streamed = x->facts.stream;
-    why = why_not_cached(x);
+    k = keying_of(x);
+    why = keying_body_bypass(&k);
     if (why) {
         bypass(x, why);
         return STEP_PASS;
     }
-    key_make_for(x);
+    x->key = keying_make(x->worker->keys, &k);
     x->keyed = true;
     if (x->looked)
         return STEP_JOIN;

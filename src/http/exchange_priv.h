@@ -9,6 +9,7 @@
 #include "refrain/http/fetch.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/front.h"
+#include "refrain/http/keying.h"
 #include "refrain/http/memo.h"
 #include "refrain/http/site.h"
 #include "refrain/http/upload.h"
