@@ -446,7 +446,7 @@ static enum step step_make(struct exchange *x)
         int64_t before = clock_mono_ns();
 
         canonicalise(x);
-        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->body.len),
+        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->facts.characters),
                         clock_mono_ns() - before);
         return STEP_MADE;
     }

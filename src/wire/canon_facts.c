@@ -29,6 +29,14 @@ static const struct place_row root_rows[] = {
      PLACE_STATE_IF_THERE}, /* Anthropic: id of a code container, or what to load into one */
     {SLICE("container_id"), PLACE_STATE_IF_THERE},
     {SLICE("prompt"), PLACE_PROMPT},
+    {SLICE("system"), PLACE_WORDS}, /* Anthropic */
+    {SLICE("systemInstruction"), PLACE_WORDS},
+    {SLICE("system_instruction"), PLACE_WORDS},
+    {SLICE("instructions"), PLACE_WORDS}, /* responses */
+    {SLICE("query"), PLACE_WORDS},        /* rerank */
+    {SLICE("documents"), PLACE_WORDS},
+    {SLICE("content"), PLACE_WORDS}, /* Gemini's embeddings */
+    {SLICE("requests"), PLACE_WORDS},
     {SLICE("tools"), PLACE_TOOLS},
     {SLICE("mcp_servers"), PLACE_SERVER_TOOL_IF_THERE},        /* Anthropic */
     {SLICE("web_search_options"), PLACE_SERVER_TOOL_IF_THERE}, /* OpenAI chat */
@@ -64,6 +72,13 @@ static const struct place_row tool_rows[] = {
     {SLICE("fileSearch"), PLACE_SERVER_TOOL_IF_THERE},
 };
 
+/* Inside a message: where its words may be. Ids, roles and images are none. */
+static const struct place_row words_rows[] = {
+    {SLICE("content"), PLACE_WORDS},    {SLICE("text"), PLACE_WORDS},     {SLICE("parts"), PLACE_WORDS},
+    {SLICE("input"), PLACE_WORDS},      {SLICE("output"), PLACE_WORDS},   {SLICE("thinking"), PLACE_WORDS},
+    {SLICE("tool_calls"), PLACE_WORDS}, {SLICE("function"), PLACE_WORDS}, {SLICE("arguments"), PLACE_WORDS},
+};
+
 static const struct place_row environment_rows[] = {{SLICE("container_id"), PLACE_STATE_IF_THERE}};
 static const struct place_row prompt_rows[] = {{SLICE("version"), PLACE_PROMPT_VERSION}};
 static const struct place_row format_rows[] = {{SLICE("type"), PLACE_FORMAT_TYPE}};
@@ -89,6 +104,7 @@ static const struct {
     [PLACE_FORMAT] = ROWS(format_rows),
     [PLACE_TEXT] = ROWS(text_rows),
     [PLACE_OPTIONS] = ROWS(options_rows),
+    [PLACE_WORDS] = ROWS(words_rows),
 };
 
 /* `tools[].type` of tools that run at the provider; versions follow the name ("web_search_20250305"). */
@@ -110,7 +126,16 @@ enum canon_place canon_place_member(enum canon_place parent, struct slice name)
 
 enum canon_place canon_place_element(enum canon_place parent)
 {
-    return parent == PLACE_TOOLS ? PLACE_TOOL : PLACE_NONE;
+    switch (parent) {
+    case PLACE_TOOLS:
+        return PLACE_TOOL;
+    case PLACE_MESSAGES:
+    case PLACE_PROMPT:
+    case PLACE_WORDS:
+        return PLACE_WORDS;
+    default:
+        return PLACE_NONE;
+    }
 }
 
 static bool is_server_tool(struct slice type)
@@ -147,6 +172,37 @@ static void note_temperature(struct canon_facts *facts, const struct canon_value
     facts->temperature = number_value(value->text);
 }
 
+/* The low half of a pair of \uXXXX, which is one character. */
+static bool is_low_surrogate(const char *digits)
+{
+    return (digits[0] | 0x20) == 'd' && strchr("cdefCDEF", digits[1]);
+}
+
+/* Of a string's text that was read whole, so that what stands behind a backslash is there. */
+static size_t characters_of(struct slice text, bool escaped)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < text.len; i++)
+        n += ((unsigned char)text.data[i] & 0xC0) != 0x80; /* a UTF-8 character's first byte */
+    for (size_t i = 0; escaped && i + 1 < text.len; i++) {
+        if (text.data[i] != '\\')
+            continue;
+        n -= 1;
+        if (text.data[++i] != 'u' || text.len - i < 5)
+            continue;
+        n -= is_low_surrogate(text.data + i + 1) ? 5 : 4;
+        i += 4;
+    }
+    return n;
+}
+
+static void note_words(struct canon_facts *facts, const struct canon_value *value)
+{
+    if (value->kind == KIND_STRING)
+        facts->characters += characters_of(value->text, value->escaped);
+}
+
 void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon_place place,
                 const struct canon_value *value)
 {
@@ -165,6 +221,10 @@ void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon
     case PLACE_MESSAGES:
         if (value->kind == KIND_ARRAY)
             facts->messages = value->count;
+        note_words(facts, value);
+        break;
+    case PLACE_WORDS:
+        note_words(facts, value);
         break;
     case PLACE_STATE_IF_TRUE:
         noted->state |= value->kind == KIND_TRUE;
@@ -186,6 +246,7 @@ void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon
         break;
     case PLACE_PROMPT: /* a stored prompt can change upstream, its versions can't */
         noted->state |= value->kind == KIND_OBJECT && !noted->prompt_versioned;
+        note_words(facts, value);
         break;
     case PLACE_FORMAT_TYPE: /* json_object, json_schema */
         facts->wants_json |= is_string && slice_starts(value->text, SLICE_OF("json"));

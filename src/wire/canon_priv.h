@@ -35,6 +35,7 @@ enum canon_place {
     PLACE_MIME_TYPE,
     PLACE_TEXT,
     PLACE_OPTIONS,
+    PLACE_WORDS, /* a message, or what it says */
     PLACE_COUNT
 };
 

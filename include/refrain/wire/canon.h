@@ -44,6 +44,8 @@ struct canon_facts {
     bool has_temperature;
     double temperature; /* 0 when absent */
     size_t messages;    /* elements of `messages`, `contents` or `input` when it is an array */
+    size_t characters;  /* of the prompt: what messages, prompt, system or input say, in Unicode characters;
+                         * roles,  ids, tools and images are not counted. Of a member given twice, both are */
     bool wants_json;    /* response_format or text.format asks for JSON */
 };
 

@@ -617,6 +617,51 @@ static void facts_are_found_on_the_way(void **state)
     }
 }
 
+static void characters_of_the_prompt_are_counted(void **state)
+{
+    static const struct {
+        const char *why, *in;
+        size_t want;
+    } cases[] = {
+        {"nothing", "{}", 0},
+        {"a message", "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}", 5},
+        {"all of them",
+         "{\"messages\":[{\"content\":\"ab\"},{\"content\":[{\"type\":\"text\",\"text\":\"cde\"}]}]}", 5},
+        {"characters, not bytes", "{\"messages\":[{\"content\":\"h\xC3\xA9\xF0\x9F\x98\x80\"}]}", 3},
+        {"an escape is one", "{\"prompt\":\"a\\nb\\\"\\\\\"}", 5},
+        {"so is a pair of them", "{\"prompt\":\"\\uD83D\\uDE00\\u00e9\"}", 2},
+        {"images are none",
+         "{\"messages\":[{\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:xxxx\"}},"
+         "{\"text\":\"a\"}]}]}",
+         1},
+        {"Anthropic's system", "{\"system\":\"abc\",\"messages\":[{\"content\":\"d\"}]}", 4},
+        {"its blocks", "{\"system\":[{\"type\":\"text\",\"text\":\"abc\"}]}", 3},
+        {"Gemini's parts", "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"abc\"}]}]}", 3},
+        {"its instruction", "{\"systemInstruction\":{\"parts\":[{\"text\":\"abc\"}]}}", 3},
+        {"responses", "{\"instructions\":\"ab\",\"input\":\"cd\"}", 4},
+        {"their items", "{\"input\":[{\"role\":\"user\",\"content\":[{\"text\":\"abc\"}]}]}", 3},
+        {"embeddings", "{\"input\":[\"ab\",\"c\"]}", 3},
+        {"completions", "{\"prompt\":[\"ab\",\"c\"]}", 3},
+        {"what a tool was told",
+         "{\"messages\":[{\"tool_calls\":[{\"id\":\"x\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}"
+         "]}",
+         2},
+        {"tools are no prompt", "{\"tools\":[{\"function\":{\"description\":\"abc\"}}]}", 0},
+        {"other members are none", "{\"user\":\"abc\",\"metadata\":{\"content\":\"abc\"}}", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(buf_done) struct buf out = BUF_INIT(1000);
+        struct canon_facts facts;
+        const char *why;
+
+        assert_int_equal(run(slice_str(cases[i].in), &chat, &out, &facts, &why), CANON_OK);
+        if (facts.characters != cases[i].want)
+            fail_msg("%s: %zu", cases[i].why, facts.characters);
+    }
+}
+
 static void ollama_streams_by_default(void **state)
 {
     static const struct {
@@ -749,6 +794,7 @@ int main(void)
         cmocka_unit_test(members_have_a_ceiling),
         cmocka_unit_test(numbers_that_all_grow_are_written_or_refused_as_full),
         cmocka_unit_test(facts_are_found_on_the_way),
+        cmocka_unit_test(characters_of_the_prompt_are_counted),
         cmocka_unit_test(ollama_streams_by_default),
         cmocka_unit_test(state_upstream_is_noticed),
         cmocka_unit_test(every_beginning_of_a_text_is_handled),
