@@ -104,6 +104,10 @@ e2e() { # DIRECTORY FILE…
     (cd tests/e2e && REFRAIN_BIN=$(binary "$dir") && export REFRAIN_BIN && timeout 900 /usr/bin/python3 -m pytest "$@")
 }
 
+http() { # DIRECTORY
+    (cd tests/http && REFRAIN_BIN=$(binary "$1") && export REFRAIN_BIN && timeout 600 /usr/bin/python3 -m pytest)
+}
+
 sdk() {
     (cd tests/sdk && npm ci --no-audit --no-fund && REFRAIN_BIN=$(binary build) && export REFRAIN_BIN &&
         timeout 300 node --test --test-reporter=spec)
@@ -130,6 +134,8 @@ suite 'e2e' count_pytest e2e build
 suite 'e2e asan' count_pytest e2e build-asan
 # Where workers meet: one flight with readers on all of them, one store, reload and shutdown under load.
 suite 'e2e tsan' count_pytest e2e build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py
+suite 'http' count_pytest http build
+suite 'http asan' count_pytest http build-asan
 suite 'sdk' count_node sdk
 suite 'readme' count_line tests/readme.sh
 
