@@ -1,8 +1,7 @@
 #include "refrain/policy/gate.h"
 
 #include "refrain/base/attr.h"
-#include "refrain/wire/cachectl.h"
-#include "refrain/wire/httpdate.h"
+#include "refrain/policy/fresh.h"
 #include "refrain/wire/jscan.h"
 
 static const char *const reason_names[GATE_REASON_COUNT] = {
@@ -30,18 +29,11 @@ const char *gate_reason_name(enum gate_reason r)
 
 /* --- status --- */
 
-/* RFC 9110 section 15.1: may be given a lifetime by others than upstream. The errors among them, and 206,
- * never are. */
-static bool status_is_heuristic(unsigned status)
-{
-    return status == 200 || status == 203 || status == 204 || status == 300 || status == 301 || status == 308;
-}
-
 static bool status_ok(const struct gate_answer *a)
 {
     if (a->op != OP_READ)
         return a->status == 200;
-    return status_is_heuristic(a->status) || a->status == 302 || a->status == 303 || a->status == 307;
+    return fresh_status_has_default(a->status) || a->status == 302 || a->status == 303 || a->status == 307;
 }
 
 /* --- content type --- */
@@ -82,74 +74,26 @@ static bool content_type_ok(const struct gate_answer *a)
 
 /* --- Cache-Control --- */
 
-/* What upstream says of caching. RFC 9213 section 2.2: a target field of our kind that says anything at all
- * is obeyed in place of Cache-Control and Expires. */
-struct word {
-    struct cachectl cc;
-    bool targeted;
-};
-
-static bool parse_all(struct cachectl *cc, const struct fields *fields, enum header_id id)
+static struct fresh_word word_of(const struct gate_answer *a)
 {
-    bool any = false;
+    struct fresh_word w;
 
-    cachectl_init(cc);
-    for (unsigned i = 0; i < fields->n; i++) {
-        if (field_id(&fields->at[i]) != id)
-            continue;
-        any |= slice_trim(fields->at[i].value).len > 0;
-        cachectl_parse_response(cc, fields->at[i].value);
-    }
-    return any;
-}
-
-static struct word word_of(const struct gate_answer *a)
-{
-    struct word w;
-
-    w.targeted = parse_all(&w.cc, a->fields, HEADER_CDN_CACHE_CONTROL);
-    if (!w.targeted)
-        (void)parse_all(&w.cc, a->fields, HEADER_CACHE_CONTROL);
+    fresh_word_read(a->fields, &w);
     return w;
-}
-
-/* Of several fields the first counts; what is no date lies in the past (RFC 9111 sections 4.2.1 and 5.3). */
-static int64_t lifetime_by_expires(const struct gate_answer *a, int64_t now_s)
-{
-    const struct field *expires = fields_find_id(a->fields, HEADER_EXPIRES);
-    const struct field *date = fields_find_id(a->fields, HEADER_DATE);
-    int64_t until_s, from_s = now_s;
-
-    if (!expires)
-        return -1;
-    if (date)
-        (void)httpdate_parse(date->value, now_s, &from_s);
-    if (!httpdate_parse(expires->value, from_s, &until_s))
-        return 0;
-    return until_s > from_s ? until_s - from_s : 0;
-}
-
-static int64_t lifetime_of(const struct gate_answer *a, const struct word *w, int64_t now_s)
-{
-    if (w->cc.s_maxage_s != CC_ABSENT)
-        return w->cc.s_maxage_s;
-    if (w->cc.max_age_s != CC_ABSENT)
-        return w->cc.max_age_s;
-    return w->targeted ? -1 : lifetime_by_expires(a, now_s);
 }
 
 int64_t gate_lifetime_s(const struct gate_answer *a, int64_t now_ms)
 {
-    struct word w = word_of(a);
+    struct fresh_word w = word_of(a);
 
-    return lifetime_of(a, &w, now_ms / 1000);
+    return fresh_lifetime_s(a->fields, &w, now_ms / 1000);
 }
 
 /* RFC 9111 section 3: what a shared cache must not store. `no-cache` may be stored, and then asked about each
  * time; here what cannot be served without asking is not kept. Directives that name fields count for the
  * whole (sections 5.2.2.4 and 5.2.2.7 allow it). A cache that knows the status need not obey a no-store that
  * comes with must-understand (5.2.2.3). */
-static bool word_forbids(const struct gate_answer *a, const struct word *w)
+static bool word_forbids(const struct gate_answer *a, const struct fresh_word *w)
 {
     bool understood = w->cc.must_understand && status_ok(a);
 
@@ -157,7 +101,7 @@ static bool word_forbids(const struct gate_answer *a, const struct word *w)
 }
 
 /* RFC 9111 section 3.5. A route's lifetime is the operator's own word for it. */
-static bool authorization_forbids(const struct gate_answer *a, const struct word *w,
+static bool authorization_forbids(const struct gate_answer *a, const struct fresh_word *w,
                                   const struct gate_conf *conf)
 {
     return a->authorized && conf->route_ttl_s <= 0 && !w->cc.is_public && !w->cc.must_revalidate &&
@@ -167,14 +111,15 @@ static bool authorization_forbids(const struct gate_answer *a, const struct word
 /* As a shared cache, on `read`. */
 static enum gate_reason judge_read(const struct gate_answer *a, const struct gate_conf *conf)
 {
-    struct word w = word_of(a);
-    int64_t lifetime_s = lifetime_of(a, &w, 0); /* Expires without Date is weighed when the time is known */
+    struct fresh_word w = word_of(a);
+    int64_t lifetime_s =
+        fresh_lifetime_s(a->fields, &w, 0); /* Expires without Date is weighed when the time is known */
 
     if (fields_find_id(a->fields, HEADER_SET_COOKIE))
         return GATE_SET_COOKIE;
     if (word_forbids(a, &w) || authorization_forbids(a, &w, conf))
         return GATE_CACHE_CONTROL;
-    if (lifetime_s < 0 && conf->route_ttl_s > 0 && status_is_heuristic(a->status))
+    if (lifetime_s < 0 && conf->route_ttl_s > 0 && fresh_status_has_default(a->status))
         return GATE_STORE;
     return lifetime_s > 0 ? GATE_STORE : GATE_NO_LIFETIME;
 }
@@ -182,14 +127,14 @@ static enum gate_reason judge_read(const struct gate_answer *a, const struct gat
 /* The other operations: the operator's lifetimes rule, unless upstream is to be listened to. */
 static enum gate_reason judge_cache_control(const struct gate_answer *a, const struct gate_conf *conf)
 {
-    struct word w;
+    struct fresh_word w;
 
     if (a->op == OP_READ)
         return judge_read(a, conf);
     if (!conf->respect_upstream_cache_control)
         return GATE_STORE;
     w = word_of(a);
-    return word_forbids(a, &w) || lifetime_of(a, &w, 0) == 0 ? GATE_CACHE_CONTROL : GATE_STORE;
+    return word_forbids(a, &w) || fresh_lifetime_s(a->fields, &w, 0) == 0 ? GATE_CACHE_CONTROL : GATE_STORE;
 }
 
 /* --- Vary --- */
