@@ -11,6 +11,7 @@ static const struct dialect *const dialects[OP_COUNT] = {
     [OP_MESSAGES] = &dialect_messages,
     [OP_EMBEDDING] = &dialect_embedding,
     [OP_READ] = &dialect_read,
+    [OP_PLAIN] = &dialect_plain,
 };
 
 static const struct {

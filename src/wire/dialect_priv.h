@@ -6,5 +6,5 @@
 #include "refrain/wire/dialect.h"
 
 extern const struct dialect dialect_pass, dialect_chat, dialect_completion, dialect_responses,
-    dialect_embedding, dialect_read;          /* dialect_openai.c */
-extern const struct dialect dialect_messages; /* dialect_anthropic.c */
+    dialect_embedding, dialect_read, dialect_plain; /* dialect_openai.c */
+extern const struct dialect dialect_messages;       /* dialect_anthropic.c */

@@ -16,7 +16,8 @@ enum operation {
     OP_RESPONSES,
     OP_MESSAGES,
     OP_EMBEDDING,
-    OP_READ, /* GET and HEAD */
+    OP_READ,  /* GET and HEAD */
+    OP_PLAIN, /* the operator's own, of which no more is known than that it is JSON */
     OP_COUNT
 };
 
