@@ -273,9 +273,13 @@ bool jscan_valid(struct slice text)
  * the end. */
 static void skip_string(struct scan *s)
 {
-    for (s->at++; s->at < s->end && *s->at != '"'; s->at++)
+    for (s->at++; s->at < s->end && *s->at != '"'; s->at++) {
+        skip_plain(s);
+        if (s->at >= s->end || *s->at == '"')
+            break;
         if (*s->at == '\\' && s->end - s->at > 1)
             s->at++;
+    }
     if (s->at < s->end)
         s->at++;
 }
@@ -306,8 +310,8 @@ static void skip_value(struct scan *s)
     else if (at_byte(s, '{') || at_byte(s, '['))
         skip_nested(s);
     else
-        while (s->at < s->end && *s->at != ',' && *s->at != '}' && *s->at != ' ' && *s->at != '\n' &&
-               *s->at != '\r' && *s->at != '\t')
+        while (s->at < s->end && *s->at != ',' && *s->at != '}' && *s->at != ']' && *s->at != ' ' &&
+               *s->at != '\n' && *s->at != '\r' && *s->at != '\t')
             s->at++;
 }
 
@@ -357,26 +361,120 @@ static struct slice next_name(struct scan *s)
     return s->at < s->end ? name : none;
 }
 
-enum jscan_kind jscan_member(struct slice text, struct slice name, struct slice *out_value)
+static struct jscan_value take_skipped(struct scan *s)
+{
+    const char *from = s->at;
+    enum jscan_kind kind = kind_of(*from);
+
+    skip_value(s);
+    if (kind == JSCAN_STRING)
+        return (struct jscan_value){kind, string_text(from, s->at)};
+    return (struct jscan_value){kind, slice_make(from, (size_t)(s->at - from))};
+}
+
+struct jscan_value jscan_root(struct slice text)
 {
     struct scan s = scan_of(text);
-    struct slice found;
+
+    skip_space(&s);
+    return s.at < s.end ? take_skipped(&s) : (struct jscan_value){JSCAN_ABSENT, {NULL, 0}};
+}
+
+struct jscan_walk jscan_walk(struct jscan_value value)
+{
+    struct jscan_walk w = {NULL, NULL, value.kind == JSCAN_OBJECT};
+
+    if ((value.kind != JSCAN_OBJECT && value.kind != JSCAN_ARRAY) || value.text.len < 2)
+        return w;
+    w.at = value.text.data + 1;
+    w.end = value.text.data + value.text.len;
+    return w;
+}
+
+bool jscan_next(struct jscan_walk *w, struct jscan_item *out)
+{
+    struct scan s = {w->at, w->end};
+    struct slice name = {NULL, 0};
+
+    skip_space(&s);
+    if (w->object)
+        name = next_name(&s);
+    if ((w->object && !name.data) || s.at >= s.end || *s.at == ']' || *s.at == '}') {
+        w->at = w->end;
+        return false;
+    }
+    out->name = name;
+    out->value = take_skipped(&s);
+    skip_space(&s);
+    w->at = take_byte(&s, ',') ? s.at : s.end;
+    return true;
+}
+
+struct jscan_value jscan_get(struct jscan_value object, struct slice name)
+{
+    struct jscan_walk w = jscan_walk(object);
+    struct jscan_item item;
+
+    while (w.object && jscan_next(&w, &item))
+        if (slice_eq(item.name, name))
+            return item.value;
+    return (struct jscan_value){JSCAN_ABSENT, {NULL, 0}};
+}
+
+enum jscan_kind jscan_member(struct slice text, struct slice name, struct slice *out_value)
+{
+    struct jscan_walk w = {text.data, text.len ? text.data + text.len : text.data, true};
+    struct scan s = scan_of(text);
+    struct jscan_item item;
 
     skip_space(&s);
     if (!take_byte(&s, '{'))
         return JSCAN_ABSENT;
-    while ((found = next_name(&s)).data) {
-        const char *from = s.at;
-
-        skip_value(&s);
-        if (slice_eq(found, name)) {
-            if (out_value)
-                *out_value = *from == '"' ? string_text(from, s.at) : slice_make(from, (size_t)(s.at - from));
-            return kind_of(*from);
-        }
-        skip_space(&s);
-        if (!take_byte(&s, ','))
-            break;
+    w.at = s.at;
+    while (jscan_next(&w, &item)) {
+        if (!slice_eq(item.name, name))
+            continue;
+        if (out_value)
+            *out_value = item.value.text;
+        return item.value.kind;
     }
     return JSCAN_ABSENT;
+}
+
+bool jscan_is_empty(struct jscan_value value)
+{
+    struct jscan_walk w = jscan_walk(value);
+    struct jscan_item item;
+
+    switch (value.kind) {
+    case JSCAN_ABSENT:
+    case JSCAN_NULL:
+        return true;
+    case JSCAN_STRING:
+        return value.text.len == 0;
+    case JSCAN_ARRAY:
+    case JSCAN_OBJECT:
+        return !jscan_next(&w, &item);
+    default:
+        return false;
+    }
+}
+
+bool jscan_is(struct jscan_value value, struct slice string)
+{
+    return value.kind == JSCAN_STRING && slice_eq(value.text, string);
+}
+
+int64_t jscan_count(struct jscan_value value, int64_t otherwise)
+{
+    int64_t n = 0;
+
+    if (value.kind != JSCAN_NUMBER || value.text.len == 0 || value.text.len > 16)
+        return otherwise;
+    for (size_t i = 0; i < value.text.len; i++) {
+        if (value.text.data[i] < '0' || value.text.data[i] > '9')
+            return otherwise;
+        n = n * 10 + (value.text.data[i] - '0');
+    }
+    return n <= INT64_C(1) << 53 ? n : otherwise;
 }
