@@ -440,6 +440,7 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .loop = x->loop,
         .op = spec->op,
         .streamed = spec->streamed,
+        .wants_json = spec->wants_json,
         .authorized = carries_authorization(spec),
         .route_ttl_s = spec->route_ttl_s,
         .started_ns = x->started_ns,

@@ -83,6 +83,7 @@ void forward_start(struct exchange *x, const struct digest *key, bool body_is_st
         .upstream_label = x->view->upstream_labels[x->route->upstream],
         .op = x->op,
         .streamed = x->streamed,
+        .wants_json = x->facts.wants_json,
         .key = key,
         .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
         .model = slice_str(x->model),

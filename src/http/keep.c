@@ -84,7 +84,7 @@ bool keep_is_stream(const struct keep *k)
 
 void keep_follow(struct keep *k)
 {
-    stream_judge_init(&k->judge, dialect_of(k->op));
+    stream_judge_init(&k->judge, dialect_of(k->op), k->wants_json);
     k->following = true;
 }
 

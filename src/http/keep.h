@@ -28,6 +28,7 @@ struct keep {
     struct loop *loop;
     enum operation op;
     bool streamed;   /* the request asks for a stream */
+    bool wants_json; /* and for JSON as the answer's text */
     bool authorized; /* the request carries Authorization */
     struct digest key;
     struct slice namespace_, model; /* kept by the flight */

@@ -2,11 +2,10 @@
  * OpenAI's API and the many that speak it: chat completions, completions, responses, embeddings.
  * https://platform.openai.com/docs/api-reference
  */
-#include <string.h>
-
 #include "dialect_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/wire/jscan.h"
+#include "tally_priv.h"
 
 /* Who asks, not what is asked. */
 static const struct slice ignored[] = {
@@ -24,55 +23,315 @@ static const struct slice ordered[] = {
     SLICE("text.format"),
 };
 
+/* Compatible servers have words of their own. */
+static const struct finish_name finishes[] = {
+    {SLICE("length"), FINISH_LENGTH},
+    {SLICE("max_tokens"), FINISH_LENGTH},
+    {SLICE("max_output_tokens"), FINISH_LENGTH},
+    {SLICE("model_length"), FINISH_LENGTH}, /* Mistral: the context is full */
+    {SLICE("refusal"), FINISH_REFUSAL},
+    {SLICE("content_filter"), FINISH_FILTER},
+    {SLICE("sensitive"), FINISH_FILTER},
+    {SLICE("safety"), FINISH_FILTER},
+    {SLICE("abort"), FINISH_INCOMPLETE}, /* vLLM, SGLang */
+    {SLICE("aborted"), FINISH_INCOMPLETE},
+    {SLICE("cancelled"), FINISH_INCOMPLETE},
+    {SLICE("incomplete"), FINISH_INCOMPLETE},
+    {SLICE("insufficient_system_resource"), FINISH_INCOMPLETE}, /* DeepSeek */
+    {SLICE("error"), FINISH_ERROR},
+    {SLICE("failed"), FINISH_ERROR},
+    {SLICE("network_error"), FINISH_ERROR},
+};
+
 static const struct slice done = SLICE("[DONE]");
 
-static bool contains(struct slice text, struct slice part)
+static bool is_one_of(struct slice name, const struct slice *names, size_t n)
 {
-    return text.len > 0 && memmem(text.data, text.len, part.data, part.len) != NULL;
+    for (size_t i = 0; i < n; i++)
+        if (slice_eq(name, names[i]))
+            return true;
+    return false;
 }
 
-/* Only text that holds the word is looked into; inside a string it would stand as \"error\". */
-static bool has_error_member(struct slice data)
+/* --- chat completions and completions --- */
+
+static void tally_usage(struct tally *t, struct jscan_value usage)
 {
-    return contains(data, SLICE_OF("\"error\"")) && jscan_member(data, SLICE_OF("error"), NULL) > JSCAN_NULL;
+    tally_tokens(t, jscan_count(jscan_get(usage, SLICE_OF("prompt_tokens")), -1),
+                 jscan_count(jscan_get(usage, SLICE_OF("completion_tokens")), -1));
 }
 
-static enum event_meaning chat_event(struct slice event, struct slice data)
+/* Text, or with some servers a list of parts of which some are text. */
+static void chat_content(struct tally_part *choice, struct jscan_value content)
 {
+    struct jscan_walk parts = jscan_walk(content);
+    struct jscan_item part;
+
+    if (content.kind == JSCAN_STRING)
+        tally_add(choice, content);
+    else if (content.kind == JSCAN_ARRAY)
+        while (jscan_next(&parts, &part))
+            if (!jscan_is(jscan_get(part.value, SLICE_OF("type")), SLICE_OF("thinking")))
+                tally_add(choice, jscan_get(part.value, SLICE_OF("text")));
+}
+
+/*
+ * One call, or a piece of it. Pieces go together by `index`; but some servers give parallel calls one and the
+ * same, and tell them apart by `id` alone, while others draw a new id for every piece: so a piece begins
+ * another call when it has both another id and a name.
+ */
+static void chat_call(struct tally *t, uint32_t choice, uint32_t place, struct jscan_value call)
+{
+    struct jscan_value id = jscan_get(call, SLICE_OF("id"));
+    struct jscan_value function = jscan_get(call, SLICE_OF("function"));
+    int64_t index = jscan_count(jscan_get(call, SLICE_OF("index")), place);
+    uint32_t at = index < TALLY_CHOICE ? (uint32_t)index : place;
+    bool named = !jscan_is_empty(jscan_get(function, SLICE_OF("name")));
+    struct tally_part *p = named && id.kind == JSCAN_STRING && id.text.len > 0
+                               ? tally_call_new(t, choice, at, id.text)
+                               : tally_call(t, choice, at);
+
+    tally_add(p, jscan_get(function, SLICE_OF("arguments"))); /* a custom tool's `input` is any text */
+}
+
+static void chat_calls(struct tally *t, uint32_t choice, struct jscan_value calls)
+{
+    struct jscan_walk w = jscan_walk(calls);
+    struct jscan_item call;
+
+    for (uint32_t i = 0; jscan_next(&w, &call); i++)
+        chat_call(t, choice, i, call.value);
+}
+
+/* A message, or a piece of one. What stands in a member that is not known may well be the answer: audio,
+ * images, what was not thought of yet. */
+static void chat_message(struct tally *t, uint32_t choice, struct jscan_value message)
+{
+    static const struct slice silent[] = {
+        SLICE("role"), SLICE("reasoning_content"), SLICE("reasoning"), SLICE("reasoning_details"),
+        SLICE("name"), SLICE("annotations"),
+    };
+    struct jscan_walk w = jscan_walk(message);
+    struct jscan_item item;
+
+    while (jscan_next(&w, &item)) {
+        if (jscan_is_empty(item.value) || is_one_of(item.name, silent, ARRAY_LEN(silent)))
+            continue;
+        if (slice_eq(item.name, SLICE_OF("content")))
+            chat_content(tally_choice(t, choice), item.value);
+        else if (slice_eq(item.name, SLICE_OF("tool_calls")))
+            chat_calls(t, choice, item.value);
+        else if (slice_eq(item.name, SLICE_OF("function_call"))) /* what tool_calls grew out of */
+            tally_add(tally_call(t, choice, TALLY_CHOICE - 1), jscan_get(item.value, SLICE_OF("arguments")));
+        else if (slice_eq(item.name, SLICE_OF("refusal")))
+            tally_refuse(t, tally_choice(t, choice));
+        else
+            tally_say(tally_choice(t, choice));
+    }
+}
+
+static void chat_choice(struct tally *t, uint32_t choice, struct jscan_value value)
+{
+    struct jscan_value message = jscan_get(value, SLICE_OF("message"));
+    struct jscan_value text = jscan_get(value, SLICE_OF("text")); /* completions */
+
+    if (message.kind != JSCAN_OBJECT)
+        message = jscan_get(value, SLICE_OF("delta"));
+    (void)tally_choice(t, choice);
+    chat_message(t, choice, message);
+    if (text.kind == JSCAN_STRING)
+        tally_add(tally_choice(t, choice), text);
+    tally_finish(t, jscan_get(value, SLICE_OF("finish_reason")));
+    if (!jscan_is_empty(jscan_get(value, SLICE_OF("error")))) /* OpenRouter: of one choice among others */
+        tally_fault(t, TALLY_ERROR_INSIDE);
+}
+
+static bool chat_choice_is_there(struct jscan_value choice)
+{
+    return jscan_get(choice, SLICE_OF("message")).kind == JSCAN_OBJECT ||
+           jscan_get(choice, SLICE_OF("text")).kind == JSCAN_STRING;
+}
+
+static void chat_whole(struct tally *t, struct slice body)
+{
+    struct jscan_value root = jscan_root(body);
+    struct jscan_walk w = jscan_walk(jscan_get(root, SLICE_OF("choices")));
+    struct jscan_item choice;
+
+    while (jscan_next(&w, &choice)) {
+        if (!chat_choice_is_there(choice.value))
+            tally_fault(t, TALLY_NO_PAYLOAD);
+        tally_payload(t);
+        chat_choice(t, 0, choice.value);
+        tally_settle(t);
+    }
+    tally_usage(t, jscan_get(root, SLICE_OF("usage")));
+}
+
+static enum event_meaning chat_event(struct tally *t, struct slice event, struct slice data)
+{
+    struct jscan_value root = jscan_root(data);
+    struct jscan_walk w;
+    struct jscan_item choice;
+
+    (void)event;
     if (slice_eq(data, done))
         return EVENT_LAST;
-    if (slice_eq(event, SLICE_OF("error")) || has_error_member(data))
-        return EVENT_ERROR;
+    w = jscan_walk(jscan_get(root, SLICE_OF("choices")));
+    for (uint32_t i = 0; jscan_next(&w, &choice); i++) {
+        int64_t index = jscan_count(jscan_get(choice.value, SLICE_OF("index")), i);
+
+        tally_payload(t);
+        chat_choice(t, index < TALLY_CHOICE ? (uint32_t)index : i, choice.value);
+    }
+    tally_usage(t, jscan_get(root, SLICE_OF("usage")));
     return EVENT_MORE;
+}
+
+/* --- responses --- */
+
+/* `content` of a message: text and refusals. */
+static void responses_message(struct tally *t, struct jscan_value content)
+{
+    struct tally_part *answer = tally_choice(t, 0);
+    struct jscan_walk w = jscan_walk(content);
+    struct jscan_item part;
+
+    tally_restart(answer);
+    while (jscan_next(&w, &part)) {
+        tally_add(answer, jscan_get(part.value, SLICE_OF("text")));
+        if (!jscan_is_empty(jscan_get(part.value, SLICE_OF("refusal"))))
+            tally_refuse(t, answer);
+    }
+}
+
+static void responses_item(struct tally *t, struct jscan_value item)
+{
+    struct jscan_value type = jscan_get(item, SLICE_OF("type"));
+
+    if (item.kind != JSCAN_OBJECT)
+        return;
+    tally_payload(t);
+    if (jscan_is(type, SLICE_OF("message")))
+        responses_message(t, jscan_get(item, SLICE_OF("content")));
+    else if (jscan_is(type, SLICE_OF("function_call")))
+        tally_arguments(t, tally_choice(t, 0), jscan_get(item, SLICE_OF("arguments")));
+    else if (!jscan_is(type, SLICE_OF("reasoning")))
+        tally_say(tally_choice(t, 0)); /* a custom tool's input is any text; others are not known */
+}
+
+/* `completed` says nothing more; of `incomplete` the reason is told apart. */
+static void responses_status(struct tally *t, struct jscan_value response)
+{
+    struct jscan_value status = jscan_get(response, SLICE_OF("status"));
+    struct jscan_value details = jscan_get(response, SLICE_OF("incomplete_details"));
+    struct jscan_value reason = jscan_get(details, SLICE_OF("reason"));
+
+    if (status.kind != JSCAN_STRING || slice_eq(status.text, SLICE_OF("completed")))
+        tally_finish(t, status);
+    else if (reason.kind == JSCAN_STRING && reason.text.len > 0)
+        tally_finish(t, reason);
+    else if (slice_eq(status.text, SLICE_OF("failed")))
+        tally_finish(t, status);
+    else
+        tally_finish_as(t, FINISH_INCOMPLETE, status.text); /* queued, in_progress, cancelled … */
+}
+
+static void responses_response(struct tally *t, struct jscan_value response)
+{
+    struct jscan_value usage = jscan_get(response, SLICE_OF("usage"));
+    struct jscan_value output = jscan_get(response, SLICE_OF("output"));
+    struct jscan_walk w = jscan_walk(output);
+    struct jscan_item item;
+
+    if (output.kind == JSCAN_ARRAY) {
+        tally_payload(t);
+        (void)tally_choice(t, 0);
+    }
+    while (jscan_next(&w, &item))
+        responses_item(t, item.value);
+    responses_status(t, response);
+    if (jscan_get(response, SLICE_OF("error")).kind == JSCAN_OBJECT)
+        tally_fault(t, TALLY_ERROR_INSIDE);
+    tally_tokens(t, jscan_count(jscan_get(usage, SLICE_OF("input_tokens")), -1),
+                 jscan_count(jscan_get(usage, SLICE_OF("output_tokens")), -1));
+}
+
+static void responses_whole(struct tally *t, struct slice body)
+{
+    responses_response(t, jscan_root(body));
+}
+
+static uint32_t output_index(struct jscan_value event)
+{
+    int64_t index = jscan_count(jscan_get(event, SLICE_OF("output_index")), 0);
+
+    return index < TALLY_CHOICE - 1 ? (uint32_t)index : 0;
+}
+
+/* Pieces are judged, too, for servers that do not repeat them whole. */
+static void responses_piece(struct tally *t, struct slice type, struct jscan_value event)
+{
+    struct jscan_value delta = jscan_get(event, SLICE_OF("delta"));
+
+    tally_payload(t);
+    if (slice_eq(type, SLICE_OF("response.function_call_arguments.delta")))
+        tally_add(tally_call(t, 0, output_index(event)), delta);
+    else if (slice_eq(type, SLICE_OF("response.output_text.delta")))
+        tally_add(tally_choice(t, 0), delta);
+    else if (slice_eq(type, SLICE_OF("response.refusal.delta")))
+        tally_refuse(t, tally_choice(t, 0));
+}
+
+static enum event_meaning responses_end(struct tally *t, struct jscan_value event, enum event_meaning meaning)
+{
+    responses_response(t, jscan_get(event, SLICE_OF("response")));
+    return meaning;
 }
 
 /* Every event carries its type twice, as the event's name and in its data; some servers leave the name out.
  */
-static struct slice responses_type(struct slice event, struct slice data)
+static enum event_meaning responses_event(struct tally *t, struct slice event, struct slice data)
 {
-    struct slice type = event;
-
-    if (type.len == 0 && jscan_member(data, SLICE_OF("type"), &type) != JSCAN_STRING)
-        type.len = 0;
-    return type;
-}
-
-static enum event_meaning responses_event(struct slice event, struct slice data)
-{
-    struct slice type;
+    struct jscan_value root = jscan_root(data);
+    struct jscan_value named = jscan_get(root, SLICE_OF("type"));
+    struct slice type = event.len > 0 ? event : named.kind == JSCAN_STRING ? named.text : event;
 
     if (slice_eq(data, done))
         return EVENT_IGNORE; /* compatible servers end this stream as they end the others */
-    type = responses_type(event, data);
     if (slice_eq(type, SLICE_OF("response.completed")))
-        return EVENT_LAST;
+        return responses_end(t, root, EVENT_LAST);
     if (slice_eq(type, SLICE_OF("response.incomplete")))
-        return EVENT_UNFIT;
-    if (slice_eq(type, SLICE_OF("response.failed")) || slice_eq(type, SLICE_OF("error")) ||
-        has_error_member(data))
+        return responses_end(t, root, EVENT_UNFIT);
+    if (slice_eq(type, SLICE_OF("response.failed")) || slice_eq(type, SLICE_OF("error")))
         return EVENT_ERROR;
+    if (slice_eq(type, SLICE_OF("response.output_item.added"))) {
+        tally_payload(t);
+        tally_restart(tally_choice(t, 0));
+    } else if (slice_eq(type, SLICE_OF("response.output_item.done")))
+        responses_item(t, jscan_get(root, SLICE_OF("item")));
+    else if (slice_ends(type, SLICE_OF(".delta")))
+        responses_piece(t, type, root);
     return EVENT_MORE;
 }
+
+/* --- embeddings --- */
+
+static void embedding_whole(struct tally *t, struct slice body)
+{
+    struct jscan_value root = jscan_root(body);
+    struct jscan_walk w = jscan_walk(jscan_get(root, SLICE_OF("data")));
+    struct jscan_item item;
+
+    while (jscan_next(&w, &item)) {
+        tally_payload(t);
+        if (jscan_is_empty(jscan_get(item.value, SLICE_OF("embedding")))) /* numbers, or base64 */
+            tally_fault(t, TALLY_NO_PAYLOAD);
+    }
+    tally_usage(t, jscan_get(root, SLICE_OF("usage")));
+}
+
+/* --- our own errors --- */
 
 static const char *error_type(unsigned status)
 {
@@ -104,13 +363,17 @@ static int openai_error(struct buf *out, unsigned status, const char *code, stru
 
 #define COMMON .request_id_header = "x-request-id", .error = openai_error
 
+#define ENDS .finishes = finishes, .finishes_n = ARRAY_LEN(finishes), .stream_word = SLICE("[DONE]")
+
 const struct dialect dialect_chat = {
     .name = "chat",
     .paths = {SLICE("/chat/completions")},
     .canon = CANON,
     .stream = STREAM_SSE,
     .json = true,
+    .whole = chat_whole,
     .event = chat_event,
+    ENDS,
     COMMON,
 };
 
@@ -120,7 +383,9 @@ const struct dialect dialect_completion = {
     .canon = CANON,
     .stream = STREAM_SSE,
     .json = true,
+    .whole = chat_whole,
     .event = chat_event,
+    ENDS,
     COMMON,
 };
 
@@ -130,7 +395,9 @@ const struct dialect dialect_responses = {
     .canon = CANON,
     .stream = STREAM_SSE,
     .json = true,
+    .whole = responses_whole,
     .event = responses_event,
+    ENDS,
     COMMON,
 };
 
@@ -139,6 +406,7 @@ const struct dialect dialect_embedding = {
     .paths = {SLICE("/embeddings")},
     .canon = CANON,
     .json = true,
+    .whole = embedding_whole,
     COMMON,
 };
 

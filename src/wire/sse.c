@@ -176,7 +176,7 @@ int sse_reader_feed(struct sse_reader *r, struct slice bytes)
 static void judge_event(void *arg, struct slice event, struct slice data)
 {
     struct stream_judge *j = arg;
-    enum event_meaning meaning = j->dialect->event(event, data);
+    enum event_meaning meaning = tally_event(&j->tally, event, data);
 
     j->events++;
     if (meaning == EVENT_IGNORE)
@@ -199,16 +199,18 @@ static void judge_event(void *arg, struct slice event, struct slice data)
     }
 }
 
-void stream_judge_init(struct stream_judge *j, const struct dialect *dialect)
+void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, bool wants_json)
 {
     assert(dialect->stream == STREAM_NONE || dialect->event);
-    *j = (struct stream_judge){.dialect = dialect};
+    *j = (struct stream_judge){.events = 0};
+    tally_init(&j->tally, dialect, wants_json);
     sse_reader_init(&j->reader, dialect->stream, judge_event, j);
 }
 
 void stream_judge_done(struct stream_judge *j)
 {
     sse_reader_done(&j->reader);
+    tally_done(&j->tally);
 }
 
 void stream_judge_feed(struct stream_judge *j, struct slice bytes)

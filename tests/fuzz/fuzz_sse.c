@@ -49,7 +49,7 @@ static struct seen look(struct slice bytes, enum stream_format format, enum oper
     AUTO(stream_judge_done) struct stream_judge j;
 
     sse_reader_init(&r, format, write_event, &s.log);
-    stream_judge_init(&j, dialect_of(op));
+    stream_judge_init(&j, dialect_of(op), true);
     while (bytes.len > 0) {
         struct slice part = slice_make(bytes.data, next_cut(&seed, step, bytes.len));
 

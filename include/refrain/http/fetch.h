@@ -26,6 +26,7 @@ struct fetch_spec {
     unsigned upstream_label;
     enum operation op;
     bool streamed;            /* the request asks for a stream */
+    bool wants_json;          /* and for JSON as the answer's text */
     const struct digest *key; /* NULL: not to be stored */
     struct slice namespace_, model;
     int64_t route_ttl_s;

@@ -9,6 +9,8 @@
 #include "refrain/base/slice.h"
 #include "refrain/wire/canon.h"
 
+struct tally; /* wire/tally.h */
+
 enum operation {
     OP_PASS, /* not cacheable by its shape: forwarded */
     OP_CHAT,
@@ -30,6 +32,22 @@ enum event_meaning {
     EVENT_UNFIT,  /* ends an answer that the API itself calls incomplete: well-formed, but not to be stored */
     EVENT_ERROR,  /* an error, in place of an answer or in the middle of one */
     EVENT_IGNORE, /* says nothing, wherever it stands: a ping, or a [DONE] that the API does not ask for */
+};
+
+/* How an answer ended, whatever its API calls it; from good to bad. */
+enum finish_kind {
+    FINISH_NONE, /* not told */
+    FINISH_GOOD, /* stop, end_turn, tool_calls …, and what is not known */
+    FINISH_LENGTH,
+    FINISH_REFUSAL,
+    FINISH_FILTER,
+    FINISH_INCOMPLETE,
+    FINISH_ERROR,
+    FINISH_KIND_COUNT
+};
+struct finish_name {
+    struct slice text; /* as the API writes it, in any case */
+    enum finish_kind kind;
 };
 
 /* Everything of Refrain's own that may go wrong, with its status; SPEC section 6. */
@@ -63,8 +81,17 @@ struct dialect {
     enum stream_format stream;
     bool json;                     /* a whole answer is one JSON text */
     const char *request_id_header; /* the API's own, "x-request-id"; NULL when it has none */
-    /* STREAM_SSE: @event is the event's name ("" when none), @data its data lines joined by LF. */
-    enum event_meaning (*event)(struct slice event, struct slice data);
+    /* How its answers end; what is not among these is @finish_otherwise. */
+    const struct finish_name *finishes;
+    size_t finishes_n;
+    enum finish_kind finish_otherwise; /* FINISH_NONE counts as FINISH_GOOD */
+    /* What an answer adds up to (wire/tally.h). @body is JSON where the row says so, and has no error inside;
+     * NULL: nothing is promised of it. */
+    void (*whole)(struct tally *t, struct slice body);
+    /* STREAM_SSE: @event is the event's name ("" when none), @data its data lines joined by LF. @data is
+     * JSON, or the word below. */
+    enum event_meaning (*event)(struct tally *t, struct slice event, struct slice data);
+    struct slice stream_word; /* data of an event that is no JSON and no fault: "[DONE]" */
     /* Appends the body of an error of ours, in the shape the API's clients parse. */
     int (*error)(struct buf *out, unsigned status, const char *code, struct slice message);
 };

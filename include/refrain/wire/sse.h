@@ -10,6 +10,7 @@
 #include "refrain/base/buf.h"
 #include "refrain/base/slice.h"
 #include "refrain/wire/dialect.h"
+#include "refrain/wire/tally.h"
 
 /* Bytes of one event that are looked at; a longer one still passes, its meaning taken from its head. */
 enum { SSE_EVENT_BYTES_MAX = 1 << 20 };
@@ -34,16 +35,16 @@ int sse_reader_feed(struct sse_reader *r, struct slice bytes);
 /* Follows one stream and knows at its end whether it was whole. */
 struct stream_judge {
     struct sse_reader reader;
-    const struct dialect *dialect;
-    bool seen_last;  /* the API's terminal event came */
-    bool seen_more;  /* and after it something that it should have ended */
-    bool seen_unfit; /* it ended with what the API itself calls incomplete */
+    struct tally tally; /* what the events add up to */
+    bool seen_last;     /* the API's terminal event came */
+    bool seen_more;     /* and after it something that it should have ended */
+    bool seen_unfit;    /* it ended with what the API itself calls incomplete */
     bool seen_error;
     bool failed; /* memory ran out: not judged, so not stored */
     size_t events;
 };
 /* The judge holds a pointer into itself: it must not be moved. */
-void stream_judge_init(struct stream_judge *j, const struct dialect *dialect);
+void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, bool wants_json);
 void stream_judge_done(struct stream_judge *j);
 void stream_judge_feed(struct stream_judge *j, struct slice bytes);
 /** True when the stream so far is one whole answer: the API's terminal event, at a frame boundary, with

@@ -10,6 +10,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/jscan.h"
+#include "refrain/wire/tally.h"
 
 /* SPEC section 3: the path must *be* one of the known ones. */
 static void a_path_is_an_operation_or_passes(void **state)
@@ -82,7 +83,7 @@ static void every_row_is_whole(void **state)
 
         assert_non_null(d->error);
         assert_int_equal(d->stream == STREAM_NONE, d->event == NULL);
-        assert_int_equal(d->paths[0].len == 0, op == OP_PASS || op == OP_READ);
+        assert_int_equal(d->paths[0].len == 0, op == OP_PASS || op == OP_READ || op == OP_PLAIN);
     }
 }
 
@@ -108,7 +109,8 @@ static void events_mean_what_each_api_says(void **state)
         {"delta", OP_CHAT, SLICE(""), SLICE("{\"choices\":[]}"), EVENT_MORE},
         {"end", OP_CHAT, SLICE(""), SLICE("[DONE]"), EVENT_LAST},
         {"end of a completion", OP_COMPLETION, SLICE(""), SLICE("[DONE]"), EVENT_LAST},
-        {"no end", OP_CHAT, SLICE(""), SLICE("[DONE] "), EVENT_MORE},
+        {"end, with white space", OP_CHAT, SLICE(""), SLICE("[DONE] "), EVENT_LAST},
+        {"no end", OP_CHAT, SLICE(""), SLICE("\"[DONE]\""), EVENT_MORE},
         {"error", OP_CHAT, SLICE(""), SLICE("{\"error\":{\"message\":\"x\"}}"), EVENT_ERROR},
         {"error as text", OP_CHAT, SLICE(""), SLICE("{ \"id\" : [1,{}] , \"error\" : \"x\" }"), EVENT_ERROR},
         {"error by its name", OP_CHAT, SLICE("error"), SLICE("{}"), EVENT_ERROR},
@@ -135,13 +137,17 @@ static void events_mean_what_each_api_says(void **state)
         {"stop, by its data", OP_MESSAGES, SLICE(""), SLICE("{\"type\":\"message_stop\"}"), EVENT_LAST},
         {"error", OP_MESSAGES, SLICE("error"), SLICE("{\"type\":\"error\"}"), EVENT_ERROR},
         {"ping", OP_MESSAGES, SLICE("ping"), SLICE("{\"type\":\"ping\"}"), EVENT_IGNORE},
-        {"[DONE] means nothing", OP_MESSAGES, SLICE(""), SLICE("[DONE]"), EVENT_MORE},
+        {"[DONE] means nothing", OP_MESSAGES, SLICE(""), SLICE("[DONE]"), EVENT_IGNORE},
     };
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        if (dialect_of(cases[i].op)->event(cases[i].event, cases[i].data) != cases[i].want)
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(tally_done) struct tally t;
+
+        tally_init(&t, dialect_of(cases[i].op), false);
+        if (tally_event(&t, cases[i].event, cases[i].data) != cases[i].want)
             fail_msg("%s: %s", dialect_of(cases[i].op)->name, cases[i].why);
+    }
 }
 
 static void errors_have_the_shape_of_the_api(void **state)

@@ -199,7 +199,7 @@ static void a_stream_is_whole_or_not(void **state)
         for (size_t cut = 0; cut <= cases[i].bytes.len; cut++) {
             AUTO(stream_judge_done) struct stream_judge j;
 
-            stream_judge_init(&j, dialect_of(cases[i].op));
+            stream_judge_init(&j, dialect_of(cases[i].op), false);
             stream_judge_feed(&j, slice_make(cases[i].bytes.data, cut));
             stream_judge_feed(&j, slice_skip(cases[i].bytes, cut));
             if (stream_judge_whole(&j) != cases[i].whole || j.seen_error != cases[i].error ||
