@@ -54,8 +54,12 @@ struct route_conf {
     const char *upstream; /* its name */
     size_t upstream_at;   /* its index in upstreams */
     bool strip_prefix;
-    int64_t ttl_s; /* for GET without freshness of its own; 0: none */
+    int64_t ttl_s;                                      /* for GET without freshness of its own; 0: none */
+    bool heuristic;                                     /* guess it where neither says */
+    int64_t stale_while_revalidate_s, stale_if_error_s; /* STALE_INHERIT */
 };
+
+enum { STALE_INHERIT = -1 }; /* a route's window: the cache's */
 
 enum cache_scope {
     SCOPE_CREDENTIAL,
@@ -73,6 +77,8 @@ struct operation_ttl {
 struct cache_conf {
     int64_t default_ttl_s; /* TTL_NONE */
     int64_t max_ttl_s;
+    int64_t stale_while_revalidate_s, stale_if_error_s; /* 0: not served stale */
+    int64_t keep_stale_s;
     struct operation_ttl *ttl; /* by operation; see config_ttl_s */
     size_t ttl_n;
     enum cache_scope scope;

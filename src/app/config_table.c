@@ -83,6 +83,19 @@ static const struct option_row root_rows[] = {
      .help = "Lifetime of what is stored, unless something closer says otherwise; `none`: no end."},
     {"cache.max_ttl", OPTION_SECONDS, 0, "365d", RANGE(1, YEAR_S), ROOT(cache.max_ttl_s),
      .help = "The longest lifetime a request may ask for."},
+    {"cache.stale_while_revalidate", OPTION_SECONDS, 0, "off", RANGE(1, YEAR_S), WORD("off", 0),
+     ROOT(cache.stale_while_revalidate_s),
+     .help =
+         "For so long past its lifetime an answer is served at once, while upstream is asked for a new one. "
+         "On GET, upstream's own word goes first."},
+    {"cache.stale_if_error", OPTION_SECONDS, 0, "off", RANGE(1, YEAR_S), WORD("off", 0),
+     ROOT(cache.stale_if_error_s),
+     .help = "For so long past its lifetime an answer is served in place of an error: upstream cannot be "
+             "reached, takes too long, answers 5xx or 429. On GET, upstream's own word goes first."},
+    {"cache.keep_stale", OPTION_SECONDS, 0, "1h", RANGE(1, YEAR_S), WORD("off", 0), ROOT(cache.keep_stale_s),
+     .help =
+         "How long past its lifetime an answer to GET with ETag or Last-Modified is kept, so that upstream "
+         "need only say whether it has changed."},
     {"cache.ttl", OPTION_LIFETIMES, 0, NULL, RANGE(1, YEAR_S), WORD("none", TTL_NONE),
      .offset = offsetof(struct config, cache.ttl), .size = sizeof(void *),
      .count_offset = offsetof(struct config, cache.ttl_n),
@@ -196,6 +209,14 @@ static const struct option_row route_rows[] = {
      .help = "Take `path` off before the request goes on."},
     {"ttl", OPTION_SECONDS, 0, "off", RANGE(1, YEAR_S), WORD("off", 0), ROUTE(ttl_s),
      .help = "Lifetime of answers to GET that tell none of their own."},
+    {"heuristic", OPTION_BOOL, 0, "false", ROUTE(heuristic),
+     .help =
+         "Give answers to GET that tell no lifetime, and have Last-Modified, a tenth of the time since then; "
+         "a day at most."},
+    {"stale_while_revalidate", OPTION_SECONDS, 0, "inherit", RANGE(0, YEAR_S), WORD("inherit", STALE_INHERIT),
+     ROUTE(stale_while_revalidate_s), .help = "Of this route, in place of `cache.stale_while_revalidate`."},
+    {"stale_if_error", OPTION_SECONDS, 0, "inherit", RANGE(0, YEAR_S), WORD("inherit", STALE_INHERIT),
+     ROUTE(stale_if_error_s), .help = "Of this route, in place of `cache.stale_if_error`."},
 };
 
 const struct option_section option_sections[OPTION_SECTIONS] = {

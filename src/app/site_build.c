@@ -48,6 +48,11 @@ static struct digest alterations(const struct upstream_conf *u)
     return d;
 }
 
+static int64_t own_or(int64_t own_s, int64_t inherited_s)
+{
+    return own_s == STALE_INHERIT ? inherited_s : own_s;
+}
+
 static bool build_routes(struct build *b, const struct config *conf)
 {
     b->routes = calloc(conf->routes_n + 1, sizeof(*b->routes));
@@ -59,7 +64,16 @@ static bool build_routes(struct build *b, const struct config *conf)
     for (size_t i = 0; i < conf->routes_n; i++) {
         const struct route_conf *r = &conf->routes[i];
 
-        b->routes[i] = (struct site_route){slice_str(r->path), r->upstream_at, r->strip_prefix, r->ttl_s};
+        b->routes[i] = (struct site_route){
+            .prefix = slice_str(r->path),
+            .upstream = r->upstream_at,
+            .strip_prefix = r->strip_prefix,
+            .ttl_s = r->ttl_s,
+            .heuristic = r->heuristic,
+            .stale_while_revalidate_s =
+                own_or(r->stale_while_revalidate_s, conf->cache.stale_while_revalidate_s),
+            .stale_if_error_s = own_or(r->stale_if_error_s, conf->cache.stale_if_error_s),
+        };
     }
     b->site.routes = b->routes;
     b->site.routes_n = conf->routes_n;
@@ -99,6 +113,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     bool shared = conf->cache.scope == SCOPE_SHARED;
 
     s->ttl_max_s = conf->cache.max_ttl_s;
+    s->keep_stale_s = conf->cache.keep_stale_s;
     s->ask = (struct ask_conf){
         .client_control = conf->cache.client_control,
         .shared_scope = shared,

@@ -19,6 +19,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
+#include "refrain/policy/fresh.h"
 #include "refrain/wire/gunzip.h"
 
 enum {
@@ -494,18 +495,23 @@ static enum step step_made(struct exchange *x)
     return STEP_LOOKUP;
 }
 
+static struct fresh_stored stored_of(const struct entry_ref *ref)
+{
+    const struct entry *e = ref->entry;
+
+    return (struct fresh_stored){
+        .created_ms = e->created_ms,
+        .initial_age_s = e->initial_age_s,
+        .expires_ms = ref->expires_ms,
+        .windows = {e->while_revalidate_s, e->if_error_s, (e->flags & ENTRY_MUST_REVALIDATE) != 0},
+    };
+}
+
 static bool fresh_enough(const struct exchange *x, int64_t now_ms)
 {
-    const struct cachectl *cc = &x->ask.cc;
-    const struct entry *e = x->entry.entry;
-    int64_t age_s = (int64_t)e->initial_age_s + (now_ms - e->created_ms) / 1000;
+    const struct fresh_stored stored = stored_of(&x->entry);
 
-    if (now_ms >= x->entry.expires_ms)
-        return false;
-    if (cc->max_age_s != CC_ABSENT && age_s > cc->max_age_s)
-        return false;
-    return cc->min_fresh_s == CC_ABSENT || x->entry.expires_ms == INT64_MAX ||
-           x->entry.expires_ms - now_ms >= cc->min_fresh_s * 1000;
+    return fresh_judge(&stored, &x->ask.cc, now_ms) == FRESH_SERVE;
 }
 
 static bool look_up(struct exchange *x)
@@ -549,7 +555,9 @@ static bool found_meanwhile(struct exchange *x)
 
 static void offer_terms(struct exchange *x)
 {
-    struct flight_terms terms = {.ttl_s = x->ask.ttl_s};
+    struct flight_terms terms = {.ttl_s = x->ask.ttl_s,
+                                 .stale_while_revalidate_s = x->route->stale_while_revalidate_s,
+                                 .stale_if_error_s = x->route->stale_if_error_s};
     size_t n = 0;
 
     if (!x->ask.may_write)

@@ -211,6 +211,7 @@ static bool head_copy(struct fetch *x, struct flight_head *head, const struct fi
             return false;
     }
     fields_classify_response(&head->fields, x->site->headers);
+    fresh_withhold(&head->fields);
     return true;
 }
 
@@ -443,7 +444,9 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .wants_json = spec->wants_json,
         .authorized = carries_authorization(spec),
         .route_ttl_s = spec->route_ttl_s,
+        .heuristic = spec->heuristic,
         .started_ns = x->started_ns,
+        .asked_wall_ms = clock_wall_ms(),
         .reason = GATE_CLIENT,
         .on_settled = on_settled,
     };

@@ -88,6 +88,7 @@ void forward_start(struct exchange *x, const struct digest *key, bool body_is_st
         .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
         .model = slice_str(x->model),
         .route_ttl_s = operation_read_is_live(x->path) ? 0 : x->route->ttl_s,
+        .heuristic = x->route->heuristic && !operation_read_is_live(x->path),
         .method = x->req.method.data,
         .target = x->target,
         .fields = fields,

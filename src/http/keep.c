@@ -35,6 +35,8 @@ static struct gate_answer answer_of(const struct keep *k)
         .stream_unfit = k->following && k->judge.seen_unfit,
         .authorized = k->authorized,
         .status = head->status,
+        .asked_ms = k->asked_wall_ms,
+        .came_ms = k->head_wall_ms,
         .fields = &head->fields,
         .body = k->plain.len > 0 ? buf_slice(&k->plain) : buf_slice(&k->joined),
         .body_bytes = flight_bytes(k->flight),
@@ -48,6 +50,7 @@ static struct gate_conf gate_of(const struct keep *k)
     conf.headers = k->site->headers;
     conf.shared_scope = k->site->scope.mode != KEY_SCOPE_CREDENTIAL;
     conf.route_ttl_s = k->route_ttl_s;
+    conf.heuristic = k->heuristic;
     return conf;
 }
 
@@ -103,35 +106,56 @@ bool keep_has_whole_stream(const struct keep *k)
 
 /* -- storing -- */
 
-static int64_t lifetime_s(const struct keep *k, const struct flight_terms *terms, const struct gate_answer *a)
+static int64_t capped(const struct keep *k, int64_t ttl_s)
 {
-    int64_t ttl_s = terms->ttl_s;
-
-    if (ttl_s == ASK_TTL_NONE)
-        return ttl_s;
-    if (ttl_s < 0 && k->op == OP_READ) {
-        ttl_s = gate_lifetime_s(a, k->head_wall_ms);
-        if (ttl_s < 0)
-            ttl_s = k->route_ttl_s;
-    } else if (ttl_s < 0) {
-        ttl_s = k->site->ttl_s[k->op];
-    }
     return ttl_s > k->site->ttl_max_s ? k->site->ttl_max_s : ttl_s;
 }
 
-static uint32_t age_of(const struct flight_head *head)
+static int64_t later_ms(int64_t ms, int64_t by_s)
 {
-    const struct field *age = fields_find_id(&head->fields, HEADER_AGE);
-    int64_t age_s = 0;
+    return ms == INT64_MAX ? ms : ms + by_s * 1000;
+}
 
-    if (!age)
-        return 0;
-    for (size_t i = 0; i < age->value.len && age->value.data[i] >= '0' && age->value.data[i] <= '9'; i++) {
-        age_s = age_s * 10 + (age->value.data[i] - '0');
-        if (age_s > INT32_MAX)
-            return INT32_MAX; /* RFC 9111 section 1.2.2 */
-    }
-    return (uint32_t)age_s;
+/* On `read`, and where upstream is listened to, its own word closes windows and opens others. */
+static struct fresh_windows windows_of(const struct keep *k, const struct flight_terms *terms,
+                                       const struct fresh_word *word)
+{
+    struct fresh_windows w = {terms->stale_while_revalidate_s, terms->stale_if_error_s, false};
+
+    if (k->op == OP_READ || k->site->gate.respect_upstream_cache_control)
+        fresh_windows_obey(word, &w);
+    return w;
+}
+
+/* How long the entry is of use once it is stale. */
+static int64_t kept_s(const struct keep *k, const struct fresh_windows *w, bool validator)
+{
+    int64_t s = w->while_revalidate_s > w->if_error_s ? w->while_revalidate_s : w->if_error_s;
+
+    return validator && s < k->site->keep_stale_s ? k->site->keep_stale_s : s;
+}
+
+/* Fills in how old it came, and until when it is good for what. */
+static void set_times(const struct keep *k, const struct flight_terms *terms, struct entry *e)
+{
+    struct gate_answer a = answer_of(k);
+    struct gate_conf conf = gate_of(k);
+    struct fresh_windows windows;
+    struct fresh_life life;
+    int64_t left_s;
+
+    gate_life(&a, &conf, &life);
+    left_s = k->op == OP_READ ? life.left_s : k->site->ttl_s[k->op];
+    if (terms->ttl_s != -1)
+        left_s = terms->ttl_s; /* what a request asks for counts from now, too */
+    windows = windows_of(k, terms, &life.word);
+    e->created_ms = k->head_wall_ms;
+    e->initial_age_s = k->op == OP_READ ? (uint32_t)life.age_s : 0;
+    e->expires_ms = left_s == ASK_TTL_NONE ? INT64_MAX : later_ms(k->head_wall_ms, capped(k, left_s));
+    e->gone_ms = later_ms(e->expires_ms, kept_s(k, &windows, k->op == OP_READ && life.validator));
+    e->while_revalidate_s = (uint32_t)windows.while_revalidate_s;
+    e->if_error_s = (uint32_t)windows.if_error_s;
+    e->flags |= windows.must_revalidate ? ENTRY_MUST_REVALIDATE : 0;
 }
 
 /* The tag of an entry: upstream's own on `read`, the drawn id on the rest (SPEC section 6). */
@@ -142,8 +166,7 @@ static struct slice etag_of(const struct keep *k, const struct flight_head *head
     return etag ? etag->value : (struct slice){NULL, 0};
 }
 
-static enum gate_reason put(struct keep *k, const struct flight_head *head, const struct flight_terms *terms,
-                            int64_t ttl_s)
+static enum gate_reason put(struct keep *k, const struct flight_head *head, const struct flight_terms *terms)
 {
     size_t n = flight_pieces(k->flight, NULL, 0), kept = 0;
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
@@ -159,18 +182,13 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         (void)flight_pieces(k->flight, pieces, n);
         parts.head = (struct entry){
             .key = k->key,
-            .created_ms = k->head_wall_ms,
-            .expires_ms = ttl_s == ASK_TTL_NONE ? INT64_MAX : k->head_wall_ms + ttl_s * 1000,
             .started_seq = flight_seq(k->flight),
-            .initial_age_s = k->op == OP_READ ? age_of(head) : 0,
             .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
             .status = (uint16_t)head->status,
             .flags = (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (gzip ? ENTRY_GZIP : 0)),
             .operation = (uint8_t)k->op,
         };
-        if (k->op == OP_READ && ttl_s != ASK_TTL_NONE)
-            parts.head.expires_ms -= (int64_t)parts.head.initial_age_s * 1000;
-        parts.head.gone_ms = parts.head.expires_ms;
+        set_times(k, terms, &parts.head);
         memcpy(parts.head.id, flight_id(k->flight), ENTRY_ID_LEN);
         parts.tags = terms->tags;
         parts.fields = fields;
@@ -190,7 +208,6 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
 /* Stores what the gate let through, if anyone who asked may write. */
 static void store(struct keep *k)
 {
-    struct gate_answer a = answer_of(k);
     struct flight_terms terms;
 
     if (k->reason == GATE_STORE && !k->site->memory)
@@ -198,7 +215,7 @@ static void store(struct keep *k)
     if (k->reason == GATE_STORE && !flight_get_terms(k->flight, &terms))
         k->reason = GATE_CLIENT;
     if (k->reason == GATE_STORE)
-        k->reason = put(k, flight_head(k->flight), &terms, lifetime_s(k, &terms, &a));
+        k->reason = put(k, flight_head(k->flight), &terms);
 }
 
 /* -- the verdict -- */

@@ -33,8 +33,9 @@ struct keep {
     struct digest key;
     struct slice namespace_, model; /* kept by the flight */
     int64_t route_ttl_s;
+    bool heuristic;
     int64_t started_ns;                    /* monotonic: when upstream was asked */
-    int64_t head_wall_ms;                  /* when its head came */
+    int64_t asked_wall_ms, head_wall_ms;   /* the same by the wall, and when its head came */
     enum gate_reason reason;               /* GATE_STORE: nothing has spoken against storing yet */
     void (*on_settled)(struct keep *keep); /* once for keep_settle: @reason is the verdict, carried out */
     /* its own */

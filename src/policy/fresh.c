@@ -115,17 +115,64 @@ int64_t fresh_initial_age_s(const struct fields *fields, int64_t asked_ms, int64
     return apparent_s > corrected_s ? apparent_s : corrected_s;
 }
 
+static bool is_withheld(const struct fields *fields, enum header_id by, struct slice name)
+{
+    for (unsigned i = 0; i < fields->n; i++)
+        if (field_id(&fields->at[i]) == by && cachectl_withholds(fields->at[i].value, name))
+            return true;
+    return false;
+}
+
+void fresh_withhold(struct fields *fields)
+{
+    for (unsigned i = 0; i < fields->n; i++)
+        if (is_withheld(fields, HEADER_CACHE_CONTROL, fields->at[i].name) ||
+            is_withheld(fields, HEADER_CDN_CACHE_CONTROL, fields->at[i].name))
+            fields->at[i].flags |= HEADER_UNSTORED;
+}
+
 bool fresh_has_validator(const struct fields *fields)
 {
     return fields_find_id(fields, HEADER_ETAG) || fields_find_id(fields, HEADER_LAST_MODIFIED);
 }
 
+static bool is_whole_no_cache(const struct cachectl *cc)
+{
+    return cc->no_cache && !cc->no_cache_fields;
+}
+
+static bool lifetime_given(const struct fresh_arrival *a, int64_t *out_s)
+{
+    if (a->given_ttl_s > 0 && fresh_status_has_default(a->status))
+        *out_s = a->given_ttl_s;
+    else
+        *out_s = a->heuristic ? fresh_heuristic_s(a->fields, a->status, a->came_ms / 1000) : -1;
+    return *out_s >= 0;
+}
+
+void fresh_life_read(const struct fresh_arrival *a, struct fresh_life *out)
+{
+    int64_t lifetime_s;
+
+    fresh_word_read(a->fields, &out->word);
+    out->age_s = fresh_initial_age_s(a->fields, a->asked_ms, a->came_ms);
+    out->validator = fresh_has_validator(a->fields);
+    out->must_ask = is_whole_no_cache(&out->word.cc);
+    lifetime_s = fresh_lifetime_s(a->fields, &out->word, a->came_ms / 1000);
+    out->known = lifetime_s >= 0;
+    out->left_s = out->known ? lifetime_s - out->age_s : 0;
+    if (!out->known)
+        out->known = lifetime_given(a, &out->left_s);
+    out->known |= out->must_ask;
+    if (out->must_ask || !out->known)
+        out->left_s = 0;
+}
+
 void fresh_windows_obey(const struct fresh_word *word, struct fresh_windows *out)
 {
     const struct cachectl *cc = &word->cc;
-    bool whole_no_cache = cc->no_cache && !cc->no_cache_fields;
 
-    out->must_revalidate = cc->must_revalidate || cc->proxy_revalidate || whole_no_cache;
+    out->must_revalidate = cc->must_revalidate || cc->proxy_revalidate || is_whole_no_cache(cc);
     if (out->must_revalidate || cc->s_maxage_s != CC_ABSENT)
         out->while_revalidate_s = out->if_error_s = 0;
     if (out->must_revalidate)

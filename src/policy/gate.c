@@ -1,7 +1,6 @@
 #include "refrain/policy/gate.h"
 
 #include "refrain/base/attr.h"
-#include "refrain/policy/fresh.h"
 #include "refrain/wire/jscan.h"
 
 static const char *const reason_names[GATE_REASON_COUNT] = {
@@ -74,30 +73,28 @@ static bool content_type_ok(const struct gate_answer *a)
 
 /* --- Cache-Control --- */
 
-static struct fresh_word word_of(const struct gate_answer *a)
+void gate_life(const struct gate_answer *a, const struct gate_conf *conf, struct fresh_life *out)
 {
-    struct fresh_word w;
+    const struct fresh_arrival arrival = {
+        .fields = a->fields,
+        .status = a->status,
+        .asked_ms = a->asked_ms,
+        .came_ms = a->came_ms,
+        .given_ttl_s = conf->route_ttl_s,
+        .heuristic = conf->heuristic,
+    };
 
-    fresh_word_read(a->fields, &w);
-    return w;
+    fresh_life_read(&arrival, out);
 }
 
-int64_t gate_lifetime_s(const struct gate_answer *a, int64_t now_ms)
-{
-    struct fresh_word w = word_of(a);
-
-    return fresh_lifetime_s(a->fields, &w, now_ms / 1000);
-}
-
-/* RFC 9111 section 3: what a shared cache must not store. `no-cache` may be stored, and then asked about each
- * time; here what cannot be served without asking is not kept. Directives that name fields count for the
- * whole (sections 5.2.2.4 and 5.2.2.7 allow it). A cache that knows the status need not obey a no-store that
- * comes with must-understand (5.2.2.3). */
+/* RFC 9111 section 3: what a shared cache must not store. What `private` or `no-cache` name is left out of
+ * what is stored, and the rest may be (sections 5.2.2.4 and 5.2.2.7). A cache that knows the status need not
+ * obey a no-store that comes with must-understand (5.2.2.3). */
 static bool word_forbids(const struct gate_answer *a, const struct fresh_word *w)
 {
     bool understood = w->cc.must_understand && status_ok(a);
 
-    return (w->cc.no_store && !understood) || w->cc.is_private || w->cc.no_cache;
+    return (w->cc.no_store && !understood) || (w->cc.is_private && !w->cc.private_fields);
 }
 
 /* RFC 9111 section 3.5. A route's lifetime is the operator's own word for it. */
@@ -108,33 +105,52 @@ static bool authorization_forbids(const struct gate_answer *a, const struct fres
            w->cc.s_maxage_s == CC_ABSENT;
 }
 
-/* As a shared cache, on `read`. */
-static enum gate_reason judge_read(const struct gate_answer *a, const struct gate_conf *conf)
+/* It may answer others without upstream being asked: while it is fresh, and while it is being refreshed. */
+static bool is_good_unasked(const struct fresh_life *life)
 {
-    struct fresh_word w = word_of(a);
-    int64_t lifetime_s =
-        fresh_lifetime_s(a->fields, &w, 0); /* Expires without Date is weighed when the time is known */
+    struct fresh_windows windows = {0};
 
-    if (fields_find_id(a->fields, HEADER_SET_COOKIE))
-        return GATE_SET_COOKIE;
-    if (word_forbids(a, &w) || authorization_forbids(a, &w, conf))
-        return GATE_CACHE_CONTROL;
-    if (lifetime_s < 0 && conf->route_ttl_s > 0 && fresh_status_has_default(a->status))
-        return GATE_STORE;
-    return lifetime_s > 0 ? GATE_STORE : GATE_NO_LIFETIME;
+    fresh_windows_obey(&life->word, &windows);
+    return !life->must_ask && life->left_s + windows.while_revalidate_s > 0;
 }
 
-/* The other operations: the operator's lifetimes rule, unless upstream is to be listened to. */
-static enum gate_reason judge_cache_control(const struct gate_answer *a, const struct gate_conf *conf)
+/* As a shared cache, on `read`. What is never good unasked is stored only where asking costs less than
+ * fetching. */
+static enum gate_reason judge_read(const struct gate_answer *a, const struct gate_conf *conf,
+                                   bool *out_unasked)
+{
+    struct fresh_life life;
+
+    gate_life(a, conf, &life);
+    *out_unasked = is_good_unasked(&life);
+    if (fields_find_id(a->fields, HEADER_SET_COOKIE))
+        return GATE_SET_COOKIE;
+    if (word_forbids(a, &life.word) || authorization_forbids(a, &life.word, conf))
+        return GATE_CACHE_CONTROL;
+    if (!life.known)
+        return GATE_NO_LIFETIME;
+    if (*out_unasked || life.validator)
+        return GATE_STORE;
+    return life.must_ask ? GATE_CACHE_CONTROL : GATE_NO_LIFETIME;
+}
+
+/* The other operations: the operator's lifetimes rule, unless upstream is to be listened to. @out_unasked:
+ * what is stored may answer others as it is. */
+static enum gate_reason judge_cache_control(const struct gate_answer *a, const struct gate_conf *conf,
+                                            bool *out_unasked)
 {
     struct fresh_word w;
 
+    *out_unasked = true;
     if (a->op == OP_READ)
-        return judge_read(a, conf);
+        return judge_read(a, conf, out_unasked);
     if (!conf->respect_upstream_cache_control)
         return GATE_STORE;
-    w = word_of(a);
-    return word_forbids(a, &w) || fresh_lifetime_s(a->fields, &w, 0) == 0 ? GATE_CACHE_CONTROL : GATE_STORE;
+    fresh_word_read(a->fields, &w);
+    if (word_forbids(a, &w) || (w.cc.no_cache && !w.cc.no_cache_fields) ||
+        fresh_lifetime_s(a->fields, &w, a->came_ms / 1000) == 0)
+        return GATE_CACHE_CONTROL;
+    return GATE_STORE;
 }
 
 /* --- Vary --- */
@@ -179,20 +195,23 @@ static bool vary_ok(const struct gate_answer *a, const struct gate_conf *conf)
 
 bool gate_shareable(const struct gate_answer *a, const struct gate_conf *conf)
 {
+    bool unasked;
+
     if (a->status >= 500 || a->status == 429)
         return true; /* a stampede onto a sick upstream helps nobody (SPEC section 7) */
-    return vary_ok(a, conf) && judge_cache_control(a, conf) == GATE_STORE;
+    return vary_ok(a, conf) && judge_cache_control(a, conf, &unasked) == GATE_STORE && unasked;
 }
 
 enum gate_reason gate_head(const struct gate_answer *a, const struct gate_conf *conf)
 {
     enum gate_reason r;
+    bool unasked;
 
     if (!status_ok(a))
         return GATE_STATUS;
     if (!content_type_ok(a))
         return GATE_CONTENT_TYPE;
-    r = judge_cache_control(a, conf);
+    r = judge_cache_control(a, conf, &unasked);
     if (r != GATE_STORE)
         return r;
     if (!vary_ok(a, conf))

@@ -219,3 +219,24 @@ void cachectl_parse_response(struct cachectl *c, struct slice value)
 {
     parse(c, value, parse_response_directive);
 }
+
+static bool names_fields(const struct directive *d)
+{
+    return d->has_argument &&
+           (slice_ieq(d->name, SLICE_OF("private")) || slice_ieq(d->name, SLICE_OF("no-cache")));
+}
+
+bool cachectl_withholds(struct slice value, struct slice field_name)
+{
+    struct list l = {value, false};
+    struct directive d;
+
+    while (next_directive(&l, &d)) {
+        struct slice names = names_fields(&d) ? d.argument : (struct slice){NULL, 0};
+
+        while (names.data)
+            if (slice_ieq(slice_trim(slice_cut(&names, ',')), field_name))
+                return true;
+    }
+    return false;
+}

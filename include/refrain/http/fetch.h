@@ -30,6 +30,7 @@ struct fetch_spec {
     const struct digest *key; /* NULL: not to be stored */
     struct slice namespace_, model;
     int64_t route_ttl_s;
+    bool heuristic;     /* on `read`: lifetimes may be guessed */
     const char *method; /* NUL-terminated */
     struct slice target;
     const struct field *fields;

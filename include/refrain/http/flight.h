@@ -126,8 +126,9 @@ static inline bool flight_attached(const struct flight_reader *r)
 
 /* What a stored answer shall have; given by the first reader that is allowed to write. */
 struct flight_terms {
-    int64_t ttl_s;     /* -1: as configured; ASK_TTL_NONE: for ever */
-    struct slice tags; /* comma-separated */
+    int64_t ttl_s;                                      /* -1: as configured; ASK_TTL_NONE: for ever */
+    int64_t stale_while_revalidate_s, stale_if_error_s; /* where upstream has no say, or says nothing */
+    struct slice tags;                                  /* comma-separated */
 };
 /** Offers terms, from the reader's side; those of the first offer hold. Copies. */
 void flight_offer(struct flight_reader *r, const struct flight_terms *terms);

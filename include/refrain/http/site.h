@@ -27,7 +27,9 @@ struct site_route {
     struct slice prefix; /* of the raw path */
     size_t upstream;     /* index */
     bool strip_prefix;
-    int64_t ttl_s; /* of GETs without freshness of their own; 0: none */
+    int64_t ttl_s;                                      /* of GETs without freshness of their own; 0: none */
+    bool heuristic;                                     /* or a lifetime guessed from Last-Modified */
+    int64_t stale_while_revalidate_s, stale_if_error_s; /* the cache's, unless the route has its own */
 };
 
 struct site_upstream {
@@ -47,6 +49,7 @@ struct site {
     struct canon_rules canon[OP_COUNT]; /* the dialect's, with key.ignore_fields */
     int64_t ttl_s[OP_COUNT];            /* ASK_TTL_NONE: for ever */
     int64_t ttl_max_s;
+    int64_t keep_stale_s; /* what upstream can be asked about is kept so long for that */
     struct ask_conf ask;
     struct gate_conf gate;
     size_t key_body_bytes_max;

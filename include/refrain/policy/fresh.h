@@ -45,8 +45,32 @@ int64_t fresh_heuristic_s(const struct fields *fields, unsigned status, int64_t 
  */
 int64_t fresh_initial_age_s(const struct fields *fields, int64_t asked_ms, int64_t came_ms);
 
+/** Marks as HEADER_UNSTORED the fields that Cache-Control names in `private` or `no-cache`: who asked gets
+ * them, the store and others do not. */
+void fresh_withhold(struct fields *fields);
+
 /** True when upstream can be asked whether a stored copy is still good: it has an ETag or a Last-Modified. */
 bool fresh_has_validator(const struct fields *fields);
+
+/* A response on `read` as it came, and what configuration adds. Borrowed. */
+struct fresh_arrival {
+    const struct fields *fields; /* classified */
+    unsigned status;
+    int64_t asked_ms, came_ms; /* wall clock: when upstream was asked, and when its head came */
+    int64_t given_ttl_s;       /* a lifetime for what has none of its own; 0: none */
+    bool heuristic;            /* or the heuristic's */
+};
+struct fresh_life {
+    struct fresh_word word;
+    bool known;     /* something says how long it is fresh */
+    int64_t left_s; /* of freshness when it came; 0 or less: it was stale then */
+    int64_t age_s;  /* when it came */
+    bool must_ask;  /* no-cache: never fresh, whatever its lifetime */
+    bool validator;
+};
+/** All of the above together. A lifetime that is given counts from when the response came: it is the
+ * operator's word, whatever upstream's clock says. */
+void fresh_life_read(const struct fresh_arrival *a, struct fresh_life *out);
 
 /* For how long behind its lifetime a response is good for something; seconds. */
 struct fresh_windows {

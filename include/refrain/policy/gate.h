@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "refrain/base/slice.h"
+#include "refrain/policy/fresh.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
@@ -39,6 +40,7 @@ struct gate_answer {
     bool stream_unfit; /* stream_judge saw an end that the API itself calls incomplete */
     bool authorized;   /* the request carried Authorization: on `read`, RFC 9111 section 3.5 */
     unsigned status;
+    int64_t asked_ms, came_ms;   /* wall clock: when upstream was asked, and when its head came */
     const struct fields *fields; /* of the response, classified */
     struct slice body;           /* identity-coded; empty for streams, which the judge has followed */
     uint64_t body_bytes;
@@ -51,6 +53,7 @@ struct gate_conf {
     bool respect_upstream_cache_control;
     int64_t
         route_ttl_s; /* on `read`: what a route gives answers without freshness of their own; 0: nothing */
+    bool heuristic;  /* on `read`: a route has the lifetime guessed where nothing says it */
 };
 
 /** From the head alone: GATE_STORE means "so far". Tells a flight early that its answer can't be kept. */
@@ -60,9 +63,5 @@ bool gate_shareable(const struct gate_answer *a, const struct gate_conf *conf);
 /** The verdict on a finished answer. */
 enum gate_reason gate_judge(const struct gate_answer *a, const struct gate_conf *conf);
 
-/**
- * Seconds of freshness that the response gives itself: s-maxage, max-age, Expires (RFC 9111 section 4.2.1),
- * or what CDN-Cache-Control says in their place (RFC 9213). 0: stale at once. -1 when it gives none. @now_ms
- * is wall time, of use where Date is missing.
- */
-int64_t gate_lifetime_s(const struct gate_answer *a, int64_t now_ms);
+/** The lifetime of an answer on `read`, as the gate sees it. */
+void gate_life(const struct gate_answer *a, const struct gate_conf *conf, struct fresh_life *out);

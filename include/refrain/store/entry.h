@@ -15,8 +15,9 @@ struct field; /* wire/header.h */
 enum { ENTRY_ID_LEN = 32 }; /* hex digits of 128 random bits */
 
 enum entry_flag {
-    ENTRY_STREAM = 1 << 0, /* body is a whole stream, terminal event included */
-    ENTRY_GZIP = 1 << 1,   /* body is gzip-coded */
+    ENTRY_STREAM = 1 << 0,          /* body is a whole stream, terminal event included */
+    ENTRY_GZIP = 1 << 1,            /* body is gzip-coded */
+    ENTRY_MUST_REVALIDATE = 1 << 2, /* never served stale */
 };
 
 struct entry_span {
@@ -37,6 +38,9 @@ struct entry {
     uint32_t initial_age_s; /* Age it came with (RFC 9111 section 4.2.3) */
     uint32_t upstream_ms;   /* time upstream took: what a hit saves */
     uint32_t tokens_in, tokens_out;
+    uint32_t
+        while_revalidate_s; /* how long behind expires_ms it may be served while it is asked for again, … */
+    uint32_t if_error_s;    /* … and in place of an error (RFC 5861) */
     uint16_t status;
     uint16_t flags;    /* ENTRY_* */
     uint8_t operation; /* enum operation */

@@ -24,3 +24,7 @@ void cachectl_init(struct cachectl *c);
 /** Adds one field value; call for each Cache-Control field in order. */
 void cachectl_parse_request(struct cachectl *c, struct slice value);
 void cachectl_parse_response(struct cachectl *c, struct slice value);
+
+/** True when a response's field value has `private` or `no-cache` name this field: then the field is not for
+ * a shared store, whatever becomes of the rest (RFC 9111 sections 5.2.2.4 and 5.2.2.7). */
+bool cachectl_withholds(struct slice value, struct slice field_name);

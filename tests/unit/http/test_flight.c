@@ -335,7 +335,8 @@ static void the_first_terms_offered_hold(void **state)
 {
     struct stage *s = *state;
     struct reader a = reader_on(s), b = reader_on(s);
-    struct flight_terms first = {60, SLICE("red,blue")}, second = {5, SLICE("green")}, got;
+    struct flight_terms first = {.ttl_s = 60, .tags = SLICE("red,blue")},
+                        second = {.ttl_s = 5, .tags = SLICE("green")}, got;
     struct producer p = producer_on(s);
     struct flight *f;
 

@@ -57,6 +57,10 @@ static void a_lifetime_comes_from_the_best_source(void **state)
         {"Expires less the time it came", {{"Expires", "Sun, 06 Nov 1994 08:49:57 GMT"}}, 20},
         {"Expires before Date", {DATE, {"Expires", "Sun, 06 Nov 1994 08:49:07 GMT"}}, 0},
         {"Expires: 0", {DATE, {"Expires", "0"}}, 0},
+        {"the first Expires", {{"Expires", "0"}, {"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}}, 0},
+        {"Date is none", {{"Date", "nonsense"}, {"Expires", "Sun, 06 Nov 1994 08:50:37 GMT"}}, 60},
+        {"a date of old", {{"Expires", "Sun Nov  6 08:50:37 1994"}}, 60},
+        {"an older one", {DATE, {"Expires", "Sunday, 06-Nov-94 08:50:37 GMT"}}, 60},
         {"nonsense counts as stale", {CONTROL("max-age=soon")}, 0},
         {"the first of two", {CONTROL("max-age=10, max-age=20")}, 10},
         {"a target field goes before all", {CONTROL("max-age=60"), {"CDN-Cache-Control", "max-age=5"}}, 5},
@@ -149,6 +153,60 @@ static void an_age_is_the_larger_of_what_is_said(void **state)
         got = fresh_initial_age_s(&fields, came_ms - cases[i].delay_ms, came_ms);
         if (got != cases[i].want_s)
             fail_msg("%s: %lld", cases[i].why, (long long)got);
+    }
+}
+
+static void what_is_left_when_it_comes(void **state)
+{
+    static const struct {
+        const char *why;
+        struct given given[GIVEN_MAX];
+        int64_t given_ttl_s;
+        unsigned status;
+        bool heuristic, known, must_ask;
+        int64_t left_s;
+    } cases[] = {
+        {"lifetime less age", {CONTROL("max-age=60"), AGE("10")}, 0, 200, false, true, false, 50},
+        {"stale when it came", {CONTROL("max-age=60"), AGE("70")}, 0, 200, false, true, false, -10},
+        {"nothing known", {DATE}, 0, 200, true, false, false, 0},
+        {"given, whatever its age", {DATE, AGE("70")}, 60, 200, false, true, false, 60},
+        {"its own goes before what is given", {CONTROL("max-age=5")}, 60, 200, false, true, false, 5},
+        {"not given to a redirect of the moment", {DATE}, 60, 302, false, false, false, 0},
+        {"given goes before the heuristic",
+         {DATE, {"Last-Modified", "Sun, 06 Nov 1994 08:32:57 GMT"}},
+         60,
+         200,
+         true,
+         true,
+         false,
+         60},
+        {"the heuristic's",
+         {DATE, {"Last-Modified", "Sun, 06 Nov 1994 08:32:57 GMT"}},
+         0,
+         200,
+         true,
+         true,
+         false,
+         100},
+        {"no-cache", {CONTROL("max-age=60, no-cache")}, 0, 200, false, true, true, 0},
+        {"no-cache alone", {CONTROL("no-cache")}, 60, 200, false, true, true, 0},
+        {"no-cache of a field", {CONTROL("max-age=60, no-cache=\"a\"")}, 0, 200, false, true, false, 60},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct fresh_arrival arrival = {.fields = &fields,
+                                              .status = cases[i].status,
+                                              .asked_ms = INT64_C(1000) * CAME_S,
+                                              .came_ms = INT64_C(1000) * CAME_S,
+                                              .given_ttl_s = cases[i].given_ttl_s,
+                                              .heuristic = cases[i].heuristic};
+        struct fresh_life got;
+
+        fill(cases[i].given);
+        fresh_life_read(&arrival, &got);
+        if (got.known != cases[i].known || got.must_ask != cases[i].must_ask || got.left_s != cases[i].left_s)
+            fail_msg("%s: %d %d %lld", cases[i].why, got.known, got.must_ask, (long long)got.left_s);
     }
 }
 
@@ -280,6 +338,7 @@ int main(void)
         cmocka_unit_test(a_lifetime_comes_from_the_best_source),
         cmocka_unit_test(a_heuristic_wants_something_to_go_by),
         cmocka_unit_test(an_age_is_the_larger_of_what_is_said),
+        cmocka_unit_test(what_is_left_when_it_comes),
         cmocka_unit_test(windows_are_upstreams_where_it_says_anything),
         cmocka_unit_test(what_is_stored_answers_or_not),
         cmocka_unit_test(an_age_grows_and_is_never_negative),

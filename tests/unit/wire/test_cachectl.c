@@ -199,10 +199,34 @@ static void many_open_quotes_cost_no_more_than_their_bytes(void **state)
     assert_false(c.no_store);
 }
 
+static void fields_named_are_withheld(void **state)
+{
+    static const struct {
+        const char *why, *value, *name;
+        bool want;
+    } cases[] = {
+        {"named by private", "private=\"X-A\"", "x-a", true},
+        {"named by no-cache", "max-age=1, No-Cache=\"x-b, X-A\"", "x-a", true},
+        {"named without quotes", "private=x-a", "x-a", true},
+        {"another one is named", "private=\"x-b\"", "x-a", false},
+        {"the whole is private", "private", "x-a", false},
+        {"some other directive", "public=\"x-a\"", "x-a", false},
+        {"a longer name", "private=\"x-ab\"", "x-a", false},
+        {"nothing is named", "private=\"\"", "x-a", false},
+        {"inside another's quotes", "x=\"private=x-a\"", "x-a", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (cachectl_withholds(slice_str(cases[i].value), slice_str(cases[i].name)) != cases[i].want)
+            fail_msg("%s", cases[i].why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_side_has_its_directives),
+        cmocka_unit_test(fields_named_are_withheld),
         cmocka_unit_test(many_open_quotes_cost_no_more_than_their_bytes),
     };
 
