@@ -47,6 +47,7 @@ struct listen_conf {
 struct admin_conf {
     const char *address;
     struct secret_conf token;
+    struct text_list hosts; /* names that requests of the API may come under */
 };
 
 struct route_conf {

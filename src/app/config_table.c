@@ -76,7 +76,11 @@ static const struct option_row root_rows[] = {
      .help = "Where metrics, health and the API are. Beyond this machine it needs a token."},
     {"admin.token", OPTION_SECRET, OPTION_MASKED, ROOT(admin.token),
      .help =
-         "Bearer token of the API; must be given where `admin.address` can be reached from other machines."},
+         "Bearer token of the API; must be given where `admin.address` can be reached from other machines. "
+         "Without one, it is made at first start: the file `admin.token` in `cache.state_dir`."},
+    {"admin.hosts", OPTION_LIST, OPTION_ONE_OR_MANY, ROOT(admin.hosts),
+     .help = "Names under which the API is asked, beside addresses and `localhost`; a request that comes "
+             "under another one is refused."},
 
     {"cache.default_ttl", OPTION_SECONDS, 0, "1h", RANGE(1, YEAR_S), WORD("none", TTL_NONE),
      ROOT(cache.default_ttl_s), .env = "CACHE_TTL",

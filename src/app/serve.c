@@ -1,13 +1,11 @@
 #include "serve.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -21,6 +19,7 @@
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
 #include "site_build.h"
+#include "state.h"
 
 /*
  * The main thread runs a loop of its own: signals, the admin listener, the memory tier's sweep. Built from
@@ -28,8 +27,7 @@
  */
 enum {
     WORKERS_MAX = 256,
-    SECRET_BYTES = 32,
-    SECRET_FILE_MAX = 4096,
+    SECRET_FILE_MAX = 8192,
     SWEEP_EVERY_MS = 100,
     SWEEP_BUDGET_US = 2000,
     WINDOW_BYTES = 256 * 1024,
@@ -45,7 +43,7 @@ struct server {
     struct store_mem *memory;
     struct limits *limits;
     struct flights *flights;
-    struct buf secret;
+    struct buf secret, admin_token;
     struct site *site;
     struct loop *loop;
     struct admin *admin;
@@ -65,84 +63,18 @@ static void complain(const char *what, const char *detail, int r)
 
 /* -- the server's secret: so that keys on disk and in Redis outlive a restart -- */
 
-static int secret_make(const char *path, struct buf *out)
-{
-    char raw[SECRET_BYTES];
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int r = 0;
-
-    if (fd < 0)
-        return -errno;
-    random_bytes(raw, sizeof(raw));
-    for (size_t i = 0; r == 0 && i < sizeof(raw); i++)
-        r = buf_addf(out, "%02x", (unsigned char)raw[i]);
-    if (r == 0 && write(fd, out->data, out->len) != (ssize_t)out->len)
-        r = -EIO;
-    if (fsync(fd) < 0 && r == 0)
-        r = -errno;
-    (void)close(fd);
-    return r;
-}
-
-static int secret_read(const char *path, struct buf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-    int r;
-
-    if (fd < 0)
-        return -errno;
-    r = buf_reserve(out, SECRET_FILE_MAX);
-    n = r == 0 ? read(fd, out->data, SECRET_FILE_MAX) : -1;
-    (void)close(fd);
-    if (n <= 0)
-        return r < 0 ? r : -EIO;
-    out->len = (size_t)n;
-    return 0;
-}
-
-/* With the directories above it: ~/.local/state is not there on every machine. */
-static int state_dir_make(const char *path)
-{
-    AUTO(buf_done) struct buf part = BUF_INIT(4096);
-    int r = 0;
-
-    for (size_t i = 1; r == 0 && i <= strlen(path); i++) {
-        if (path[i] != '/' && path[i] != '\0')
-            continue;
-        buf_clear(&part);
-        r = buf_add(&part, path, i);
-        if (r == 0)
-            r = buf_add_byte(&part, '\0');
-        if (r == 0 && mkdir(part.data, 0700) < 0 && errno != EEXIST)
-            r = -errno;
-    }
-    return r;
-}
-
 static int secret_load(struct server *s)
 {
-    AUTO(buf_done) struct buf path = BUF_INIT(4096);
+    const struct cache_conf *conf = &s->conf->cache;
+    const char *what = "";
     int r;
 
-    s->secret.max = 2 * SECRET_FILE_MAX;
-    if (s->conf->cache.secret.text)
-        return buf_add_slice(&s->secret, slice_str(s->conf->cache.secret.text));
-    r = state_dir_make(s->conf->cache.state_dir);
-    if (r < 0) {
-        complain("cache.state_dir cannot be made", s->conf->cache.state_dir, r);
-        return r;
-    }
-    r = buf_addf(&path, "%s/secret", s->conf->cache.state_dir);
-    if (r == 0)
-        r = buf_add_byte(&path, '\0');
-    if (r == 0)
-        r = secret_make(path.data, &s->secret);
-    if (r == -EEXIST)
-        r = secret_read(path.data, &s->secret);
+    s->secret.max = SECRET_FILE_MAX;
+    if (conf->secret.text)
+        return buf_add_slice(&s->secret, slice_str(conf->secret.text));
+    r = state_secret_load(conf->state_dir, STATE_SECRET, &s->secret, &what);
     if (r < 0)
-        complain("the server's secret cannot be made or read in cache.state_dir", s->conf->cache.state_dir,
-                 r);
+        complain(what, conf->state_dir, r);
     return r;
 }
 
@@ -286,9 +218,44 @@ static int build_workers(struct server *s, struct buf *out_where)
     return r;
 }
 
+/* Made once, where none is configured. A token that the configuration no longer gives stays until the
+ * restart. */
+static int token_load(struct server *s, const struct config *conf)
+{
+    const char *what = "";
+    int r = 0;
+
+    if (conf->admin.token.text) {
+        buf_clear(&s->admin_token);
+        return buf_add_slice(&s->admin_token, slice_str(conf->admin.token.text));
+    }
+    if (s->admin_token.len == 0)
+        r = state_secret_load(conf->cache.state_dir, STATE_ADMIN_TOKEN, &s->admin_token, &what);
+    if (r < 0)
+        complain(what, conf->cache.state_dir, r);
+    return r;
+}
+
+static struct admin_access access_of(const struct server *s, const struct config *conf)
+{
+    struct slice token = buf_slice(&s->admin_token);
+
+    while (token.len > 0 && strchr(" \t\r\n", token.data[token.len - 1]))
+        token.len--; /* a newline, where an editor has been at it */
+    return (struct admin_access){token, conf->admin.hosts.at, conf->admin.hosts.n};
+}
+
+static struct site *site_in_force(void *arg)
+{
+    const struct server *s = arg;
+
+    return s->site;
+}
+
 static int build_admin(struct server *s, struct buf *out_where)
 {
-    struct admin_parts parts = {s->metrics, is_ready, s};
+    struct admin_parts parts = {.metrics = s->metrics, .ready = is_ready, .site = site_in_force, .arg = s};
+    struct admin_access access;
     const char *why = "";
     struct address a;
     int fd, r = address_parse(slice_str(s->conf->admin.address), &a);
@@ -298,6 +265,14 @@ static int build_admin(struct server *s, struct buf *out_where)
                  s->conf->admin.address, 0);
         return -EINVAL;
     }
+    s->admin_token.max = SECRET_FILE_MAX;
+    if (token_load(s, s->conf) < 0)
+        return -EINVAL; /* told */
+    access = access_of(s, s->conf);
+    if (access.token.len == 0) {
+        complain("the API's token is empty", s->conf->admin.address, 0);
+        return -EINVAL;
+    }
     if (r == 0)
         r = listener_open(s->conf->admin.address, &fd, 1, out_where, &why);
     if (r < 0) {
@@ -305,7 +280,7 @@ static int build_admin(struct server *s, struct buf *out_where)
                   LOG_STR("address", s->conf->admin.address), LOG_STR("what", why), LOG_ERRNO("error", r));
         return r;
     }
-    s->admin = admin_new(s->loop, fd, &parts);
+    s->admin = admin_new(s->loop, fd, &parts, &access);
     return s->admin ? 0 : -ENOMEM;
 }
 
@@ -377,6 +352,17 @@ static bool keep(struct server *s, struct config *conf)
     return true;
 }
 
+static void take_over_access(struct server *s)
+{
+    struct admin_access access;
+
+    if (token_load(s, s->conf) < 0)
+        return; /* told; the old one goes on */
+    access = access_of(s, s->conf);
+    if (access.token.len > 0)
+        admin_set_access(s->admin, &access);
+}
+
 static void take_over(struct server *s, struct config *conf)
 {
     struct site *site = site_of_conf(s, conf);
@@ -394,6 +380,7 @@ static void take_over(struct server *s, struct config *conf)
     site_unref(s->site);
     s->site = site;
     s->conf = conf;
+    take_over_access(s);
     (void)log_open(&conf->log.conf);
     log_event(LOG_INFO, "reloaded");
 }
@@ -489,6 +476,7 @@ static void stop(struct server *s)
     limits_free(s->limits);
     metrics_free(s->metrics);
     buf_done(&s->secret);
+    buf_done(&s->admin_token);
     for (size_t i = 0; i < s->reloaded_n; i++)
         config_free(s->reloaded[i]);
     free(s->reloaded);

@@ -527,6 +527,11 @@ void front_drain(struct front *f)
     front_daemon_run(f);
 }
 
+const struct sockaddr *front_req_peer(const struct front_req *r)
+{
+    return (const struct sockaddr *)&r->conn->addr;
+}
+
 unsigned front_connections(const struct front *f)
 {
     return f->conns_n;

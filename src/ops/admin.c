@@ -1,15 +1,28 @@
 #include "refrain/ops/admin.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "api.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/log.h"
 #include "refrain/http/front.h"
+#include "refrain/http/site.h"
+#include "refrain/ops/access.h"
 #include "refrain/wire/header.h"
 
-enum { CONNECTIONS_MAX = 256, ANSWER_BYTES_MAX = 16 << 20, BODY_BYTES_MAX = 64 * 1024 };
+enum {
+    CONNECTIONS_MAX = 256,
+    ANSWER_BYTES_MAX = 64 << 20,
+    DRAIN_BYTES_MAX = 1 << 20, /* of a refused body, read for the sake of a clean answer */
+};
 
 struct admin {
     struct admin_parts parts;
+    struct loop *loop;
+    struct access *access;
     struct front *front;
     struct limits *limits;
     struct header_table *headers;
@@ -19,8 +32,15 @@ struct admin {
 struct admin_request {
     struct front_req req; /* first */
     struct admin *admin;
-    struct buf answer;
-    size_t body_bytes;
+    struct buf answer, body;
+    size_t drained;
+    struct api_call call;
+    bool api;     /* below API_ROOT */
+    bool refused; /* the answer is made */
+    unsigned retry_s;
+    /* Of a route that runs on the pool. The request stays until the work is done, whoever has left. */
+    struct loop_work work;
+    bool working, worked, ended;
 };
 
 static struct admin_request *request_of(struct front_req *r)
@@ -56,24 +76,168 @@ static const struct page {
     {"/readyz", "application/json", page_readyz},
 };
 
-static void answer(struct front_req *r, unsigned status, const char *type)
+static void answer_begin(struct front_req *r, const char *type)
 {
     front_reply_bytes(r, buf_slice(&request_of(r)->answer), NULL, NULL); /* kept until on_end */
     front_reply_field(r, "Content-Type", type);
     front_reply_field(r, "Cache-Control", "no-store");
     front_reply_field(r, "X-Content-Type-Options", "nosniff");
+}
+
+static void answer(struct front_req *r, unsigned status, const char *type)
+{
+    answer_begin(r, type);
     front_reply_send(r, status);
 }
 
 static void answer_error(struct front_req *r, unsigned status, const char *code, const char *text)
 {
-    struct buf *out = &request_of(r)->answer;
+    struct admin_request *x = request_of(r);
 
-    if (buf_add_slice(out, SLICE_OF("{\"error\":{\"message\":")) < 0 ||
-        buf_add_json(out, slice_str(text)) < 0 ||
-        buf_addf(out, ",\"type\":\"refrain_error\",\"code\":\"%s\"}}\n", code) < 0)
-        buf_clear(out);
+    api_fail(&x->call, status, code, text, NULL, NULL);
     answer(r, status, "application/json");
+}
+
+/* -- the API -- */
+
+static void answer_api(struct admin_request *x)
+{
+    struct api_call *c = &x->call;
+    char retry[16];
+
+    answer_begin(&x->req, "application/json");
+    if (c->status == 401)
+        front_reply_field(&x->req, "WWW-Authenticate", "Bearer realm=\"refrain\"");
+    if (c->status == 405)
+        front_reply_field(&x->req, "Allow", c->allow);
+    if (x->retry_s > 0) {
+        (void)snprintf(retry, sizeof(retry), "%u", x->retry_s);
+        front_reply_field(&x->req, "Retry-After", retry);
+    }
+    if (c->route && c->route->mutates)
+        log_event(LOG_INFO, "admin_action", LOG_SLICE("method", x->req.method),
+                  LOG_SLICE("path", x->req.target), LOG_INT("status", c->status));
+    front_reply_send(&x->req, c->status);
+}
+
+static const char *peer_text(const struct sockaddr *peer, char out[INET6_ADDRSTRLEN])
+{
+    const void *at = peer->sa_family == AF_INET6
+                         ? (const void *)&((const struct sockaddr_in6 *)peer)->sin6_addr
+                         : (const void *)&((const struct sockaddr_in *)peer)->sin_addr;
+
+    if (peer->sa_family != AF_INET && peer->sa_family != AF_INET6)
+        return "unix";
+    return inet_ntop(peer->sa_family, at, out, INET6_ADDRSTRLEN);
+}
+
+static const struct refusal {
+    unsigned status;
+    bool logged; /* not where its sender decides how often */
+    const char *code, *message, *where, *expected;
+} refusals[] = {
+    [ACCESS_HOST] = {403, true, "host_not_allowed", "this listener does not answer to that name",
+                     "header Host", "an address, localhost, or a name that admin.hosts lists"},
+    [ACCESS_ORIGIN] = {403, true, "origin_not_allowed", "pages of other sites may not use the API",
+                       "header Origin", "none, or the one that Host names"},
+    [ACCESS_NO_TOKEN] =
+        {401, false, "unauthorized", "the API wants its token", "header Authorization",
+         "Bearer TOKEN, with what admin.token_file or the state directory's admin.token holds"},
+    [ACCESS_WRONG_TOKEN] = {401, true, "unauthorized", "this is not the API's token", "header Authorization",
+                            "Bearer TOKEN, with what admin.token_file or the state directory's admin.token "
+                            "holds"},
+    [ACCESS_TOO_MANY] = {429, false, "too_many_failures", "too many wrong tokens came from this address",
+                         NULL, NULL},
+};
+
+static bool is_granted(struct admin_request *x)
+{
+    struct admin *a = x->admin;
+    char from[INET6_ADDRSTRLEN];
+    const struct refusal *why;
+    enum access_verdict verdict =
+        access_judge(a->access, &x->req.fields, front_req_peer(&x->req), loop_now_ms(a->loop), &x->retry_s);
+
+    if (verdict == ACCESS_GRANTED)
+        return true;
+    why = &refusals[verdict];
+    if (why->logged)
+        log_event(LOG_WARN, "admin_refused", LOG_STR("reason", why->code),
+                  LOG_STR("from", peer_text(front_req_peer(&x->req), from)));
+    api_fail(&x->call, why->status, why->code, why->message, why->where, why->expected);
+    return false;
+}
+
+static bool is_api(struct slice path)
+{
+    struct slice root = SLICE_OF(API_ROOT);
+
+    return slice_eq(path, root) || (slice_starts(path, root) && path.data[root.len] == '/');
+}
+
+static void api_begin(struct admin_request *x, struct slice path, struct slice query)
+{
+    struct api_call *c = &x->call;
+
+    x->api = true;
+    c->parts = x->admin->parts;
+    c->query = query;
+    x->refused = !is_granted(x) || !api_find(c, x->req.method, path);
+    if (x->refused)
+        return;
+    x->body.max = c->route->body_bytes_max;
+    c->site = site_ref(c->parts.site(c->parts.arg));
+}
+
+static void on_work(struct loop_work *work)
+{
+    struct admin_request *x = CONTAINER_OF(work, struct admin_request, work);
+
+    x->call.route->run(&x->call);
+}
+
+static void request_free(struct admin_request *x)
+{
+    site_unref(x->call.site);
+    buf_done(&x->answer);
+    buf_done(&x->body);
+    free(x);
+}
+
+static void on_work_done(struct loop_work *work)
+{
+    struct admin_request *x = CONTAINER_OF(work, struct admin_request, work);
+
+    x->working = false;
+    x->worked = true;
+    if (x->ended)
+        request_free(x);
+    else
+        front_wake(&x->req);
+}
+
+static void api_work_start(struct admin_request *x)
+{
+    x->work = (struct loop_work){.on_work = on_work, .on_done = on_work_done};
+    x->working = true;
+    loop_work_start(x->admin->loop, &x->work);
+}
+
+static void api_run(struct admin_request *x)
+{
+    if (x->refused || x->worked) {
+        answer_api(x);
+        return;
+    }
+    x->call.body = buf_slice(&x->body);
+    if (!x->call.route->pooled) {
+        x->call.route->run(&x->call);
+        answer_api(x);
+        return;
+    }
+    if (!x->working)
+        api_work_start(x);
+    front_park(&x->req);
 }
 
 /* -- the front's callbacks -- */
@@ -86,11 +250,14 @@ static struct front_req *on_new(void *arg)
         return NULL;
     x->admin = arg;
     x->answer.max = ANSWER_BYTES_MAX;
+    x->call.status = 200;
+    x->call.out = &x->answer;
     return &x->req;
 }
 
 static void on_head(struct front_req *r)
 {
+    struct slice query = r->target, path;
     struct guard_verdict verdict;
 
     fields_classify(&r->fields, request_of(r)->admin->headers);
@@ -99,19 +266,39 @@ static void on_head(struct front_req *r)
         verdict = (struct guard_verdict){false, ERR_HEADERS_TOO_LARGE, "the request's head is too large"};
     if (r->malformed)
         verdict = (struct guard_verdict){false, ERR_REQUEST_INVALID, r->malformed};
-    if (verdict.ok)
+    if (!verdict.ok) {
+        r->close_after = true;
+        answer_error(r, error_status(verdict.code), error_name(verdict.code), verdict.why);
         return;
-    r->close_after = true;
-    answer_error(r, error_status(verdict.code), error_name(verdict.code), verdict.why);
+    }
+    path = slice_cut(&query, '?');
+    if (is_api(path))
+        api_begin(request_of(r), path, query);
+}
+
+/* What will not be read is taken all the same, so that the client, who is still sending, sees its answer. */
+static void drain(struct admin_request *x, size_t bytes)
+{
+    x->drained += bytes;
+    if (x->drained > DRAIN_BYTES_MAX)
+        front_abort(&x->req);
 }
 
 static size_t on_body(struct front_req *r, struct slice bytes)
 {
     struct admin_request *x = request_of(r);
 
-    x->body_bytes += bytes.len;
-    if (x->body_bytes > BODY_BYTES_MAX)
-        front_abort(r);
+    if (!x->api || x->refused) {
+        drain(x, bytes.len);
+        return bytes.len;
+    }
+    if (buf_add_slice(&x->body, bytes) < 0) {
+        char expected[64];
+
+        (void)snprintf(expected, sizeof(expected), "at most %zu bytes", x->body.max);
+        api_fail(&x->call, 413, "too_large", "the body is larger than this path takes", "body", expected);
+        x->refused = true;
+    }
     return bytes.len;
 }
 
@@ -120,8 +307,12 @@ static void on_run(struct front_req *r)
     struct admin_request *x = request_of(r);
     struct slice rest = r->target, path = slice_cut(&rest, '?');
 
+    if (x->api) {
+        api_run(x);
+        return;
+    }
     if (!slice_eq(r->method, SLICE_OF("GET")) && !slice_eq(r->method, SLICE_OF("HEAD"))) {
-        answer_error(r, 405, "method_not_allowed", "this listener takes GET and HEAD");
+        answer_error(r, 405, "method_not_allowed", "outside the API, this listener takes GET and HEAD");
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
@@ -132,12 +323,12 @@ static void on_run(struct front_req *r)
         answer(r, status, pages[i].type);
         return;
     }
-    answer_error(r, 404, "not_found", "there is /metrics, /healthz and /readyz");
+    answer_error(r, 404, "not_found", "there is /metrics, /healthz, /readyz and " API_ROOT);
 }
 
 static void on_gone(struct front_req *r)
 {
-    (void)r; /* nothing is ever parked */
+    (void)r; /* what runs on the pool cannot be stopped; on_end sees to it */
 }
 
 static void on_end(struct front_req *r, bool sent)
@@ -145,11 +336,20 @@ static void on_end(struct front_req *r, bool sent)
     struct admin_request *x = request_of(r);
 
     (void)sent;
-    buf_done(&x->answer);
-    free(x);
+    x->ended = true;
+    if (!x->working)
+        request_free(x);
 }
 
-struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts)
+/* -- making and ending -- */
+
+void admin_set_access(struct admin *a, const struct admin_access *access)
+{
+    access_set(a->access, access->token, access->hosts, access->hosts_n);
+}
+
+struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
+                        const struct admin_access *access)
 {
     static const struct front_conf front_conf = {
         .header_bytes_max = 16 * 1024,
@@ -165,6 +365,9 @@ struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts)
     if (!a)
         return NULL;
     a->parts = *parts;
+    a->loop = l;
+    a->access = access_new();
+    admin_set_access(a, access);
     a->handler = (struct front_handler){
         .arg = a,
         .on_new = on_new,
@@ -192,6 +395,7 @@ void admin_free(struct admin *a)
     front_free(a->front);
     header_table_free(a->headers);
     limits_free(a->limits);
+    access_free(a->access);
     free(a);
 }
 

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.client import Client  # noqa: E402
+from harness.operator import Operator  # noqa: E402
 from harness.process import Refrain, binary, merged  # noqa: E402
 from harness.upstream import Upstream  # noqa: E402
 
@@ -109,3 +110,10 @@ def refrain(request, start):
 @pytest.fixture
 def client(start, refrain):
     return start.client(refrain)
+
+
+@pytest.fixture
+def operator(refrain):
+    asking = Operator(refrain)
+    yield asking
+    asking.close()

@@ -11,6 +11,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "refrain/base/list.h"
 #include "refrain/base/loop.h"
@@ -89,6 +90,9 @@ int front_listen(struct front *f, int fd);
 void front_drain(struct front *f);
 /** Connections open now. */
 unsigned front_connections(const struct front *f);
+
+/** Who sent the request; AF_UNIX for a unix socket. Valid until on_end. */
+const struct sockaddr *front_req_peer(const struct front_req *r);
 
 /** Zeroes what a new request must find zeroed; for a handler that reuses its requests. */
 void front_req_reset(struct front_req *r);

@@ -1,6 +1,6 @@
 /*
- * admin - the operator's listener: /metrics, /healthz, /readyz. It answers from what others count and says
- * nothing of requests, answers or credentials. SPEC section 12.
+ * admin - the operator's listener: /metrics, /healthz, /readyz, and behind a token /api/v1 (access, api). It
+ * answers from what others count and says nothing of requests, answers or credentials. SPEC section 12.
  *
  * Threads: its loop's.
  */
@@ -9,19 +9,33 @@
 
 #include "refrain/base/loop.h"
 #include "refrain/base/metrics.h"
+#include "refrain/base/slice.h"
 
 struct admin;
+struct site;
 
 struct admin_parts {
     struct metrics *metrics;
     /* Appends what /readyz says, a JSON object; false: not ready. */
     bool (*ready)(void *arg, struct buf *out);
+    /* The site in force; borrowed. */
+    struct site *(*site)(void *arg);
     void *arg;
+};
+
+/* Who may use the API. */
+struct admin_access {
+    struct slice token;        /* not empty */
+    const struct slice *hosts; /* names that Host may give beside addresses and localhost */
+    size_t hosts_n;
 };
 
 /** Serves on @fd, a listening non-blocking socket that becomes its own. NULL when out of memory or
  * descriptors. */
-struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts);
+struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
+                        const struct admin_access *access);
+/** For requests that begin from now on. */
+void admin_set_access(struct admin *a, const struct admin_access *access);
 /** NULL is fine. */
 void admin_free(struct admin *a);
 /** To be called once an iteration of the loop, before it waits. */

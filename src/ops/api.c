@@ -1,0 +1,155 @@
+#include "api.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "refrain/base/attr.h"
+
+enum { SMALL_BODY = 16 * 1024 };
+
+static const struct api_route routes[] = {
+    {"GET", "", false, false, SMALL_BODY, api_index},
+};
+
+/* What can be asked. */
+void api_index(struct api_call *c)
+{
+    struct jout j = jout_begin(c->out);
+
+    jout_object(&j, NULL);
+    jout_array(&j, "routes");
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        jout_object(&j, NULL);
+        jout_str(&j, "method", routes[i].method);
+        jout_text(&j, "path", slice_str(routes[i].path[0] ? routes[i].path : "/"));
+        jout_bool(&j, "mutates", routes[i].mutates);
+        jout_end(&j);
+    }
+    jout_end(&j);
+    jout_end(&j);
+    api_done(c, &j);
+}
+
+/* -- answers -- */
+
+void api_fail(struct api_call *c, unsigned status, const char *code, const char *message, const char *where,
+              const char *expected)
+{
+    struct jout j = jout_begin(c->out);
+
+    buf_clear(c->out);
+    jout_object(&j, NULL);
+    jout_object(&j, "error");
+    jout_str(&j, "message", message);
+    jout_str(&j, "type", "refrain_error");
+    jout_str(&j, "code", code);
+    if (where)
+        jout_str(&j, "where", where);
+    if (expected)
+        jout_str(&j, "expected", expected);
+    jout_end(&j);
+    jout_end(&j);
+    c->status = status;
+    if (jout_done(&j) < 0 || buf_add_byte(c->out, '\n') < 0)
+        buf_clear(c->out);
+}
+
+void api_done(struct api_call *c, const struct jout *j)
+{
+    if (jout_done(j) < 0 || buf_add_byte(c->out, '\n') < 0)
+        api_fail(c, 500, "answer_too_large", "the answer is larger than any that is sent", NULL, NULL);
+}
+
+/* -- finding a route -- */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Percent-decoded. A segment that is empty, too long, or badly coded is no argument. */
+static bool take_argument(struct api_call *c, size_t n, struct slice segment)
+{
+    char *out = c->arg_bytes[n];
+    size_t len = 0;
+
+    for (size_t i = 0; i < segment.len; i++) {
+        char byte = segment.data[i];
+
+        if (byte == '%') {
+            int high = i + 2 < segment.len ? hex_digit(segment.data[i + 1]) : -1;
+            int low = i + 2 < segment.len ? hex_digit(segment.data[i + 2]) : -1;
+
+            if (high < 0 || low < 0)
+                return false;
+            byte = (char)(high * 16 + low);
+            i += 2;
+        }
+        if (len == API_ARG_BYTES_MAX || byte == '\0')
+            return false;
+        out[len++] = byte;
+    }
+    c->args[n] = slice_make(out, len);
+    return len > 0;
+}
+
+static bool path_matches(struct api_call *c, const char *pattern, struct slice path)
+{
+    struct slice want = slice_str(pattern);
+    size_t args = 0;
+
+    while (want.data && path.data) {
+        struct slice segment = slice_cut(&want, '/'), given = slice_cut(&path, '/');
+
+        if (!slice_eq(segment, SLICE_OF("{}"))) {
+            if (!slice_eq(segment, given))
+                return false;
+        } else if (!take_argument(c, args++, given)) {
+            return false;
+        }
+    }
+    return !want.data && !path.data;
+}
+
+static void allow_add(struct api_call *c, const char *method)
+{
+    size_t n = strlen(c->allow);
+
+    (void)snprintf(c->allow + n, sizeof(c->allow) - n, "%s%s", n ? ", " : "", method);
+}
+
+static bool method_matches(const struct api_route *r, struct slice method)
+{
+    if (slice_eq(method, SLICE_OF("HEAD")))
+        return strcmp(r->method, "GET") == 0;
+    return slice_eq(method, slice_str(r->method));
+}
+
+bool api_find(struct api_call *c, struct slice method, struct slice path)
+{
+    struct slice below = slice_skip(path, strlen(API_ROOT));
+
+    c->allow[0] = '\0';
+    if (slice_eq(below, SLICE_OF("/")))
+        below.len = 0;
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (!path_matches(c, routes[i].path, below))
+            continue;
+        if (method_matches(&routes[i], method)) {
+            c->route = &routes[i];
+            return true;
+        }
+        allow_add(c, routes[i].method);
+        if (strcmp(routes[i].method, "GET") == 0)
+            allow_add(c, "HEAD");
+    }
+    if (c->allow[0])
+        api_fail(c, 405, "method_not_allowed", "this path takes other methods", "method", c->allow);
+    else
+        api_fail(c, 404, "not_found", "no such path", "path", "one of those that GET " API_ROOT " lists");
+    return false;
+}

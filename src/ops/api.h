@@ -1,0 +1,57 @@
+/*
+ * api - what lies below /api/v1 on the admin listener: a table of routes, each a row; and what their handlers
+ * have in common. admin.c takes the request in, sees who asks (access), and sends the answer.
+ *
+ * Adding a route: a row in api.c, a handler in the file of its subject.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "refrain/base/jout.h"
+#include "refrain/base/slice.h"
+#include "refrain/ops/admin.h"
+
+#define API_ROOT "/api/v1"
+
+enum { API_ARGS_MAX = 2, API_ARG_BYTES_MAX = 256, API_ALLOW_BYTES_MAX = 64 };
+
+struct api_call;
+
+struct api_route {
+    const char *method;
+    const char *path; /* below API_ROOT; `{}` stands for one segment, which is an argument */
+    bool mutates;     /* is logged */
+    bool pooled; /* runs on the thread pool: may take more than a millisecond, must not touch what is the main
+                  * thread's */
+    size_t body_bytes_max;
+    void (*run)(struct api_call *c);
+};
+
+/* One call of the API. */
+struct api_call {
+    const struct api_route *route;
+    struct admin_parts parts; /* a copy: work on the pool may outlive the listener */
+    struct site *site;        /* the one in force; held for the call */
+    struct slice args[API_ARGS_MAX];
+    char arg_bytes[API_ARGS_MAX][API_ARG_BYTES_MAX];
+    struct slice query, body;
+    unsigned status;                 /* 200 to begin with */
+    struct buf *out;                 /* the answer: one JSON value and a newline */
+    char allow[API_ALLOW_BYTES_MAX]; /* of a 405: what is allowed */
+};
+
+/** Finds the route of a request and its arguments. false: none; the answer then says so. */
+bool api_find(struct api_call *c, struct slice method, struct slice path);
+
+/**
+ * Makes an error the answer. @where: what it is about ("body.action"), @expected: what would have been right;
+ * either may be NULL. All but the code may come from the request.
+ */
+void api_fail(struct api_call *c, unsigned status, const char *code, const char *message, const char *where,
+              const char *expected);
+/** Ends the answer that @j has written. */
+void api_done(struct api_call *c, const struct jout *j);
+
+/* Handlers; SPEC section 12. */
+void api_index(struct api_call *c);
