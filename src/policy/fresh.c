@@ -9,25 +9,19 @@ enum {
 
 /* -- when a response has come -- */
 
-static bool parse_all(struct cachectl *cc, const struct fields *fields, enum header_id id)
+static void read_cache_control(const struct fields *fields, struct cachectl *out)
 {
-    bool any = false;
-
-    cachectl_init(cc);
-    for (unsigned i = 0; i < fields->n; i++) {
-        if (field_id(&fields->at[i]) != id)
-            continue;
-        any |= slice_trim(fields->at[i].value).len > 0;
-        cachectl_parse_response(cc, fields->at[i].value);
-    }
-    return any;
+    cachectl_init(out);
+    for (unsigned i = 0; i < fields->n; i++)
+        if (field_id(&fields->at[i]) == HEADER_CACHE_CONTROL)
+            cachectl_parse_response(out, fields->at[i].value);
 }
 
 void fresh_word_read(const struct fields *fields, struct fresh_word *out)
 {
-    out->targeted = parse_all(&out->cc, fields, HEADER_CDN_CACHE_CONTROL);
+    out->targeted = cachectl_read_targeted(fields, HEADER_CDN_CACHE_CONTROL, &out->cc);
     if (!out->targeted)
-        (void)parse_all(&out->cc, fields, HEADER_CACHE_CONTROL);
+        read_cache_control(fields, &out->cc);
 }
 
 /* Of several fields the first counts; what is no date lies in the past (RFC 9111 sections 4.2.1 and 5.3). */

@@ -1,5 +1,10 @@
 #include "refrain/wire/cachectl.h"
 
+#include <stddef.h>
+
+#include "refrain/base/attr.h"
+#include "refrain/wire/sfield.h"
+
 /* Deltas larger than this count as this (RFC 9111 section 1.2.2). */
 static const int64_t delta_max_s = INT64_C(1) << 31;
 
@@ -239,4 +244,87 @@ bool cachectl_withholds(struct slice value, struct slice field_name)
                 return true;
     }
     return false;
+}
+
+/* --- target fields --- */
+
+/* What a directive takes, and where it is kept. */
+enum takes {
+    TAKES_NOTHING, /* so it is the boolean true */
+    TAKES_DELTA,
+    TAKES_FIELDS, /* nothing, or names of fields */
+};
+
+struct target_row {
+    struct slice name;
+    enum takes takes;
+    size_t at; /* in struct cachectl: a bool or an int64_t */
+    size_t fields_at;
+};
+
+#define AT(member) offsetof(struct cachectl, member)
+static const struct target_row target_rows[] = {
+    {SLICE("max-age"), TAKES_DELTA, AT(max_age_s), 0},
+    {SLICE("s-maxage"), TAKES_DELTA, AT(s_maxage_s), 0},
+    {SLICE("stale-while-revalidate"), TAKES_DELTA, AT(stale_while_revalidate_s), 0},
+    {SLICE("stale-if-error"), TAKES_DELTA, AT(stale_if_error_s), 0},
+    {SLICE("no-store"), TAKES_NOTHING, AT(no_store), 0},
+    {SLICE("no-transform"), TAKES_NOTHING, AT(no_transform), 0},
+    {SLICE("public"), TAKES_NOTHING, AT(is_public), 0},
+    {SLICE("must-revalidate"), TAKES_NOTHING, AT(must_revalidate), 0},
+    {SLICE("proxy-revalidate"), TAKES_NOTHING, AT(proxy_revalidate), 0},
+    {SLICE("must-understand"), TAKES_NOTHING, AT(must_understand), 0},
+    {SLICE("immutable"), TAKES_NOTHING, AT(immutable), 0},
+    {SLICE("no-cache"), TAKES_FIELDS, AT(no_cache), AT(no_cache_fields)},
+    {SLICE("private"), TAKES_FIELDS, AT(is_private), AT(private_fields)},
+};
+#undef AT
+
+static void set_target(struct cachectl *c, const struct target_row *row, const struct sf_member *m)
+{
+    bool is_true = m->type == SF_BOOLEAN && m->number == 1;
+    bool named = row->takes == TAKES_FIELDS && (m->type == SF_STRING || m->type == SF_TOKEN);
+    void *at = (char *)c + row->at;
+
+    if (row->takes == TAKES_DELTA) {
+        int64_t s = m->type == SF_INTEGER && m->number >= 0 ? m->number : CC_ABSENT;
+
+        *(int64_t *)at = s > delta_max_s ? delta_max_s : s;
+        return;
+    }
+    *(bool *)at = is_true || named;
+    if (row->takes == TAKES_FIELDS)
+        *(bool *)((char *)c + row->fields_at) = named && m->text.len > 0;
+}
+
+static void parse_target_member(struct cachectl *c, const struct sf_member *m)
+{
+    for (size_t i = 0; i < ARRAY_LEN(target_rows); i++)
+        if (slice_eq(m->key, target_rows[i].name))
+            set_target(c, &target_rows[i], m);
+}
+
+bool cachectl_read_targeted(const struct fields *fields, enum header_id id, struct cachectl *out)
+{
+    struct cachectl c;
+    bool any = false;
+
+    cachectl_init(&c);
+    for (unsigned i = 0; i < fields->n; i++) {
+        struct sf_member member;
+        struct sf_dict dict;
+
+        if (field_id(&fields->at[i]) != id)
+            continue;
+        sf_dict_init(&dict, fields->at[i].value);
+        while (sf_dict_next(&dict, &member)) {
+            parse_target_member(&c, &member);
+            any = true;
+        }
+        if (dict.malformed)
+            return false;
+    }
+    if (any)
+        *out = c;
+    return any;
 }

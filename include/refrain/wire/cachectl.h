@@ -1,6 +1,6 @@
 /*
  * cachectl - Cache-Control of requests and responses as plain values. RFC 9111 section 5.2, RFC 5861, RFC
- * 8246. Unknown directives are ignored. A delta given twice takes its first value in a response
+ * 8246, RFC 9213. Unknown directives are ignored. A delta given twice takes its first value in a response
  * (section 4.2.1), its strictest in a request; one that does not parse counts as 0 in a response, and as not
  * there in a request.
  */
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "refrain/base/slice.h"
+#include "refrain/wire/header.h"
 
 enum { CC_ABSENT = -1 }; /* of a delta; larger than 2^31 reads as 2^31 */
 
@@ -28,3 +29,12 @@ void cachectl_parse_response(struct cachectl *c, struct slice value);
 /** True when a response's field value has `private` or `no-cache` name this field: then the field is not for
  * a shared store, whatever becomes of the rest (RFC 9111 sections 5.2.2.4 and 5.2.2.7). */
 bool cachectl_withholds(struct slice value, struct slice field_name);
+
+/**
+ * Reads what a response (classified) says in the target field @id, such as CDN-Cache-Control: all lines of
+ * it, one structured field (RFC 9213 section 2.1). A directive whose value is of another type than it takes
+ * is as if not given; of one given twice the last counts, as in every dictionary.
+ * true when it says anything, so that Cache-Control is not to be heeded. false, and @out untouched, when
+ * there is none, or it is empty, or it is malformed anywhere (section 2.2).
+ */
+bool cachectl_read_targeted(const struct fields *fields, enum header_id id, struct cachectl *out);

@@ -182,6 +182,80 @@ static void each_side_has_its_directives(void **state)
     }
 }
 
+/* Fields of a response as the front of @at tells: CDN-Cache-Control, but for those that begin with `!`. */
+static void targeted_of(const char *const *lines, size_t n, struct fields *out)
+{
+    out->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool other = lines[i][0] == '!';
+
+        assert_int_equal(fields_add(out, SLICE_OF("x"), slice_str(lines[i] + other)), 0);
+        out->at[i].flags = other ? HEADER_CACHE_CONTROL : HEADER_CDN_CACHE_CONTROL;
+    }
+}
+
+static void a_target_field_is_a_dictionary(void **state)
+{
+    static const struct {
+        const char *why;
+        const char *lines[2];
+        bool speaks;
+        struct want want;
+    } cases[] = {
+        {"every directive",
+         {"max-age=1, s-maxage=2, stale-while-revalidate=3, stale-if-error=4, no-store, no-transform",
+          "public, must-revalidate, proxy-revalidate, must-understand, immutable, no-cache, private"},
+         true,
+         {.max_age = 2,
+          .s_maxage = 3,
+          .swr = 4,
+          .sie = 5,
+          .no_store = true,
+          .no_transform = true,
+          .is_public = true,
+          .must_revalidate = true,
+          .proxy_revalidate = true,
+          .must_understand = true,
+          .immutable = true,
+          .no_cache = true,
+          .is_private = true}},
+        {"names of fields",
+         {"no-cache=\"set-cookie\", private=x-user"},
+         true,
+         {.no_cache = true, .no_cache_fields = true, .is_private = true, .private_fields = true}},
+        {"no names are the whole", {"no-cache=\"\""}, true, {.no_cache = true}},
+        {"no such field", {"!max-age=60"}, false, {0}},
+        {"empty", {""}, false, {0}},
+        {"beside Cache-Control", {"!no-store", "max-age=60"}, true, {.max_age = 61}},
+        {"a directive that nobody knows speaks", {"none"}, true, {0}},
+        {"larger than 2^31", {"max-age=99999999999"}, true, {.max_age = (INT64_C(1) << 31) + 1}},
+        {"larger than any integer", {"max-age=9999999999999999"}, false, {0}},
+        {"letters in upper case", {"Max-Age=60"}, false, {0}},
+        {"spaces around the equals sign", {"max-age =60"}, false, {0}},
+        {"a fault on another line", {"max-age=60", "&"}, false, {0}},
+        {"a string for a number", {"max-age=\"60\", s-maxage=9"}, true, {.s_maxage = 10}},
+        {"a fraction for a number", {"max-age=60.5"}, true, {0}},
+        {"a number below nothing", {"max-age=-1"}, true, {0}},
+        {"a number for a truth", {"no-store=1, private=7"}, true, {0}},
+        {"what is false", {"no-store=?0"}, true, {0}},
+        {"the last counts", {"max-age=1, max-age=2", "max-age=3"}, true, {.max_age = 4}},
+        {"also where it is of another type", {"max-age=1, max-age=x"}, true, {0}},
+        {"parameters do not count", {"max-age=1;max-age=2"}, true, {.max_age = 2}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct cachectl got, want = expand(&cases[i].want);
+        struct fields fields;
+
+        cachectl_init(&got);
+        targeted_of(cases[i].lines, cases[i].lines[1] ? 2 : 1, &fields);
+        if (cachectl_read_targeted(&fields, HEADER_CDN_CACHE_CONTROL, &got) != cases[i].speaks ||
+            !same(&got, &want))
+            fail_msg("%s: %s", cases[i].why, cases[i].lines[0]);
+    }
+}
+
 static void many_open_quotes_cost_no_more_than_their_bytes(void **state)
 {
     enum { N = 100000 };
@@ -227,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_side_has_its_directives),
         cmocka_unit_test(fields_named_are_withheld),
+        cmocka_unit_test(a_target_field_is_a_dictionary),
         cmocka_unit_test(many_open_quotes_cost_no_more_than_their_bytes),
     };
 
