@@ -18,7 +18,7 @@ enum { SECRET_BYTES_MAX = 64 << 10 };
 struct target {
     const struct option_section *section;
     char *base;
-    const struct node *node;
+    const struct node *node, *root;
     const char *prefix;   /* "upstreams.openai." */
     struct origin origin; /* of the item */
 };
@@ -248,6 +248,8 @@ static void bind_row(struct loading *l, const struct target *t, const struct opt
     const struct node *n = node_find(t->node, row->name);
     struct origin origin = {.source = SOURCE_BUILT_IN};
 
+    if (!n && row->inherits)
+        n = node_find(t->root, row->inherits);
     if (row->type == OPTION_SECRET)
         return bind_secret(l, t, row, n);
     if (!n && row->flags & OPTION_REQUIRED)
@@ -266,14 +268,15 @@ static void bind_rows(struct loading *l, const struct target *t)
         bind_row(l, t, &t->section->rows[i]);
 }
 
-static void bind_section(struct loading *l, const struct option_section *s, const struct node *n)
+static void bind_section(struct loading *l, const struct option_section *s, const struct node *tree)
 {
+    const struct node *n = node_get(tree, slice_str(s->name));
     size_t count = n ? n->n : 0;
     char *items = pool_alloc(l->pool, (count + 1) * s->item_size), *conf = (char *)l->conf;
 
     for (size_t i = 0; i < count; i++) {
         const struct member *m = &n->members[i];
-        struct target t = {s, items + i * s->item_size, m->node, "", m->node->origin};
+        struct target t = {s, items + i * s->item_size, m->node, tree, "", m->node->origin};
 
         if (s->kind == SECTION_NAMED) {
             t.prefix = pool_printf(l->pool, "%s.%s.", s->name, m->name);
@@ -289,11 +292,11 @@ static void bind_section(struct loading *l, const struct option_section *s, cons
 
 void config_bind(struct loading *l, const struct node *tree)
 {
-    struct target root = {&option_sections[0], (char *)l->conf, tree, "", {.source = SOURCE_BUILT_IN}};
+    struct target root = {&option_sections[0], (char *)l->conf, tree, tree, "", {.source = SOURCE_BUILT_IN}};
 
     bind_rows(l, &root);
     for (size_t i = 1; i < OPTION_SECTIONS; i++)
-        bind_section(l, &option_sections[i], node_get(tree, slice_str(option_sections[i].name)));
+        bind_section(l, &option_sections[i], tree);
 }
 
 const struct config_entry *entry_of(const struct config *conf, const char *name)

@@ -128,23 +128,15 @@ static void full_name(const struct option_section *s, const struct option_row *r
 static const char *type_name(const struct option_row *row)
 {
     static const char *const names[] = {
-        [OPTION_BOOL] = "true or false",
-        [OPTION_COUNT] = "number",
-        [OPTION_BYTES] = "size",
-        [OPTION_MS] = "time",
-        [OPTION_SECONDS] = "time",
-        [OPTION_ENUM] = "choice",
-        [OPTION_TEXT] = "text",
-        [OPTION_PATH] = "path",
-        [OPTION_NAME] = "name",
-        [OPTION_PREFIX] = "path prefix",
-        [OPTION_URL] = "URL",
-        [OPTION_ADDRESS] = "address",
-        [OPTION_LIST] = "list",
-        [OPTION_NAMES] = "list",
-        [OPTION_HEADERS] = "map",
-        [OPTION_SECRET] = "secret",
-        [OPTION_LIFETIMES] = "map",
+        [OPTION_BOOL] = "true or false", [OPTION_COUNT] = "number",
+        [OPTION_BYTES] = "size",         [OPTION_MS] = "time",
+        [OPTION_SECONDS] = "time",       [OPTION_DECIMAL] = "number",
+        [OPTION_ENUM] = "choice",        [OPTION_TEXT] = "text",
+        [OPTION_PATH] = "path",          [OPTION_NAME] = "name",
+        [OPTION_PREFIX] = "path prefix", [OPTION_URL] = "URL",
+        [OPTION_ADDRESS] = "address",    [OPTION_LIST] = "list",
+        [OPTION_NAMES] = "list",         [OPTION_HEADERS] = "map",
+        [OPTION_SECRET] = "secret",      [OPTION_LIFETIMES] = "map",
     };
 
     return names[row->type];
@@ -313,6 +305,9 @@ static void put_scalar_type(struct writer *w, const struct option_row *row)
         else
             put(w, "\"type\": \"integer\"");
         break;
+    case OPTION_DECIMAL:
+        put(w, "\"type\": \"number\"");
+        break;
     case OPTION_BYTES:
     case OPTION_MS:
     case OPTION_SECONDS:
@@ -351,8 +346,8 @@ static void put_type(struct writer *w, const struct option_row *row)
 /* As the type has it: a truth and a number without quotes, but a word in them. */
 static void put_default(struct writer *w, const struct option_row *row)
 {
-    bool bare =
-        row->type == OPTION_BOOL || (row->type == OPTION_COUNT && strspn(row->fallback, "0123456789"));
+    bool bare = row->type == OPTION_BOOL || row->type == OPTION_DECIMAL ||
+                (row->type == OPTION_COUNT && strspn(row->fallback, "0123456789"));
 
     put(w, ", \"default\": ");
     if (bare)

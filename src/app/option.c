@@ -1,6 +1,7 @@
 #include "option.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "refrain/base/address.h"
@@ -62,6 +63,21 @@ static bool parse_digits(struct slice s, int64_t *out)
             return false;
     *out = n;
     return true;
+}
+
+/* "0.5", "1", "1.25": at most three places, in thousandths. */
+static bool parse_decimal(struct slice s, int64_t *out)
+{
+    struct slice places = s, whole = slice_cut(&places, '.');
+    int64_t number, part = 0;
+
+    if (!parse_digits(whole, &number) || __builtin_mul_overflow(number, 1000, &number))
+        return false;
+    if (places.data && (places.len > 3 || !parse_digits(places, &part)))
+        return false;
+    for (size_t i = places.len; i < 3; i++)
+        part *= 10;
+    return !__builtin_add_overflow(number, part, out);
 }
 
 static bool unit_size(const struct unit *units, size_t units_n, struct slice name, int64_t *out)
@@ -165,6 +181,9 @@ bool option_parse(const struct option_row *row, struct slice text, int64_t *out)
         break;
     case OPTION_MS:
         ok = parse_time(text, &n);
+        break;
+    case OPTION_DECIMAL:
+        ok = parse_decimal(text, &n);
         break;
     case OPTION_SECONDS:
     case OPTION_LIFETIMES:
@@ -293,6 +312,8 @@ void option_expected(const struct option_row *row, struct buf *out)
         return say_number(row, out, "a size such as 500MiB");
     case OPTION_MS:
         return say_number(row, out, "a time such as 250ms, 5s or 1h");
+    case OPTION_DECIMAL:
+        return say_number(row, out, "a number such as 0.5");
     case OPTION_SECONDS:
         return say_number(row, out, "a time such as 90s, 2h or 7d");
     case OPTION_ENUM:
@@ -335,6 +356,17 @@ static void format_unit(const struct unit *units, size_t units_n, int64_t number
     say(out, "0");
 }
 
+static void format_decimal(int64_t number, struct buf *out)
+{
+    char text[24];
+    int n =
+        snprintf(text, sizeof(text), "%lld.%03lld", (long long)(number / 1000), (long long)(number % 1000));
+
+    while (text[n - 1] == '0')
+        n--;
+    (void)!buf_add(out, text, (size_t)(text[n - 1] == '.' ? n - 1 : n));
+}
+
 void option_format(const struct option_row *row, int64_t number, struct buf *out)
 {
     if (row->word && number == row->word_value)
@@ -348,6 +380,8 @@ void option_format(const struct option_row *row, int64_t number, struct buf *out
         return format_unit(byte_units, ARRAY_LEN(byte_units), number, out);
     case OPTION_MS:
         return format_unit(time_units, ARRAY_LEN(time_units), number, out);
+    case OPTION_DECIMAL:
+        return format_decimal(number, out);
     case OPTION_SECONDS:
     case OPTION_LIFETIMES:
         return format_unit(time_units, ARRAY_LEN(time_units), number * 1000, out);

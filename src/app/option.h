@@ -17,6 +17,7 @@ enum option_type {
     OPTION_BYTES,   /* uint64_t: "500MiB" */
     OPTION_MS,      /* int64_t, milliseconds: "5s" */
     OPTION_SECONDS, /* int64_t, seconds: "1h" */
+    OPTION_DECIMAL, /* unsigned or uint64_t, in thousandths: "0.5" */
     OPTION_ENUM,    /* an enum: its place among the choices */
     /* texts: const char * */
     OPTION_TEXT,
@@ -50,7 +51,8 @@ struct option_row {
     const char *word;     /* a word that stands for a number: "auto", "off", "none" */
     int64_t word_value;
     const char *const *choices; /* NULL-terminated */
-    const char *env;            /* a customary name in the environment beside REFRAIN_… */
+    const char *inherits; /* of a section: the option at the top that stands in where this is not given */
+    const char *env;      /* a customary name in the environment beside REFRAIN_… */
     const char *help;
     size_t offset, size, count_offset;
 };
