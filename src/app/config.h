@@ -13,6 +13,7 @@
 
 #include "refrain/base/log.h"
 #include "refrain/base/slice.h"
+#include "refrain/http/breakers.h"
 #include "refrain/http/upstream.h"
 #include "refrain/store/store_mem.h"
 
@@ -48,6 +49,11 @@ struct admin_conf {
     const char *address;
     struct secret_conf token;
     struct text_list hosts; /* names that requests of the API may come under */
+};
+
+struct upstream_section {
+    struct upstream_conf conf; /* as upstream_start() takes it */
+    struct breakers_conf breaker;
 };
 
 struct route_conf {
@@ -136,7 +142,7 @@ enum preset { PRESET_NONE, PRESET_DEVELOPMENT, PRESET_PRODUCTION, PRESET_TESTING
 struct config {
     struct listen_conf listen;
     struct admin_conf admin;
-    struct upstream_conf *upstreams; /* as upstream_start() takes them */
+    struct upstream_section *upstreams;
     size_t upstreams_n;
     struct route_conf *routes; /* first match wins */
     size_t routes_n;
@@ -144,6 +150,7 @@ struct config {
     struct key_conf key;
     struct tiers_conf tiers;
     struct coalescing_conf coalescing;
+    struct breakers_conf breaker; /* what upstreams inherit that do not say otherwise */
     struct redact_conf redact;
     struct log_section log;
     const char *preset;           /* NULL: none */

@@ -122,14 +122,14 @@ static bool url_is_exposed(const char *url)
 static bool is_routed(const struct config *c, size_t upstream)
 {
     for (size_t i = 0; i < c->routes_n; i++)
-        if (c->routes[i].upstream && strcmp(c->routes[i].upstream, c->upstreams[upstream].name) == 0)
+        if (c->routes[i].upstream && strcmp(c->routes[i].upstream, c->upstreams[upstream].conf.name) == 0)
             return true;
     return false;
 }
 
 static void judge_upstream(struct loading *l, size_t i)
 {
-    const struct upstream_conf *u = &l->conf->upstreams[i];
+    const struct upstream_conf *u = &l->conf->upstreams[i].conf;
     const char *base = pool_printf(l->pool, "upstreams.%s", u->name);
     const char *first_byte = pool_printf(l->pool, "%s.first_byte_timeout", base);
     const char *url = pool_printf(l->pool, "%s.url", base), *cert = pool_printf(l->pool, "%s.cert", base);
@@ -167,9 +167,9 @@ static void nearest_upstream(struct loading *l, const char *wrote, const char **
     unsigned distance, best = 1000;
 
     for (size_t i = 0; i < l->conf->upstreams_n; i++)
-        if (text_is_near(slice_str(wrote), slice_str(l->conf->upstreams[i].name), &distance) &&
+        if (text_is_near(slice_str(wrote), slice_str(l->conf->upstreams[i].conf.name), &distance) &&
             distance < best) {
-            *out = l->conf->upstreams[i].name;
+            *out = l->conf->upstreams[i].conf.name;
             best = distance;
         }
 }
@@ -187,7 +187,7 @@ static void judge_route(struct loading *l, size_t i)
         return;
     }
     for (r->upstream_at = 0; r->upstream_at < l->conf->upstreams_n; r->upstream_at++)
-        if (strcmp(l->conf->upstreams[r->upstream_at].name, r->upstream) == 0)
+        if (strcmp(l->conf->upstreams[r->upstream_at].conf.name, r->upstream) == 0)
             return;
     nearest_upstream(l, r->upstream, &meant);
     report_error(l->report, origin_of(l, name), name, "no upstream is named %s%s%s%s", r->upstream,
@@ -215,7 +215,7 @@ void config_judge(struct loading *l)
     judge_lifetimes(l);
     judge_sizes(l);
     for (size_t i = 0; i < c->upstreams_n; i++) {
-        trim_url(l, &c->upstreams[i]);
+        trim_url(l, &c->upstreams[i].conf);
         judge_upstream(l, i);
     }
     for (size_t i = 0; i < c->routes_n; i++)

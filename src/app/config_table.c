@@ -4,7 +4,7 @@
 
 #define FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define ROOT(member)        FIELD(struct config, member)
-#define UPSTREAM(member)    FIELD(struct upstream_conf, member)
+#define UPSTREAM(member)    FIELD(struct upstream_section, conf.member)
 #define ROUTE(member)       FIELD(struct route_conf, member)
 
 /* clang-format off */
@@ -34,6 +34,32 @@ _Static_assert(ABANDON_CANCEL == 0 && ABANDON_FINISH == 1, "the order of the cho
 #define GIB    (INT64_C(1) << 30)
 #define SECOND 1000
 #define DAY    86400000
+
+/* clang-format off */
+/* The same options twice: for all upstreams at the top, and for one. Name, type, default, range, field, help. */
+#define BREAKER_OPTIONS(X)                                                                                   \
+    X("validation.failures", COUNT, "25", 1, 1000000, validation.failures,                                   \
+      "So many broken answers, a good one taking one off, and nothing of the upstream is stored any more."), \
+    X("validation.open_for", MS, "300s", 1, DAY, validation.open_for_ms,                                     \
+      "How long, times the number of times in a row that it has opened, up to ten. Then a good answer ends " \
+      "it."),                                                                                                \
+    X("availability.ratio", DECIMAL, "0.5", 1, 1000, availability.ratio_permille,                            \
+      "Opens for a model when this share of its calls fails: no connection, no answer in time, cut, 502, "   \
+      "503, 504."),                                                                                          \
+    X("availability.samples", COUNT, "20", 1, 1000000, availability.samples,                                 \
+      "Fewer calls in the window than this tell nothing."),                                                  \
+    X("availability.window", MS, "10s", 10, DAY, availability.window_ms,                                     \
+      "Calls older than this do not count."),                                                                \
+    X("availability.open_for", MS, "10s", 1, DAY, availability.open_for_ms,                                  \
+      "How long it stays open before a call is sent as a probe."),                                           \
+    X("availability.fail_fast", BOOL, "false", 0, 0, availability.fail_fast,                                 \
+      "While it is open and nothing stale can be served: answer 503 at once instead of asking.")
+#define BREAKER_AT_TOP(name, type, fallback, low, high, member, text)                                        \
+    {"breaker." name, OPTION_##type, 0, fallback, RANGE(low, high), ROOT(breaker.member), .help = text}
+#define BREAKER_OF_ONE(name, type, fallback, low, high, member, text)                                        \
+    {"breaker." name, OPTION_##type, 0, fallback, RANGE(low, high), .inherits = "breaker." name,             \
+     FIELD(struct upstream_section, breaker.member), .help = text}
+/* clang-format on */
 
 static const struct option_row root_rows[] = {
     {"preset", OPTION_ENUM, .fallback = "none", .choices = presets, ROOT(preset),
@@ -167,6 +193,8 @@ static const struct option_row root_rows[] = {
      .help =
          "How long requests are not made to wait for each other after an answer that could not be shared."},
 
+    BREAKER_OPTIONS(BREAKER_AT_TOP),
+
     {"redact.headers", OPTION_LIST, OPTION_FIELDS, NULL, ROOT(redact.headers),
      .help = "Headers of answers that are never stored, beside the shipped ones."},
 
@@ -203,6 +231,7 @@ static const struct option_row upstream_rows[] = {
      .help = "Headers to set on what is forwarded, replacing the client's: `{Name: value}`."},
     {"headers.remove", OPTION_NAMES, OPTION_FIELDS, UPSTREAM(headers_remove),
      .help = "Headers of the client's to leave out."},
+    BREAKER_OPTIONS(BREAKER_OF_ONE),
 };
 
 static const struct option_row route_rows[] = {
@@ -225,9 +254,9 @@ static const struct option_row route_rows[] = {
 
 const struct option_section option_sections[OPTION_SECTIONS] = {
     {SECTION_ROOT, "", root_rows, ARRAY_LEN(root_rows), 0, 0, 0, 0},
-    {SECTION_NAMED, "upstreams", upstream_rows, ARRAY_LEN(upstream_rows), sizeof(struct upstream_conf),
+    {SECTION_NAMED, "upstreams", upstream_rows, ARRAY_LEN(upstream_rows), sizeof(struct upstream_section),
      offsetof(struct config, upstreams), offsetof(struct config, upstreams_n),
-     offsetof(struct upstream_conf, name)},
+     offsetof(struct upstream_section, conf.name)},
     {SECTION_LIST, "routes", route_rows, ARRAY_LEN(route_rows), sizeof(struct route_conf),
      offsetof(struct config, routes), offsetof(struct config, routes_n), 0},
 };
@@ -243,6 +272,8 @@ const struct option_group option_groups[] = {
     {"key", "What makes two requests the same."},
     {"tiers", "Where answers are kept."},
     {"coalescing", "Identical requests in flight."},
+    {"breaker", "What becomes of an upstream that is not well; here for all upstreams, below "
+                "`upstreams.NAME.breaker` for one."},
     {"redact", "What is left out of what is stored."},
     {"log", "One line an event."},
 };

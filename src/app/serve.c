@@ -43,6 +43,7 @@ struct server {
     struct store_mem *memory;
     struct limits *limits;
     struct flights *flights;
+    struct breakers *breakers;
     struct buf secret, admin_token;
     struct site *site;
     struct loop *loop;
@@ -93,6 +94,7 @@ static void collect(void *arg, struct metrics *m)
     metrics_set(m, CONNECTIONS_ACCEPTED, limits_accepted(s->limits));
     metrics_set(m, CONNECTIONS_REFUSED, limits_refused(s->limits));
     metrics_set(m, BUFFERED_BYTES, limits_buffered_bytes(s->limits));
+    breakers_show(s->breakers, m, clock_mono_ms());
     if (!s->memory)
         return;
     store_mem_stats(s->memory, &st);
@@ -142,7 +144,7 @@ static struct front_conf front_conf_of(const struct config *conf)
 
 static struct site *site_of_conf(const struct server *s, const struct config *conf)
 {
-    struct site_parts parts = {s->memory, s->flights, s->limits, buf_slice(&s->secret)};
+    struct site_parts parts = {s->memory, s->flights, s->limits, s->breakers, buf_slice(&s->secret)};
 
     return site_build(conf, &parts);
 }
@@ -180,9 +182,10 @@ static int build_parts(struct server *s)
     s->limits = limits_new(&limits);
     flights.limits = s->limits;
     s->flights = flights_new(&flights);
+    s->breakers = breakers_new();
     if (conf->tiers.memory.enabled)
         s->memory = store_mem_new(&memory);
-    if (!s->loop || !s->limits || !s->flights || (conf->tiers.memory.enabled && !s->memory))
+    if (!s->loop || !s->limits || !s->flights || !s->breakers || (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
     return s->site ? 0 : -ENOMEM;
@@ -472,6 +475,7 @@ static void stop(struct server *s)
     loop_free(s->loop);
     site_unref(s->site);
     flights_free(s->flights);
+    breakers_free(s->breakers);
     store_mem_free(s->memory);
     limits_free(s->limits);
     metrics_free(s->metrics);

@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
 #include "refrain/base/digest.h"
 
 /* The site and all that it points at, freed together. */
@@ -21,6 +22,8 @@ static void build_free(void *owner)
 
     header_table_free(b->headers);
     free(b->routes);
+    for (size_t i = 0; b->upstreams && i < b->site.upstreams_n; i++)
+        breakers_leave(b->upstreams[i].breakers);
     free(b->upstreams);
     for (size_t i = 0; i < OP_COUNT; i++)
         free(b->ignored[i]);
@@ -53,14 +56,26 @@ static int64_t own_or(int64_t own_s, int64_t inherited_s)
     return own_s == STALE_INHERIT ? inherited_s : own_s;
 }
 
-static bool build_routes(struct build *b, const struct config *conf)
+static bool build_upstream(struct site_upstream *u, const struct upstream_section *conf,
+                           const struct site_parts *parts)
+{
+    u->conf = conf->conf;
+    u->alters = alterations(&conf->conf);
+    u->breakers = breakers_take(parts->breakers, conf->conf.name, &conf->breaker, clock_mono_ms());
+    return u->breakers;
+}
+
+static bool build_routes(struct build *b, const struct config *conf, const struct site_parts *parts)
 {
     b->routes = calloc(conf->routes_n + 1, sizeof(*b->routes));
     b->upstreams = calloc(conf->upstreams_n + 1, sizeof(*b->upstreams));
     if (!b->routes || !b->upstreams)
         return false;
+    b->site.upstreams = b->upstreams;
+    b->site.upstreams_n = conf->upstreams_n;
     for (size_t i = 0; i < conf->upstreams_n; i++)
-        b->upstreams[i] = (struct site_upstream){conf->upstreams[i], alterations(&conf->upstreams[i])};
+        if (!build_upstream(&b->upstreams[i], &conf->upstreams[i], parts))
+            return false;
     for (size_t i = 0; i < conf->routes_n; i++) {
         const struct route_conf *r = &conf->routes[i];
 
@@ -77,8 +92,6 @@ static bool build_routes(struct build *b, const struct config *conf)
     }
     b->site.routes = b->routes;
     b->site.routes_n = conf->routes_n;
-    b->site.upstreams = b->upstreams;
-    b->site.upstreams_n = conf->upstreams_n;
     return true;
 }
 
@@ -158,7 +171,7 @@ struct site *site_build(const struct config *conf, const struct site_parts *part
     b->headers = header_table_new(names_of(&conf->key.ignore_headers), names_of(&conf->redact.headers));
     b->site.headers = b->headers;
     build_values(&b->site, conf, parts);
-    ok = b->headers && build_routes(b, conf);
+    ok = b->headers && build_routes(b, conf, parts);
     for (enum operation op = 0; ok && op < OP_COUNT; op++)
         ok = build_operation(b, conf, op);
     if (!ok) {

@@ -2,6 +2,7 @@
  * site_build - turns a configuration into the site that requests are served by.
  */
 #pragma once
+#include "refrain/http/breakers.h"
 #include "refrain/http/site.h"
 
 struct config;
@@ -11,6 +12,7 @@ struct site_parts {
     struct store_mem *memory; /* NULL: off */
     struct flights *flights;
     struct limits *limits;
+    struct breakers *breakers;
     struct slice secret; /* the server's */
 };
 

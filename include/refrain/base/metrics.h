@@ -32,7 +32,8 @@
     X(EVICTION, "reason", 4)                                                                                 \
     X(REASON, "reason", 32)                                                                                  \
     X(SIZE, "tier", 4)                                                                                       \
-    X(MODEL, "model", 101)
+    X(MODEL, "model", 101)                                                                                   \
+    X(BREAKER, "kind", 2)
 
 enum metric_result {
     RESULT_HIT,
@@ -45,6 +46,7 @@ enum metric_result {
 };
 enum metric_tier { TIER_MEMORY, TIER_DISK, TIER_REDIS };
 enum metric_eviction { EVICTED_SPACE, EVICTED_COUNT, EVICTED_EXPIRED, EVICTED_REPLACED };
+enum metric_breaker { KIND_VALIDATION, KIND_AVAILABILITY };
 enum metric_size { SIZE_SMALL, SIZE_MEDIUM, SIZE_LARGE, SIZE_XLARGE }; /* of a prompt: SPEC section 4 */
 /* Why an upstream call has no status; metric_code() gives the values behind them. */
 enum metric_code {
@@ -95,6 +97,14 @@ enum metric_code {
       "Requests whose key was known from identical bytes.")                                                  \
     X(MEMO_MISSES, COUNTER, "refrain_memo_misses_total", NONE, NONE, ONE,                                    \
       "Requests whose key had to be made.")                                                                  \
+    X(BREAKER_STATE, GAUGE, "refrain_breaker_state", UPSTREAM, BREAKER, ONE,                                 \
+      "0 closed, 1 half-open, 2 open; of availability the worst of all models.")                             \
+    X(BREAKER_OPENED, COUNTER, "refrain_breaker_opened_total", UPSTREAM, BREAKER, ONE,                       \
+      "Times a breaker opened, anew after a probe included.")                                                \
+    X(BREAKER_CLOSED, COUNTER, "refrain_breaker_closed_total", UPSTREAM, BREAKER, ONE,                       \
+      "Times a breaker closed again.")                                                                       \
+    X(BREAKER_REFUSED, COUNTER, "refrain_breaker_refused_total", UPSTREAM, NONE, ONE,                        \
+      "Calls that an open availability breaker kept from upstream.")                                         \
     X(LOG_LINES_DROPPED, COUNTER, "refrain_log_lines_dropped_total", NONE, NONE, ONE,                        \
       "Log lines lost because the log could not take them.")
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "refrain/base/digest.h"
+#include "refrain/http/breakers.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/limits.h"
 #include "refrain/http/upstream.h"
@@ -35,6 +36,7 @@ struct site_route {
 struct site_upstream {
     struct upstream_conf conf;
     struct digest alters; /* of what configuration changes in a forwarded request: part of the key */
+    struct breakers_upstream *breakers;
 };
 
 struct site {

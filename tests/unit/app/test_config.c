@@ -99,14 +99,15 @@ static void one_url_is_enough(void **state)
 
     (void)state;
     assert_int_equal(c->upstreams_n, 1);
-    assert_string_equal(c->upstreams[0].name, "default");
-    assert_string_equal(c->upstreams[0].url, "https://api.openai.com"); /* as struct upstream_conf wants it */
-    assert_int_equal(c->upstreams[0].first_byte_timeout_ms, 3000);
-    assert_int_equal(c->upstreams[0].connect_timeout_ms, 5000);
-    assert_int_equal(c->upstreams[0].idle_timeout_ms, 300000);
-    assert_int_equal(c->upstreams[0].total_timeout_ms, 3600000);
-    assert_true(c->upstreams[0].http2);
-    assert_null(c->upstreams[0].headers_add);
+    assert_string_equal(c->upstreams[0].conf.name, "default");
+    assert_string_equal(c->upstreams[0].conf.url,
+                        "https://api.openai.com"); /* as struct upstream_conf wants it */
+    assert_int_equal(c->upstreams[0].conf.first_byte_timeout_ms, 3000);
+    assert_int_equal(c->upstreams[0].conf.connect_timeout_ms, 5000);
+    assert_int_equal(c->upstreams[0].conf.idle_timeout_ms, 300000);
+    assert_int_equal(c->upstreams[0].conf.total_timeout_ms, 3600000);
+    assert_true(c->upstreams[0].conf.http2);
+    assert_null(c->upstreams[0].conf.headers_add);
     assert_int_equal(c->routes_n, 1);
     assert_string_equal(c->routes[0].path, "/");
     assert_string_equal(c->routes[0].upstream, "default");
@@ -166,15 +167,15 @@ static void a_file_sets_everything(void **state)
     assert_string_equal(c->admin.token.text, "0123456789abcdef");
     assert_string_equal(c->admin.token.file, "token");
     assert_int_equal(c->upstreams_n, 2);
-    assert_string_equal(c->upstreams[0].name, "openai");
-    assert_int_equal(c->upstreams[0].max_concurrent, 64);
-    assert_false(c->upstreams[0].http2);
-    assert_string_equal(c->upstreams[0].headers_add[0], "Authorization: Bearer sk-1");
-    assert_string_equal(c->upstreams[0].headers_add[1], "X-Cost: ${x}");
-    assert_null(c->upstreams[0].headers_add[2]);
-    assert_string_equal(c->upstreams[0].headers_remove[1], "X-Debug");
-    assert_null(c->upstreams[0].headers_remove[2]);
-    assert_string_equal(c->upstreams[1].proxy, "socks5h://me:secret@127.0.0.1:1080");
+    assert_string_equal(c->upstreams[0].conf.name, "openai");
+    assert_int_equal(c->upstreams[0].conf.max_concurrent, 64);
+    assert_false(c->upstreams[0].conf.http2);
+    assert_string_equal(c->upstreams[0].conf.headers_add[0], "Authorization: Bearer sk-1");
+    assert_string_equal(c->upstreams[0].conf.headers_add[1], "X-Cost: ${x}");
+    assert_null(c->upstreams[0].conf.headers_add[2]);
+    assert_string_equal(c->upstreams[0].conf.headers_remove[1], "X-Debug");
+    assert_null(c->upstreams[0].conf.headers_remove[2]);
+    assert_string_equal(c->upstreams[1].conf.proxy, "socks5h://me:secret@127.0.0.1:1080");
     assert_int_equal(c->routes_n, 2);
     assert_string_equal(c->routes[0].path, "/anthropic/");
     assert_int_equal(c->routes[0].upstream_at, 1);
@@ -215,7 +216,7 @@ static void json_is_the_same_schema(void **state)
     assert_int_equal(c->listen.idle_timeout_ms, 5000);
     assert_false(c->log.requests);
     assert_int_equal(c->key.ignore_fields.n, 2);
-    assert_string_equal(c->upstreams[0].headers_add[0], "X: \xC3\xA9 \"q\"");
+    assert_string_equal(c->upstreams[0].conf.headers_add[0], "X: \xC3\xA9 \"q\"");
     assert_string_equal(c->routes[0].upstream, "a"); /* the only one gets everything */
 }
 
@@ -275,8 +276,8 @@ static void lists_and_maps_have_forms_for_one_line(void **state)
     assert_int_equal(c->redact.headers.n, 2);
     assert_int_equal(c->key.ignore_fields.n, 2);
     assert_string_equal(c->key.ignore_fields.at[1].data, "b.c");
-    assert_string_equal(c->upstreams[0].headers_add[0], "X-C: 1");
-    assert_string_equal(c->upstreams[0].headers_add[1], "X-D: 2");
+    assert_string_equal(c->upstreams[0].conf.headers_add[0], "X-C: 1");
+    assert_string_equal(c->upstreams[0].conf.headers_add[1], "X-D: 2");
     assert_int_equal(config_ttl_s(c, "chat"), 300);
     assert_int_equal(c->cache.scope_headers.n, 2);
 }
@@ -291,7 +292,7 @@ static void the_one_upstream_form_joins_others(void **state)
 
     (void)state;
     assert_int_equal(c->upstreams_n, 2);
-    assert_string_equal(c->upstreams[1].url, "http://127.0.0.1:1"); /* a flag before a file */
+    assert_string_equal(c->upstreams[1].conf.url, "http://127.0.0.1:1"); /* a flag before a file */
     assert_int_equal(c->routes_n, 2);
     assert_string_equal(c->routes[1].upstream, "default");
 }
