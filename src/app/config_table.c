@@ -157,6 +157,8 @@ static const struct option_row root_rows[] = {
      .help = "Heed `Refrain-TTL: none` even where the scope is shared."},
     {"cache.max_object_bytes", OPTION_BYTES, 0, "16MiB", RANGE(KIB, GIB), ROOT(cache.object_bytes_max),
      .help = "A larger answer flows on and is not stored."},
+    {"cache.max_variants", OPTION_COUNT, 0, "64", RANGE(1, 1024), ROOT(cache.variants_max),
+     .help = "How many variants of one answer are kept that varies by what is not in its key (`Vary`)."},
 
     {"key.max_body_bytes", OPTION_BYTES, 0, "32MiB", RANGE(KIB, GIB), ROOT(key.body_bytes_max),
      .help = "A larger request body is streamed on, past the cache."},

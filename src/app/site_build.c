@@ -127,6 +127,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
 
     s->ttl_max_s = conf->cache.max_ttl_s;
     s->keep_stale_s = conf->cache.keep_stale_s;
+    s->variants_max = conf->cache.variants_max;
     s->ask = (struct ask_conf){
         .client_control = conf->cache.client_control,
         .shared_scope = shared,

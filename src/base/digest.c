@@ -48,6 +48,8 @@ void sha256_free(struct sha256 *s)
 {
     if (!s)
         return;
+    if (!s)
+        return;
     EVP_MD_CTX_free(s->ctx);
     EVP_MD_free(s->md);
     free(s);

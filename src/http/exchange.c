@@ -21,6 +21,7 @@
 #include "refrain/base/log.h"
 #include "refrain/policy/fresh.h"
 #include "refrain/wire/gunzip.h"
+#include "varying.h"
 
 enum {
     MAKE_INLINE_MAX = 64 * 1024, /* larger bodies are canonicalised on the thread pool */
@@ -416,7 +417,7 @@ static enum step step_key(struct exchange *x)
     metric_add(x->worker->counts, MEMO_MISSES, known ? 0 : 1);
     if (!known)
         return STEP_MAKE;
-    x->key = known->key;
+    x->key = x->common_key = known->key;
     return STEP_LOOKUP;
 }
 
@@ -486,11 +487,11 @@ static enum step step_made(struct exchange *x)
         bypass(x, why);
         return STEP_PASS;
     }
-    x->key = keying_make(x->worker->keys, &k);
+    x->common_key = keying_make(x->worker->keys, &k);
     x->keyed = true;
     if (x->looked)
         return STEP_JOIN;
-    value.key = x->key;
+    x->key = value.key = x->common_key;
     memo_put(x->worker->memo, &x->tag, &value);
     return STEP_LOOKUP;
 }
@@ -514,12 +515,27 @@ static bool fresh_enough(const struct exchange *x, int64_t now_ms)
     return fresh_judge(&stored, &x->ask.cc, now_ms) == FRESH_SERVE;
 }
 
+/* Where the answer has variants, from the common key to that of this request's own. */
+static bool find_entry(struct exchange *x, int64_t now_ms)
+{
+    struct store_mem *memory = site_of(x)->memory;
+
+    if (!store_mem_get(memory, &x->key, now_ms, &x->entry))
+        return false;
+    if ((x->entry.entry->flags & ENTRY_VARY) == 0)
+        return true;
+    x->key = varying_key(x->worker->variant_keys, x->entry.entry, x->req.fields.at, x->req.fields.n,
+                         &site_of(x)->scope);
+    store_mem_release(&x->entry);
+    x->entry.entry = NULL;
+    return store_mem_get(memory, &x->key, now_ms, &x->entry);
+}
+
 static bool look_up(struct exchange *x)
 {
     int64_t now_ms = clock_wall_ms();
 
-    if (!x->ask.may_read || !site_of(x)->memory ||
-        !store_mem_get(site_of(x)->memory, &x->key, now_ms, &x->entry))
+    if (!x->ask.may_read || !site_of(x)->memory || !find_entry(x, now_ms))
         return false;
     if (fresh_enough(x, now_ms))
         return true;
@@ -574,6 +590,16 @@ static void offer_terms(struct exchange *x)
     flight_offer(&x->reader, &terms);
 }
 
+static enum flight_joined join(struct exchange *x, bool fresh)
+{
+    struct flights *flights = site_of(x)->flights;
+
+    if (!fresh && !digest_eq(&x->key, &x->common_key) &&
+        flight_join_variant(flights, &x->common_key, &x->key, &x->reader))
+        return FLIGHT_JOINED;
+    return flight_join(flights, &x->key, fresh, clock_mono_ms(), &x->reader);
+}
+
 static enum step step_join(struct exchange *x)
 {
     const struct site *s = site_of(x);
@@ -584,7 +610,7 @@ static enum step step_join(struct exchange *x)
         start_alone(x, false);
         return x->refused ? step_refused(x) : STEP_LOOK;
     }
-    switch (flight_join(s->flights, &x->key, fresh, clock_mono_ms(), &x->reader)) {
+    switch (join(x, fresh)) {
     case FLIGHT_JOINED:
         x->outcome = OUT_COALESCED;
         offer_terms(x);
@@ -625,6 +651,26 @@ static enum step step_pass(struct exchange *x)
     return STEP_LOOK;
 }
 
+/* The answer that is coming varies: is it this one's? Else it looks for its own, under its own key. */
+static bool stays_with_variant(struct exchange *x)
+{
+    const struct flight_split *split = flight_split_of(&x->reader);
+    struct digest own = vary_key(x->worker->variant_keys, &x->common_key, split->id, split->names,
+                                 x->req.fields.at, x->req.fields.n, &site_of(x)->scope);
+
+    if (digest_eq(&own, &split->key)) {
+        flight_stay(&x->reader);
+        offer_terms(x);
+        return true;
+    }
+    x->detail = NULL;
+    x->key = own;
+    memcpy(x->vary_id, split->id.data, sizeof(x->vary_id));
+    x->has_vary_id = true;
+    (void)flight_leave(&x->reader);
+    return false;
+}
+
 static enum step step_look(struct exchange *x)
 {
     const struct flight_head *head = NULL;
@@ -637,8 +683,11 @@ static enum step step_look(struct exchange *x)
         body_drop(x);
         answer_flight(x, head);
         return STEP_DONE;
+    case FLIGHT_VARIES:
+        return stays_with_variant(x) ? STEP_LOOK : STEP_LOOKUP;
     case FLIGHT_RETRY:
         x->detail = NULL;
+        x->key = x->common_key;
         return STEP_LOOKUP;
     case FLIGHT_WAIT:
         break;

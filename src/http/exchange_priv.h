@@ -16,6 +16,7 @@
 #include "refrain/http/upstream.h"
 #include "refrain/policy/ask.h"
 #include "refrain/policy/key.h"
+#include "refrain/policy/vary.h"
 #include "refrain/store/store_mem.h"
 
 enum {
@@ -42,6 +43,7 @@ struct worker {
     struct memo *memo;
     struct memo_hasher *hasher;
     struct key_maker *keys;
+    struct sha256 *variant_keys;
     struct site_view *view;
     struct metrics *metrics;
     struct metric_block *counts;
@@ -105,7 +107,10 @@ struct exchange {
     uint64_t body_seen;
     struct ask ask;
     struct gmac_tag tag;
-    struct digest key;
+    struct digest common_key;  /* without Vary */
+    struct digest key;         /* what is looked for: of a variant, once it is known that there are some */
+    char vary_id[VARY_ID_LEN]; /* as the flight named it that sent the request away */
+    bool has_vary_id;
     struct entry_ref entry;
     struct flight_reader reader;
     struct upload *upload;

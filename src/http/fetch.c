@@ -257,9 +257,26 @@ static bool keep_company(struct fetch *x, unsigned status)
 
     if (!unshareable && !unproven)
         return true;
-    x->keep.reason = unproven ? GATE_STATUS : GATE_CACHE_CONTROL;
+    x->keep.reason = unproven ? GATE_STATUS : keep_head(&x->keep, -1);
     if (flight_let_go(x->flight, unshareable ? FLIGHT_LET_UNSHAREABLE : FLIGHT_LET_ONCE, clock_mono_ms()))
         return true;
+    upstream_cancel(x->call);
+    return false;
+}
+
+/* Those whom Vary tells from the opener go their own way. An error of a sick upstream is for all, whatever it
+ * says it varies by: they would only make it sicker (SPEC section 7). false: the call was given up. */
+static bool tell_apart(struct fetch *x, unsigned status)
+{
+    struct flight_split split;
+
+    if (status >= 500 || status == 429 ||
+        !varying_head(&x->keep.varying, x->site, x->keep.op, &flight_head(x->flight)->fields,
+                      x->keep.head_wall_ms, &split))
+        return true;
+    if (flight_vary(x->flight, &split))
+        return true;
+    x->overloaded = true;
     upstream_cancel(x->call);
     return false;
 }
@@ -299,7 +316,7 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
         return;
     }
     head->body_len = content_length = fields_content_length(&head->fields);
-    if (!flight_is_alone(x->flight) && !keep_company(x, status))
+    if (!flight_is_alone(x->flight) && !(keep_company(x, status) && tell_apart(x, status)))
         return;
     stream = is_storable(x) && keep_is_stream(&x->keep);
     reason = keep_head(&x->keep, content_length);
@@ -453,7 +470,8 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
     if (!spec->key)
         return;
     x->has_key = true;
-    x->keep.key = *spec->key;
+    varying_begin(&x->keep.varying, x->site, spec->op, spec->key, spec->vary_id, spec->asked->at,
+                  spec->asked->n);
     x->keep.reason = GATE_STORE;
     x->keep.namespace_ = flight_keep(x->flight, spec->namespace_);
     x->keep.model = flight_keep(x->flight, spec->model);

@@ -57,18 +57,19 @@ struct flight {
     int64_t seq;
     char id[2 * ID_BYTES + 1];
     bool alone;
-    struct flight_head head; /* the producer's until published */
-    struct kept *kept;       /* the producer's */
+    struct flight_head head;   /* the producer's until published */
+    struct kept *kept;         /* the producer's */
+    struct flight_split split; /* set before varies, immutable then */
 
     pthread_mutex_t lock; /* of all below */
     struct list readers;
     bool end_marked;
-    bool published, ended, windowed, let_go;
+    bool published, ended, windowed, let_go, varies;
     bool paused; /* the producer was told to wait */
     enum flight_end how;
     enum gate_reason verdict;
     struct fields *trailers;
-    bool terms_given;
+    bool terms_given, terms_of_opener;
     struct flight_terms terms;
     char *terms_tags;
     struct flight_chunk *first, *last;
@@ -279,7 +280,7 @@ static void attach(struct flight *f, struct flight_reader *r, bool opener)
     r->chunk = NULL;
     r->at = 0;
     r->opener = opener;
-    r->waiting = r->sent_away = false;
+    r->waiting = r->sent_away = r->stays = false;
     list_push_back(&f->readers, &r->link);
 }
 
@@ -306,6 +307,16 @@ static bool try_attach(struct flight *f, struct flight_reader *r)
         attach(f, r, false);
     (void)pthread_mutex_unlock(&f->lock);
     return ok;
+}
+
+static bool is_of_variant(struct flight *f, const struct digest *variant)
+{
+    bool is;
+
+    (void)pthread_mutex_lock(&f->lock);
+    is = f->varies && digest_eq(&f->split.key, variant);
+    (void)pthread_mutex_unlock(&f->lock);
+    return is;
 }
 
 static enum flight_joined open_listed(struct flights *t, struct shard *s, const struct digest *key,
@@ -343,6 +354,23 @@ enum flight_joined flight_join(struct flights *t, const struct digest *key, bool
     return result;
 }
 
+bool flight_join_variant(struct flights *t, const struct digest *common, const struct digest *variant,
+                         struct flight_reader *r)
+{
+    struct shard *s = shard_of(t, common);
+    struct flight *f;
+    bool joined;
+
+    assert(!r->flight);
+    (void)pthread_mutex_lock(&s->lock);
+    f = find(bucket_of(s, common), common);
+    joined = f && is_of_variant(f, variant) && try_attach(f, r);
+    if (joined)
+        r->stays = true; /* nobody else looks at it */
+    (void)pthread_mutex_unlock(&s->lock);
+    return joined;
+}
+
 bool flight_open_alone(struct flights *t, struct flight_reader *r)
 {
     struct flight *f = flight_new(t, NULL, true);
@@ -354,6 +382,12 @@ bool flight_open_alone(struct flights *t, struct flight_reader *r)
     return true;
 }
 
+/* False while it is not known whether @r asks for the variant that is coming. Under the lock. */
+static bool may_be_for(const struct flight *f, const struct flight_reader *r)
+{
+    return !f->varies || r->opener || r->stays;
+}
+
 enum flight_state flight_look(struct flight_reader *r, const struct flight_head **out_head)
 {
     struct flight *f = r->flight;
@@ -363,6 +397,8 @@ enum flight_state flight_look(struct flight_reader *r, const struct flight_head 
     (void)pthread_mutex_lock(&f->lock);
     if (r->sent_away || (f->ended && f->how == FLIGHT_IN_STORE))
         state = FLIGHT_RETRY;
+    else if (!may_be_for(f, r))
+        state = FLIGHT_VARIES;
     else if (f->published)
         state = FLIGHT_READY;
     else
@@ -375,6 +411,16 @@ enum flight_state flight_look(struct flight_reader *r, const struct flight_head 
     if (state == FLIGHT_RETRY)
         (void)flight_leave(r); /* a call still on its way finds it detached, or joined elsewhere: harmless */
     return state;
+}
+
+const struct flight_split *flight_split_of(const struct flight_reader *r)
+{
+    return &r->flight->split;
+}
+
+void flight_stay(struct flight_reader *r)
+{
+    r->stays = true; /* only its own thread asks */
 }
 
 /* The bytes at the cursor, moved to the next chunk where one is used up. Under the lock. */
@@ -540,8 +586,9 @@ void flight_offer(struct flight_reader *r, const struct flight_terms *terms)
     struct flight *f = r->flight;
 
     (void)pthread_mutex_lock(&f->lock);
-    if (!f->terms_given) {
+    if (!f->terms_given && may_be_for(f, r)) {
         f->terms_given = true;
+        f->terms_of_opener = r->opener;
         f->terms = *terms;
         f->terms_tags = terms->tags.len ? strndup(terms->tags.data, terms->tags.len) : NULL;
         f->terms.tags = slice_str(f->terms_tags);
@@ -638,6 +685,24 @@ bool flight_get_terms(struct flight *f, struct flight_terms *out)
     *out = f->terms; /* set once, so what it points at stays */
     (void)pthread_mutex_unlock(&f->lock);
     return given;
+}
+
+bool flight_vary(struct flight *f, const struct flight_split *split)
+{
+    f->split = (struct flight_split){flight_keep(f, split->names), flight_keep(f, split->id), split->key};
+    if (!f->split.names.data || !f->split.id.data)
+        return false;
+    (void)pthread_mutex_lock(&f->lock);
+    assert(!f->published && !f->varies);
+    f->varies = true;
+    if (!f->terms_of_opener) { /* who stays offers his again */
+        f->terms_given = false;
+        free(f->terms_tags);
+        f->terms_tags = NULL;
+    }
+    notify_waiting(f);
+    (void)pthread_mutex_unlock(&f->lock);
+    return true;
 }
 
 void flight_publish(struct flight *f)

@@ -17,6 +17,7 @@ void keep_done(struct keep *k)
 {
     if (k->following)
         stream_judge_done(&k->judge);
+    varying_done(&k->varying);
     buf_done(&k->joined);
     buf_done(&k->plain);
 }
@@ -48,7 +49,7 @@ static struct gate_conf gate_of(const struct keep *k)
     struct gate_conf conf = k->site->gate;
 
     conf.headers = k->site->headers;
-    conf.shared_scope = k->site->scope.mode != KEY_SCOPE_CREDENTIAL;
+    conf.scope = &k->site->scope;
     conf.route_ttl_s = k->route_ttl_s;
     conf.heuristic = k->heuristic;
     return conf;
@@ -181,7 +182,6 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
                 fields[kept++] = head->fields.at[i];
         (void)flight_pieces(k->flight, pieces, n);
         parts.head = (struct entry){
-            .key = k->key,
             .started_seq = flight_seq(k->flight),
             .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
             .status = (uint16_t)head->status,
@@ -195,12 +195,14 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         parts.fields_n = kept;
         parts.body = pieces;
         parts.body_n = n;
-        r = store_mem_put(k->site->memory, &parts, clock_wall_ms(), NULL);
+        r = varying_put(&k->varying, k->site, &parts, clock_wall_ms());
     }
     free(pieces);
     free(fields);
     if (r == -EMSGSIZE)
         return GATE_TOO_LARGE;
+    if (r == -ENOSPC)
+        return GATE_VARY;
     return r == 0 || r == -EEXIST ? GATE_STORE
                                   : GATE_MEMORY; /* a later one is there already: as good as stored */
 }

@@ -13,13 +13,13 @@
 #include <stdint.h>
 
 #include "refrain/base/buf.h"
-#include "refrain/base/digest.h"
 #include "refrain/base/loop.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/site.h"
 #include "refrain/policy/gate.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/sse.h"
+#include "varying.h"
 
 struct keep {
     /* filled in by the owner before keep_head */
@@ -27,10 +27,10 @@ struct keep {
     struct site *site;
     struct loop *loop;
     enum operation op;
-    bool streamed;   /* the request asks for a stream */
-    bool wants_json; /* and for JSON as the answer's text */
-    bool authorized; /* the request carries Authorization */
-    struct digest key;
+    bool streamed;                  /* the request asks for a stream */
+    bool wants_json;                /* and for JSON as the answer's text */
+    bool authorized;                /* the request carries Authorization */
+    struct varying varying;         /* begun where there is a key */
     struct slice namespace_, model; /* kept by the flight */
     int64_t route_ttl_s;
     bool heuristic;

@@ -72,6 +72,7 @@ struct worker *worker_new(const struct worker_conf *conf, struct site *site)
     w->memo = memo_new(conf->memo_bytes_max);
     w->hasher = memo_hasher_new(gmac_key);
     w->keys = key_maker_new();
+    w->variant_keys = sha256_new();
     if (w->loop)
         w->pool = upstream_pool_new(w->loop);
     if (w->pool)
@@ -163,6 +164,7 @@ static void worker_free(struct worker *w)
     memo_free(w->memo);
     memo_hasher_free(w->hasher);
     key_maker_free(w->keys);
+    sha256_free(w->variant_keys);
     free(w);
 }
 

@@ -1,6 +1,7 @@
 #include "refrain/policy/gate.h"
 
 #include "refrain/base/attr.h"
+#include "refrain/policy/vary.h"
 #include "refrain/wire/jscan.h"
 
 static const char *const reason_names[GATE_REASON_COUNT] = {
@@ -155,40 +156,13 @@ static enum gate_reason judge_cache_control(const struct gate_answer *a, const s
 
 /* --- Vary --- */
 
-/* True when requests that differ in this field have different keys, or cannot differ in what upstream is
- * sent. */
-static bool name_is_keyed(struct slice name, enum operation op, const struct gate_conf *conf)
-{
-    uint32_t flags;
-
-    if (slice_ieq(name, SLICE_OF("accept-encoding")))
-        return true; /* replaced on what is cacheable; the stored coding is turned into the client's */
-    if (!conf->headers || slice_eq(name, SLICE_OF("*")))
-        return false;
-    flags = header_flags(conf->headers, name);
-    if (flags & HEADER_CREDENTIAL)
-        return !conf->shared_scope;
-    if ((flags & HEADER_ID_MASK) == HEADER_ACCEPT)
-        return op == OP_READ; /* elsewhere the body says what comes back, and Accept is not in the key */
-    return (flags & HEADER_UNKEYED) == 0;
-}
-
-/* RFC 9111 section 4.1. */
+/* RFC 9111 section 4.1. What varies on fields that are not in the key is kept as variants. */
 static bool vary_ok(const struct gate_answer *a, const struct gate_conf *conf)
 {
-    for (unsigned i = 0; i < a->fields->n; i++) {
-        struct slice rest = a->fields->at[i].value;
+    struct vary_terms terms = {conf->headers, conf->scope, a->op == OP_READ};
+    struct vary_list list;
 
-        if (field_id(&a->fields->at[i]) != HEADER_VARY)
-            continue;
-        while (rest.data) {
-            struct slice name = slice_trim(slice_cut(&rest, ','));
-
-            if (name.len > 0 && !name_is_keyed(name, a->op, conf))
-                return false;
-        }
-    }
-    return true;
+    return vary_read(a->fields, &terms, &list) != VARY_NEVER;
 }
 
 /* --- verdicts --- */

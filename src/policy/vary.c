@@ -76,12 +76,8 @@ static bool is_hidden_from_upstream(uint32_t flags)
     }
 }
 
-static enum vary_verdict judge_name(struct slice name, const struct vary_terms *terms)
+static enum vary_verdict judge_flags(uint32_t flags, struct slice name, const struct vary_terms *terms)
 {
-    uint32_t flags = header_flags(terms->headers, name);
-
-    if (!header_name_ok(name) || slice_eq(name, SLICE_OF("*")))
-        return VARY_NEVER;
     if ((flags & HEADER_ID_MASK) == HEADER_X_REQUEST_ID)
         return VARY_NEVER; /* each request that upstream sees has another */
     if (is_hidden_from_upstream(flags) || scope_lists(terms->scope, name))
@@ -94,6 +90,18 @@ static enum vary_verdict judge_name(struct slice name, const struct vary_terms *
     if ((flags & HEADER_ID_MASK) == HEADER_ACCEPT)
         return terms->accept_counts ? VARY_NONE : VARY_SPLIT;
     return flags & HEADER_UNKEYED ? VARY_SPLIT : VARY_NONE;
+}
+
+static enum vary_verdict judge_name(struct slice name, const struct vary_terms *terms)
+{
+    if (!header_name_ok(name) || slice_eq(name, SLICE_OF("*")))
+        return VARY_NEVER;
+    return judge_flags(header_flags(terms->headers, name), name, terms);
+}
+
+bool vary_may_name(const struct field *f, const struct vary_terms *terms)
+{
+    return judge_flags(f->flags, f->name, terms) == VARY_SPLIT;
 }
 
 static enum vary_verdict read_value(struct slice value, const struct vary_terms *terms, struct names *names)
@@ -207,23 +215,23 @@ static void add_value(struct sha256 *hash, struct slice name, const struct field
         sha256_add_field(hash, TAG_VALUE, value);
 }
 
-static void add_name(struct sha256 *hash, struct slice name, const struct fields *fields,
+static void add_name(struct sha256 *hash, struct slice name, const struct field *at, size_t n,
                      const struct key_scope *scope)
 {
     bool present = false;
 
     sha256_add_field(hash, TAG_NAME, name);
-    for (unsigned i = 0; i < fields->n; i++)
-        if (slice_ieq(fields->at[i].name, name) && (fields->at[i].flags & HEADER_HOP) == 0) {
+    for (size_t i = 0; i < n; i++)
+        if (slice_ieq(at[i].name, name) && (at[i].flags & HEADER_HOP) == 0) {
             if (!present)
                 sha256_add_field(hash, TAG_NAME, SLICE_OF("")); /* it is there, be it empty */
             present = true;
-            add_value(hash, name, &fields->at[i], scope);
+            add_value(hash, name, &at[i], scope);
         }
 }
 
 struct digest vary_key(struct sha256 *hash, const struct digest *common, struct slice id, struct slice names,
-                       const struct fields *fields, const struct key_scope *scope)
+                       const struct field *at, size_t n, const struct key_scope *scope)
 {
     sha256_begin(hash);
     sha256_add_field(hash, TAG_VARIANT_OF, slice_make(common->bytes, sizeof(common->bytes)));
@@ -232,7 +240,7 @@ struct digest vary_key(struct sha256 *hash, const struct digest *common, struct 
         struct slice name = slice_trim(slice_cut(&names, ','));
 
         if (name.len > 0)
-            add_name(hash, name, fields, scope);
+            add_name(hash, name, at, n, scope);
     }
     return sha256_end(hash);
 }

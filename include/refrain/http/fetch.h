@@ -25,9 +25,11 @@ struct fetch_spec {
     const struct site_upstream *upstream;
     unsigned upstream_label;
     enum operation op;
-    bool streamed;            /* the request asks for a stream */
-    bool wants_json;          /* and for JSON as the answer's text */
-    const struct digest *key; /* NULL: not to be stored */
+    bool streamed;              /* the request asks for a stream */
+    bool wants_json;            /* and for JSON as the answer's text */
+    const struct digest *key;   /* without Vary; NULL: not to be stored */
+    const struct fields *asked; /* of the client's request, classified: what an answer may vary by */
+    struct slice vary_id;       /* what flight_split named where the request was sent away from, or empty */
     struct slice namespace_, model;
     int64_t route_ttl_s;
     bool heuristic;     /* on `read`: lifetimes may be guessed */

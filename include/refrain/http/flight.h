@@ -78,6 +78,7 @@ struct flight_reader {
     struct flight_chunk *chunk;
     size_t at;
     bool opener, waiting, posted, sent_away;
+    bool stays; /* what the answer varies by does not tell it from the opener */
 };
 
 enum flight_joined {
@@ -92,15 +93,30 @@ enum flight_joined {
  */
 enum flight_joined flight_join(struct flights *t, const struct digest *key, bool fresh, int64_t now_ms,
                                struct flight_reader *r);
+/** Joins the flight of @common if it is known to bring the answer of @variant (flight_vary): who is led to a
+ * variant's key by the store finds it there. false: it is not. */
+bool flight_join_variant(struct flights *t, const struct digest *common, const struct digest *variant,
+                         struct flight_reader *r);
 /** Opens a flight that nobody joins. false: no memory. */
 bool flight_open_alone(struct flights *t, struct flight_reader *r);
 
 enum flight_state {
-    FLIGHT_WAIT,  /* on_progress will come */
-    FLIGHT_READY, /* the head may be sent, and flight_read called */
-    FLIGHT_RETRY, /* detached: look in the store again, then join or open */
+    FLIGHT_WAIT,   /* on_progress will come */
+    FLIGHT_READY,  /* the head may be sent, and flight_read called */
+    FLIGHT_RETRY,  /* detached: look in the store again, then join or open */
+    FLIGHT_VARIES, /* only for some: flight_split_of tells for whom. Call flight_stay, or leave */
 };
 enum flight_state flight_look(struct flight_reader *r, const struct flight_head **out_head);
+
+/* Whom an answer is for that varies (policy/vary.h). */
+struct flight_split {
+    struct slice names, id; /* of the variants */
+    struct digest key;      /* of the variant that is coming */
+};
+/** After FLIGHT_VARIES; valid while @r is attached. */
+const struct flight_split *flight_split_of(const struct flight_reader *r);
+/** After FLIGHT_VARIES: @r asks for the variant that is coming. Offer terms again, then look again. */
+void flight_stay(struct flight_reader *r);
 
 enum { FLIGHT_READ_WAIT = 0, FLIGHT_READ_END = -1, FLIGHT_READ_CUT = -2 };
 /** Copies up to @cap bytes at the cursor; or FLIGHT_READ_WAIT (on_progress will come), _END, _CUT. */
@@ -130,7 +146,8 @@ struct flight_terms {
     int64_t stale_while_revalidate_s, stale_if_error_s; /* where upstream has no say, or says nothing */
     struct slice tags;                                  /* comma-separated */
 };
-/** Offers terms, from the reader's side; those of the first offer hold. Copies. */
+/** Offers terms, from the reader's side; those of the first offer hold, if whoever made it stays with the
+ * variant. Copies. */
 void flight_offer(struct flight_reader *r, const struct flight_terms *terms);
 
 /** What came of an answer that was sent before its verdict was known: once flight_read has said _END. */
@@ -167,6 +184,9 @@ struct fields *flight_trailers_edit(struct flight *f);
 /** false: no reader was allowed to write. @out borrows from the flight. */
 bool flight_get_terms(struct flight *f, struct flight_terms *out);
 
+/** Before it is published: the answer varies. Who waits, and who joins from here on, is asked whether it is
+ * the one he wants. Once a flight; copies. false: memory ran out. */
+bool flight_vary(struct flight *f, const struct flight_split *split);
 /** Lets readers have the head, and bytes as they come. */
 void flight_publish(struct flight *f);
 /** Appends bytes. 0; -EAGAIN when appended, but no more should come until flight_has_room; -ENOBUFS when the

@@ -52,6 +52,7 @@ struct site {
     int64_t ttl_s[OP_COUNT];            /* ASK_TTL_NONE: for ever */
     int64_t ttl_max_s;
     int64_t keep_stale_s; /* what upstream can be asked about is kept so long for that */
+    size_t variants_max;  /* of an answer that varies */
     struct ask_conf ask;
     struct gate_conf gate;
     size_t key_body_bytes_max;

@@ -8,6 +8,7 @@
 
 #include "refrain/base/slice.h"
 #include "refrain/policy/fresh.h"
+#include "refrain/policy/key.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
@@ -22,7 +23,7 @@ enum gate_reason {
     GATE_SET_COOKIE,    /* on `read` */
     GATE_CACHE_CONTROL, /* RFC 9111 forbids, on `read` or with respect_upstream_cache_control */
     GATE_NO_LIFETIME,   /* nothing says how long, on `read` */
-    GATE_VARY,          /* varies on what is not in the key */
+    GATE_VARY,          /* varies on what cannot be told, or has as many variants as may be */
     GATE_FINISH_REASON, /* the API itself calls the answer incomplete */
     GATE_RULE,          /* configuration says not to */
     GATE_CLIENT,        /* the request did not allow it */
@@ -47,9 +48,8 @@ struct gate_answer {
 };
 struct gate_conf {
     uint64_t object_bytes_max;
-    const struct header_table
-        *headers;      /* tells what Vary names; NULL: as if nothing it names were in the key */
-    bool shared_scope; /* `scope: shared`: credentials are not in the key either */
+    const struct header_table *headers; /* these two tell what Vary names; needed where there is a Vary */
+    const struct key_scope *scope;
     bool respect_upstream_cache_control;
     int64_t
         route_ttl_s; /* on `read`: what a route gives answers without freshness of their own; 0: nothing */

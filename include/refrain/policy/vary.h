@@ -9,6 +9,7 @@
  * Pure: no clock, no locks, no allocation but OpenSSL's where a credential is among the names.
  */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,8 +48,12 @@ struct vary_terms {
 enum vary_verdict vary_read(const struct fields *fields, const struct vary_terms *terms,
                             struct vary_list *out);
 
+/** True when a list may hold the name of this classified field of a request. Threads: any. */
+bool vary_may_name(const struct field *f, const struct vary_terms *terms);
+
 /**
- * The key of the variant that a request with these classified @fields gets: @common is the key without Vary,
+ * The key of the variant that a request with these @n classified fields gets: @common is the key without
+ * Vary,
  * @names a list's text, @id (VARY_ID_LEN bytes) tells this family of variants from those that had the same
  * key before it. Fields that do not go on to upstream count as absent; absent differs from empty. Lines of
  * one name count one after another; where the field is known to be a list, its elements do, so that it does
@@ -56,4 +61,4 @@ enum vary_verdict vary_read(const struct fields *fields, const struct vary_terms
  * sum under @scope's secret.
  */
 struct digest vary_key(struct sha256 *hash, const struct digest *common, struct slice id, struct slice names,
-                       const struct fields *fields, const struct key_scope *scope);
+                       const struct field *at, size_t n, const struct key_scope *scope);

@@ -293,6 +293,92 @@ static void a_fresh_one_takes_the_place_of_the_one_before(void **state)
     deliver(s);
 }
 
+/* -- answers that vary -- */
+
+static const struct flight_split split = {
+    SLICE("user-agent"), SLICE("0123456789abcdef0123456789abcdef"), {{5}}};
+
+static void what_varies_asks_each_reader_but_the_opener_before_a_byte(void **state)
+{
+    struct stage *s = *state;
+    struct reader a = reader_on(s), b = reader_on(s), c = reader_on(s), late = reader_on(s);
+    struct producer p = producer_on(s);
+    const struct flight_head *head;
+    struct flight *f;
+
+    assert_int_equal(join(s, &a, false, 0), FLIGHT_OPENED);
+    f = a.r.flight;
+    flight_produce(f, &p.p);
+    assert_int_equal(join(s, &b, false, 0), FLIGHT_JOINED);
+    assert_int_equal(join(s, &c, false, 0), FLIGHT_JOINED);
+    assert_int_equal(flight_look(&a.r, &head), FLIGHT_WAIT);
+    assert_int_equal(flight_look(&b.r, &head), FLIGHT_WAIT);
+    assert_int_equal(flight_look(&c.r, &head), FLIGHT_WAIT);
+    assert_true(flight_vary(f, &split));
+    deliver(s);
+    assert_int_equal(b.calls, 1); /* at the head already, though nothing is published */
+    assert_int_equal(c.calls, 1);
+
+    assert_int_equal(flight_look(&b.r, &head), FLIGHT_VARIES);
+    assert_true(slice_eq(flight_split_of(&b.r)->names, split.names));
+    assert_true(slice_eq(flight_split_of(&b.r)->id, split.id));
+    assert_true(digest_eq(&flight_split_of(&b.r)->key, &split.key));
+    flight_stay(&b.r);
+    assert_int_equal(flight_look(&b.r, &head), FLIGHT_WAIT);
+    assert_int_equal(flight_look(&c.r, &head), FLIGHT_VARIES);
+    (void)flight_leave(&c.r);
+
+    flight_publish(f);
+    assert_int_equal(flight_append(f, SLICE_OF("for some")), 0);
+    assert_int_equal(flight_look(&a.r, &head), FLIGHT_READY);
+    assert_int_equal(flight_look(&b.r, &head), FLIGHT_READY);
+    must_read(&b, "for some");
+    assert_int_equal(join(s, &late, false, 0), FLIGHT_JOINED); /* it is still found: it tells who is to go */
+    assert_int_equal(flight_look(&late.r, &head), FLIGHT_VARIES);
+    flight_stay(&late.r);
+    assert_int_equal(flight_look(&late.r, &head), FLIGHT_READY);
+    must_read(&late, "for some");
+    (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
+    (void)flight_leave(&a.r);
+    (void)flight_leave(&b.r);
+    (void)flight_leave(&late.r);
+    deliver(s);
+}
+
+static void who_is_told_apart_has_no_say_in_storing(void **state)
+{
+    struct stage *s = *state;
+    struct reader a = reader_on(s), b = reader_on(s), c = reader_on(s);
+    struct producer p = producer_on(s);
+    struct flight_terms terms = {.ttl_s = 5, .tags = SLICE("b")};
+    const struct flight_head *head;
+    struct flight *f;
+
+    assert_int_equal(join(s, &a, false, 0), FLIGHT_OPENED);
+    f = a.r.flight;
+    flight_produce(f, &p.p);
+    assert_int_equal(join(s, &b, false, 0), FLIGHT_JOINED);
+    flight_offer(&b.r, &terms);
+    assert_true(flight_get_terms(f, &terms));
+    assert_true(flight_vary(f, &split));
+    assert_false(flight_get_terms(f, &terms));
+    assert_int_equal(flight_look(&b.r, &head), FLIGHT_VARIES);
+    (void)flight_leave(&b.r);
+    assert_int_equal(join(s, &c, false, 0), FLIGHT_JOINED);
+    terms = (struct flight_terms){.ttl_s = 7, .tags = SLICE("c")};
+    flight_offer(&c.r, &terms); /* too early: it is not known yet whether it stays */
+    assert_false(flight_get_terms(f, &terms));
+    flight_stay(&c.r);
+    terms = (struct flight_terms){.ttl_s = 7, .tags = SLICE("c")};
+    flight_offer(&c.r, &terms);
+    assert_true(flight_get_terms(f, &terms));
+    assert_int_equal(terms.ttl_s, 7);
+    (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
+    (void)flight_leave(&a.r);
+    (void)flight_leave(&c.r);
+    deliver(s);
+}
+
 static void past_its_bound_it_is_a_pipe_at_the_pace_of_the_slowest(void **state)
 {
     struct stage *s = *state;
@@ -510,6 +596,8 @@ int main(void)
         TEST(letting_go_sends_all_but_the_opener_away_and_marks_the_key),
         TEST(letting_go_without_its_opener_leaves_nobody),
         TEST(a_fresh_one_takes_the_place_of_the_one_before),
+        TEST(what_varies_asks_each_reader_but_the_opener_before_a_byte),
+        TEST(who_is_told_apart_has_no_say_in_storing),
         TEST(past_its_bound_it_is_a_pipe_at_the_pace_of_the_slowest),
         TEST(the_first_terms_offered_hold),
         TEST(what_is_in_the_store_is_looked_for_there),

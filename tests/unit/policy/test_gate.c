@@ -16,6 +16,7 @@ struct given {
     const char *name, *value;
 };
 
+static const struct key_scope scope = {.mode = KEY_SCOPE_CREDENTIAL, .secret = SLICE("secret")};
 static struct header_table *table;
 static struct fields fields;
 
@@ -29,7 +30,7 @@ static void fill(const struct given *given)
 
 static struct gate_conf plain_conf(void)
 {
-    return (struct gate_conf){.object_bytes_max = 1000, .headers = table};
+    return (struct gate_conf){.object_bytes_max = 1000, .headers = table, .scope = &scope};
 }
 
 #define JSON                                                                                                 \
@@ -157,11 +158,11 @@ static void an_answer_passes_or_has_a_reason(void **state)
         {"on what is not",
          {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
          {JSON, {"Vary", "Origin"}, {"Vary", "a,, User-Agent"}},
-         GATE_VARY},
+         GATE_STORE},
         {"on what only `read` has in its key",
          {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
          {JSON, {"Vary", "Accept"}},
-         GATE_VARY},
+         GATE_STORE},
         {"read has it",
          {.op = OP_READ, .status = 200, .whole = true},
          {{"Cache-Control", "max-age=1"}, {"Vary", "Accept"}},
@@ -401,24 +402,23 @@ static void upstream_is_listened_to_when_told_so(void **state)
     }
 }
 
-static void vary_goes_by_what_is_keyed(void **state)
+static void vary_refuses_what_cannot_be_told_apart(void **state)
 {
-    static const struct given credential[GIVEN_MAX] = {JSON, {"Vary", "x-api-key"}},
-                              origin[GIVEN_MAX] = {JSON, {"Vary", "Origin"}},
-                              coding[GIVEN_MAX] = {JSON, {"Vary", "accept-encoding"}};
+    static const struct key_scope shared = {.mode = KEY_SCOPE_SHARED, .secret = SLICE("secret")},
+                                  bare = {.mode = KEY_SCOPE_SHARED};
+    static const struct given by_key[GIVEN_MAX] = {JSON, {"Vary", "x-api-key"}};
     struct gate_answer a = {
         .op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .fields = &fields};
     struct gate_conf conf = plain_conf();
 
     (void)state;
-    conf.shared_scope = true;
-    fill(credential);
-    assert_int_equal(gate_judge(&a, &conf), GATE_VARY);
-    conf.headers = NULL;
-    fill(origin);
-    assert_int_equal(gate_judge(&a, &conf), GATE_VARY);
-    fill(coding);
-    assert_int_equal(gate_judge(&a, &conf), GATE_STORE);
+    fill(by_key);
+    assert_int_equal(gate_judge(&a, &conf), GATE_STORE); /* the scope has it in the key */
+    conf.scope = &shared;
+    assert_int_equal(gate_judge(&a, &conf), GATE_STORE); /* a variant each */
+    conf.scope = &bare;
+    assert_int_equal(gate_judge(&a, &conf), GATE_VARY); /* nothing to hide a credential by */
+    assert_false(gate_shareable(&a, &conf));
 }
 
 /* SPEC section 7. */
@@ -441,7 +441,8 @@ static void others_may_have_it_or_not(void **state)
         {"bad request", OP_CHAT, 400, {JSON}, true},
         {"rate limit", OP_CHAT, 429, {JSON}, true},
         {"sick", OP_CHAT, 503, {JSON, {"Vary", "*"}}, true},
-        {"varies", OP_CHAT, 200, {JSON, {"Vary", "User-Agent"}}, false},
+        {"varies by what is not in the key", OP_CHAT, 200, {JSON, {"Vary", "User-Agent"}}, true},
+        {"varies by all", OP_CHAT, 200, {JSON, {"Vary", "User-Agent, *"}}, false},
         {"read", OP_READ, 200, {{"Cache-Control", "max-age=5"}}, true},
         {"read, nothing says how long", OP_READ, 200, {JSON}, false},
         {"read, private", OP_READ, 200, {{"Cache-Control", "private, max-age=5"}}, false},
@@ -540,7 +541,7 @@ int main(void)
         cmocka_unit_test(a_head_alone_says_what_a_head_can),
         cmocka_unit_test(a_routes_lifetime_stands_in_where_there_is_none),
         cmocka_unit_test(upstream_is_listened_to_when_told_so),
-        cmocka_unit_test(vary_goes_by_what_is_keyed),
+        cmocka_unit_test(vary_refuses_what_cannot_be_told_apart),
         cmocka_unit_test(others_may_have_it_or_not),
         cmocka_unit_test(a_route_may_have_the_lifetime_guessed),
         cmocka_unit_test(every_reason_has_a_name),

@@ -205,7 +205,7 @@ static struct digest key_of(struct sha256 *hash, const struct side *side, const 
 
     fill(&fields, side->given);
     fields_classify(&fields, table);
-    return vary_key(hash, &common, slice_str(id), slice_str(side->names), &fields, scope);
+    return vary_key(hash, &common, slice_str(id), slice_str(side->names), fields.at, fields.n, scope);
 }
 
 static void requests_meet_when_what_is_listed_is_the_same(void **state)
@@ -237,7 +237,8 @@ static void families_secrets_and_common_keys_keep_variants_apart(void **state)
     (void)state;
     fill(&fields, side.given);
     fields_classify(&fields, table);
-    common = vary_key(hash, &other_common, SLICE_OF("id"), SLICE_OF("authorization"), &fields, &shared);
+    common = vary_key(hash, &other_common, SLICE_OF("id"), SLICE_OF("authorization"), fields.at, fields.n,
+                      &shared);
     assert_false(digest_eq(&first, &family));
     assert_false(digest_eq(&first, &secret));
     assert_false(digest_eq(&first, &bare)); /* a credential without a secret is not even summed */
