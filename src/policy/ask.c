@@ -94,21 +94,16 @@ static bool name_ok(struct slice s, const char *also)
     return true;
 }
 
+bool ask_tag_ok(struct slice tag)
+{
+    return name_ok(tag, ":/@+=");
+}
+
 static int64_t capped(const struct ask_conf *conf, int64_t ttl_s)
 {
     bool over = ttl_s == ASK_TTL_NONE || ttl_s > conf->ttl_max_s;
 
     return conf->ttl_max_s > 0 && over ? conf->ttl_max_s : ttl_s;
-}
-
-static bool custom_key_allowed(const struct ask_conf *conf)
-{
-    return !conf->shared_scope || conf->allow_custom_key;
-}
-
-static bool ttl_none_allowed(const struct ask_conf *conf)
-{
-    return !conf->shared_scope || conf->allow_ttl_none;
 }
 
 static void be_stricter(struct reading *r, enum mode mode)
@@ -145,7 +140,7 @@ static void peer_namespace(struct reading *r, struct slice value)
 
 static void peer_custom_key(struct reading *r, struct slice value)
 {
-    if (value.len > 0 && value.len <= ASK_KEY_MAX && custom_key_allowed(r->conf))
+    if (value.len > 0 && value.len <= ASK_KEY_MAX)
         r->ask->custom_key = value;
 }
 
@@ -230,8 +225,7 @@ static const char *own_ttl(struct reading *r, struct slice value)
 
     if (s == -1)
         return "Refrain-TTL must be seconds, or a number with s, m, h or d, from 1 s to 1 year, or none";
-    if (s == ASK_TTL_NONE && !ttl_none_allowed(r->conf))
-        return "Refrain-TTL: none is not allowed here";
+    r->ask->ttl_none = s == ASK_TTL_NONE;
     r->ask->ttl_s = capped(r->conf, s);
     return NULL;
 }
@@ -248,9 +242,8 @@ static const char *own_key(struct reading *r, struct slice value)
 {
     if (value.len == 0 || value.len > ASK_KEY_MAX)
         return "Refrain-Key must be 1 to 1024 bytes";
-    if (!custom_key_allowed(r->conf))
-        return "Refrain-Key is not allowed here";
     r->ask->custom_key = value;
+    r->ask->own_key = true;
     return NULL;
 }
 
@@ -287,7 +280,7 @@ static const char *own_tags(struct reading *r, struct slice value)
 
         if (tag.len == 0 || has_tag(r->ask, tag))
             continue; /* RFC 9110 section 5.6.1.2: empty elements are passed over */
-        if (!name_ok(tag, ":/@+="))
+        if (!ask_tag_ok(tag))
             return "Refrain-Tags must be a list of names, each 1 to 64 of: A-Z a-z 0-9 . _ - : / @ + =";
         if (r->ask->tags_n == ASK_TAGS_MAX)
             return "Refrain-Tags must be at most 16 names";
@@ -425,6 +418,24 @@ bool ask_read(const struct fields *fields, const struct ask_conf *conf, struct a
     }
     settle_standard(&r);
     settle(&r);
+    return true;
+}
+
+bool ask_check_leave(struct ask *ask, const struct ask_conf *conf, bool shared_scope, const char **out_why)
+{
+    if (!shared_scope)
+        return true;
+    if (ask->ttl_none && !conf->allow_ttl_none) {
+        *out_why = "Refrain-TTL: none is not allowed here";
+        return false;
+    }
+    if (ask->custom_key.len == 0 || conf->allow_custom_key)
+        return true;
+    if (ask->own_key) {
+        *out_why = "Refrain-Key is not allowed here";
+        return false;
+    }
+    ask->custom_key = (struct slice){NULL, 0};
     return true;
 }
 

@@ -28,8 +28,9 @@ struct ask {
     bool gzip; /* takes a gzip body */
     bool no_transform;
     struct cachectl cc;
-    int64_t ttl_s;     /* Refrain-TTL, capped; -1 when not given; ASK_TTL_NONE: for ever */
-    unsigned variants; /* Refrain-Variants; 0 when not given */
+    int64_t ttl_s;          /* Refrain-TTL, capped; -1 when not given; ASK_TTL_NONE: for ever */
+    unsigned variants;      /* Refrain-Variants; 0 when not given */
+    bool ttl_none, own_key; /* Refrain-TTL was `none`; custom_key is Refrain-Key's, not a peer's */
     /* Empty when not given. */
     struct slice namespace_, custom_key, operation, if_none_match, if_modified_since;
     struct slice tags[ASK_TAGS_MAX];
@@ -39,9 +40,8 @@ enum { ASK_TTL_NONE = -2 };
 
 struct ask_conf {
     bool client_control; /* false: every control header is ignored, save no-transform and conditions */
-    bool shared_scope;   /* `scope: shared`: Refrain-Key and `none` want leave */
-    bool allow_custom_key, allow_ttl_none;
-    int64_t ttl_max_s; /* caps what is asked, `none` too; 0: no cap */
+    bool allow_custom_key, allow_ttl_none; /* under a shared scope, too */
+    int64_t ttl_max_s;                     /* caps what is asked, `none` too; 0: no cap */
 };
 
 /**
@@ -52,6 +52,16 @@ struct ask_conf {
  */
 bool ask_read(const struct fields *fields, const struct ask_conf *conf, struct ask *out,
               const char **out_why);
+
+/**
+ * Judges what wants leave where everybody shares entries: another's key, and what never ends. To be called
+ * once the request's scope is known. false, with *@out_why as ask_read: a Refrain-* header asks for it
+ * without leave. A peer's key without leave is as if not given.
+ */
+bool ask_check_leave(struct ask *ask, const struct ask_conf *conf, bool shared_scope, const char **out_why);
+
+/** True for a tag: 1 to ASK_NAME_MAX of `A-Z a-z 0-9 . _ - : / @ + =`. */
+bool ask_tag_ok(struct slice tag);
 
 /** "90", "10m", "2h", "7d" or "none" (ASK_TTL_NONE) in seconds, 1 s to 1 year; -1 when none of these. */
 int64_t ask_parse_ttl(struct slice text);

@@ -238,20 +238,26 @@ static void some_things_want_leave_under_a_shared_scope(void **state)
     static const struct given key[GIVEN_MAX] = {{"Refrain-Key", "k"}},
                               none[GIVEN_MAX] = {{"Refrain-TTL", "none"}},
                               peer[GIVEN_MAX] = {{"cf-aig-cache-key", "k"}};
-    struct ask_conf conf = {.client_control = true, .shared_scope = true};
+    struct ask_conf conf = {.client_control = true};
     struct ask a;
     const char *why;
 
     (void)state;
-    assert_false(read_ask(key, &conf, &a, &why));
-    assert_false(read_ask(none, &conf, &a, &why));
-    assert_true(read_ask(peer, &conf, &a, &why));
+    assert_true(read_ask(key, &conf, &a, &why) && ask_check_leave(&a, &conf, false, &why));
+    assert_false(ask_check_leave(&a, &conf, true, &why));
+    assert_string_equal(why, "Refrain-Key is not allowed here");
+    assert_true(read_ask(none, &conf, &a, &why) && ask_check_leave(&a, &conf, false, &why));
+    assert_false(ask_check_leave(&a, &conf, true, &why));
+    assert_string_equal(why, "Refrain-TTL: none is not allowed here");
+    assert_true(read_ask(peer, &conf, &a, &why) && ask_check_leave(&a, &conf, false, &why));
+    assert_int_equal(a.custom_key.len, 1);
+    assert_true(ask_check_leave(&a, &conf, true, &why)); /* as if the peer's had not been given */
     assert_int_equal(a.custom_key.len, 0);
     conf.allow_custom_key = conf.allow_ttl_none = true;
-    assert_true(read_ask(key, &conf, &a, &why));
-    assert_true(read_ask(peer, &conf, &a, &why));
+    assert_true(read_ask(key, &conf, &a, &why) && ask_check_leave(&a, &conf, true, &why));
+    assert_true(read_ask(peer, &conf, &a, &why) && ask_check_leave(&a, &conf, true, &why));
     assert_int_equal(a.custom_key.len, 1);
-    assert_true(read_ask(none, &conf, &a, &why));
+    assert_true(read_ask(none, &conf, &a, &why) && ask_check_leave(&a, &conf, true, &why));
     assert_int_equal(a.ttl_s, ASK_TTL_NONE);
 }
 
