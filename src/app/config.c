@@ -149,11 +149,22 @@ static bool is_given(const struct node *tree, const char *path)
     return n && n->kind != NODE_NULL && (n->kind != NODE_MAP || n->n > 0);
 }
 
+static void add_shipped_operations(struct loading *l, struct node *tree)
+{
+    for (size_t i = 0; i < shipped_operations_n; i++) {
+        const struct shipped_operation *o = &shipped_operations[i];
+
+        node_put(l->pool, tree, pool_printf(l->pool, "operations.%s.ttl", o->name),
+                 node_new(l->pool, NODE_PLAIN, slice_str(o->ttl), tree->origin));
+    }
+}
+
 static void load(struct loading *l)
 {
     const char *file = l->sources->file ? l->sources->file : env_get(l->sources, SLICE_OF("REFRAIN_CONFIG"));
     struct node *tree = node_new(l->pool, NODE_MAP, SLICE_OF(""), (struct origin){.source = SOURCE_BUILT_IN});
 
+    add_shipped_operations(l, tree);
     if (file && file[0])
         tree = lay(l, tree, tree_from_file(l, file));
     tree = lay(l, tree, tree_from_env(l));
@@ -225,6 +236,14 @@ size_t config_diff_fixed(const struct config *old, const struct config *now,
         n++;
     }
     return n;
+}
+
+const struct operation_conf *config_operation(const struct config *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->operations_n; i++)
+        if (strcmp(conf->operations[i].name, name) == 0)
+            return &conf->operations[i];
+    return NULL;
 }
 
 int64_t config_ttl_s(const struct config *conf, const char *operation)

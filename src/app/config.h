@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "option.h"
 #include "refrain/base/log.h"
 #include "refrain/base/slice.h"
 #include "refrain/http/breakers.h"
@@ -102,6 +103,39 @@ struct cache_conf {
     unsigned variants_max; /* of one answer that varies */
 };
 
+enum { RANGE_ANY = -1 }; /* a bound that is not given */
+
+struct rule_conf {
+    struct {
+        struct text_list paths, models; /* globs */
+        struct text_list operations;
+        const char *const *headers; /* "Name: glob" */
+        enum maybe stream;
+        int64_t temperature_above, temperature_below; /* thousandths */
+        int64_t prompt_above, prompt_below;           /* characters */
+        unsigned prompt;                              /* prompt_sizes: 0 any */
+        int64_t messages_above, messages_below;
+    } match;
+    enum { CACHE_UNSAID, CACHE_ON, CACHE_OFF, CACHE_READ_ONLY, CACHE_WRITE_ONLY } cache;
+    int64_t ttl_s; /* 0: not said; TTL_NONE */
+    struct text_list tags;
+    const char *namespace_;
+    struct text_list scope_headers; /* as cache.scope; empty: not said */
+    bool scope_given;
+    enum cache_scope scope;
+    unsigned variants;                                  /* 0: not said */
+    int64_t stale_while_revalidate_s, stale_if_error_s; /* RANGE_ANY: not said */
+    enum maybe server_tools;
+};
+
+struct operation_conf {
+    const char *name;
+    struct text_list paths, models; /* globs */
+    const char *dialect;            /* name of a shipped operation; NULL: its path's, else plain */
+    int64_t ttl_s;                  /* 0: as without; TTL_NONE */
+    struct text_list tags;
+};
+
 struct key_conf {
     uint64_t body_bytes_max;
     struct text_list ignore_fields;
@@ -148,6 +182,10 @@ struct config {
     struct route_conf *routes; /* first match wins */
     size_t routes_n;
     struct cache_conf cache;
+    struct rule_conf *rules;
+    size_t rules_n;
+    struct operation_conf *operations; /* the operator's own, and those shipped like them */
+    size_t operations_n;
     struct key_conf key;
     struct tiers_conf tiers;
     struct coalescing_conf coalescing;
@@ -205,6 +243,9 @@ void config_free(struct config *conf);
 size_t config_diff_fixed(const struct config *old, const struct config *now,
                          void (*report)(void *arg, const char *name, const char *was, const char *is),
                          void *arg);
+
+/** The operator's own operation of that name, or one shipped like it; NULL: there is none. */
+const struct operation_conf *config_operation(const struct config *conf, const char *name);
 
 /** Lifetime for an operation's answers: its own row, else the default. */
 int64_t config_ttl_s(const struct config *conf, const char *operation);

@@ -72,6 +72,8 @@ static const char *bind_number(struct loading *l, const struct option_row *row, 
 
     assert(ok);
     store_number(row, field, number);
+    if (!text)
+        return "";
     option_format(row, number, &shown);
     return pool_text(l->pool, buf_slice(&shown));
 }

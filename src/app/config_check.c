@@ -177,6 +177,8 @@ static bool kind_fits(const struct option_row *row, enum node_kind kind)
 {
     if (row->type == OPTION_BOOL)
         return kind == NODE_PLAIN || kind == NODE_BOOL;
+    if (row->type == OPTION_MAYBE)
+        return kind == NODE_PLAIN || kind == NODE_BOOL || kind == NODE_TEXT;
     if (row->type == OPTION_COUNT || row->type == OPTION_DECIMAL)
         return kind == NODE_PLAIN || kind == NODE_NUMBER || (kind == NODE_TEXT && row->word);
     if (option_is_number(row) || row->type == OPTION_LIFETIMES)

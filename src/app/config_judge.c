@@ -5,6 +5,8 @@
 #include "config_priv.h"
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
+#include "refrain/policy/ask.h"
+#include "refrain/policy/rule.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
@@ -27,6 +29,8 @@ static void fail(struct loading *l, const char *name, const char *what)
 
 static void judge_listeners(struct loading *l)
 {
+    static const char exposed[] =
+        "whoever reaches the listener is given stored answers, whatever credential they bring";
     const struct config *c = l->conf;
     struct address listen, admin;
 
@@ -42,30 +46,39 @@ static void judge_listeners(struct loading *l)
     if (c->admin.token.text && strlen(c->admin.token.text) < 16)
         warn(l, "admin.token", "shorter than 16 characters: easily guessed");
     if (!address_is_local(&listen) && c->cache.scope == SCOPE_SHARED)
-        warn(l, "cache.scope",
-             "whoever reaches the listener is given stored answers, whatever credential they bring");
+        warn(l, "cache.scope", exposed);
+    for (size_t i = 0; i < c->rules_n && !address_is_local(&listen); i++)
+        if (c->rules[i].scope_given && c->rules[i].scope == SCOPE_SHARED)
+            warn(l, pool_printf(l->pool, "rules[%zu].scope", i), exposed);
 }
 
-static void judge_scope(struct loading *l)
+/* The words of @list, the option @name, taken for what they mean. */
+static enum cache_scope judge_scope(struct loading *l, const char *name, struct text_list *list)
 {
-    struct config *c = l->conf;
-    struct text_list *list = &c->cache.scope_headers;
+    enum cache_scope scope = SCOPE_HEADERS;
 
-    c->cache.scope = SCOPE_HEADERS;
     for (size_t i = 0; i < list->n; i++) {
         bool is_word =
             slice_eq(list->at[i], SLICE_OF("credential")) || slice_eq(list->at[i], SLICE_OF("shared"));
 
         if (is_word && list->n == 1)
-            c->cache.scope = slice_eq(list->at[i], SLICE_OF("shared")) ? SCOPE_SHARED : SCOPE_CREDENTIAL;
+            scope = slice_eq(list->at[i], SLICE_OF("shared")) ? SCOPE_SHARED : SCOPE_CREDENTIAL;
         else if (is_word || !header_name_ok(list->at[i]))
-            report_error(l->report, origin_of(l, "cache.scope"), "cache.scope",
+            report_error(l->report, origin_of(l, name), name,
                          "expected credential, shared or a list of header names, got %s", list->at[i].data);
     }
-    if (list->n == 0)
-        fail(l, "cache.scope", "expected credential, shared or a list of header names, got an empty list");
-    if (c->cache.scope != SCOPE_HEADERS)
+    if (scope != SCOPE_HEADERS)
         list->n = 0;
+    return scope;
+}
+
+static void judge_cache_scope(struct loading *l)
+{
+    struct cache_conf *c = &l->conf->cache;
+
+    if (c->scope_headers.n == 0)
+        fail(l, "cache.scope", "expected credential, shared or a list of header names, got an empty list");
+    c->scope = judge_scope(l, "cache.scope", &c->scope_headers);
 }
 
 static void judge_lifetimes(struct loading *l)
@@ -78,7 +91,7 @@ static void judge_lifetimes(struct loading *l)
     for (size_t i = 0; i < c->ttl_n; i++) {
         enum operation op = operation_by_name(slice_str(c->ttl[i].operation));
 
-        if (op == OP_COUNT || op == OP_PASS)
+        if ((op == OP_COUNT || op == OP_PASS) && !config_operation(l->conf, c->ttl[i].operation))
             report_warning(l->report, origin_of(l, "cache.ttl"), "cache.ttl",
                            "%s is no operation that is known, so nothing has this lifetime",
                            c->ttl[i].operation);
@@ -100,6 +113,126 @@ static void judge_sizes(struct loading *l)
         warn(l, "tiers.memory.max_bytes", "more than four fifths of this machine's memory");
     if (!c->tiers.memory.enabled && !c->coalescing.enabled)
         warn(l, "tiers.memory.enabled", "no tier and no coalescing: nothing is left for Refrain to do");
+}
+
+/* -- rules and operations -- */
+
+static bool is_own_operation(const struct config *c, const char *name)
+{
+    return config_operation(c, name) != NULL;
+}
+
+static bool is_shipped_operation(const char *name)
+{
+    enum operation op = operation_by_name(slice_str(name));
+
+    return op != OP_COUNT && op != OP_PASS;
+}
+
+static void nearest(const char *wrote, const char *candidate, unsigned *best, const char **out)
+{
+    unsigned distance;
+
+    if (text_is_near(slice_str(wrote), slice_str(candidate), &distance) && distance < *best) {
+        *out = candidate;
+        *best = distance;
+    }
+}
+
+/* The operation that may have been meant; NULL: none. */
+static const char *nearest_operation(const struct config *c, const char *wrote, bool own, bool shipped)
+{
+    const char *meant = NULL;
+    unsigned best = 1000;
+
+    for (enum operation op = 0; shipped && op < OP_COUNT; op++)
+        if (op != OP_PASS)
+            nearest(wrote, dialect_of(op)->name, &best, &meant);
+    for (size_t i = 0; own && i < c->operations_n; i++)
+        nearest(wrote, c->operations[i].name, &best, &meant);
+    return meant;
+}
+
+static void no_such_operation(struct loading *l, const char *name, const char *wrote, bool own)
+{
+    const char *meant = nearest_operation(l->conf, wrote, own, true);
+
+    report_error(l->report, origin_of(l, name), name, "no operation is named %s%s%s%s", wrote,
+                 meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+}
+
+static void judge_tags(struct loading *l, const char *name, const struct text_list *tags)
+{
+    if (tags->n > ASK_TAGS_MAX)
+        report_error(l->report, origin_of(l, name), name, "at most %d tags, got %zu", ASK_TAGS_MAX, tags->n);
+    for (size_t i = 0; i < tags->n; i++)
+        if (!ask_tag_ok(tags->at[i]))
+            report_error(l->report, origin_of(l, name), name,
+                         "a tag is 1 to 64 of: A-Z a-z 0-9 . _ - : / @ + =, got %s", tags->at[i].data);
+}
+
+static void judge_range(struct loading *l, const char *name, int64_t above, int64_t below)
+{
+    if (above != RANGE_ANY && below != RANGE_ANY && above >= below)
+        warn(l, name, "nothing is above the one and below the other: the rule never matches");
+}
+
+static bool says_something(const struct rule_conf *r)
+{
+    return r->cache != CACHE_UNSAID || r->ttl_s != 0 || r->tags.n > 0 || r->namespace_ || r->scope_given ||
+           r->variants > 0 || r->stale_while_revalidate_s != RANGE_ANY || r->stale_if_error_s != RANGE_ANY ||
+           r->server_tools != MAYBE_UNSAID;
+}
+
+static void judge_rule(struct loading *l, size_t i)
+{
+    struct rule_conf *r = &l->conf->rules[i];
+    const char *base = pool_printf(l->pool, "rules[%zu]", i);
+    const char *operation = pool_printf(l->pool, "%s.match.operation", base);
+
+    for (size_t k = 0; k < r->match.operations.n; k++)
+        if (!is_shipped_operation(r->match.operations.at[k].data) &&
+            !is_own_operation(l->conf, r->match.operations.at[k].data))
+            no_such_operation(l, operation, r->match.operations.at[k].data, true);
+    r->scope_given = r->scope_headers.n > 0;
+    if (r->scope_given)
+        r->scope = judge_scope(l, pool_printf(l->pool, "%s.scope", base), &r->scope_headers);
+    judge_tags(l, pool_printf(l->pool, "%s.tags", base), &r->tags);
+    judge_range(l, pool_printf(l->pool, "%s.match.temperature_below", base), r->match.temperature_above,
+                r->match.temperature_below);
+    judge_range(l, pool_printf(l->pool, "%s.match.prompt_below", base), r->match.prompt_above,
+                r->match.prompt_below);
+    judge_range(l, pool_printf(l->pool, "%s.match.messages_below", base), r->match.messages_above,
+                r->match.messages_below);
+    if (!says_something(r))
+        warn(l, operation, "the rule says nothing of the requests that it matches");
+}
+
+static void judge_operation(struct loading *l, size_t i)
+{
+    const struct operation_conf *o = &l->conf->operations[i];
+    const char *base = pool_printf(l->pool, "operations.%s", o->name);
+    const char *dialect = pool_printf(l->pool, "%s.dialect", base);
+
+    if (is_shipped_operation(o->name))
+        fail(l, pool_printf(l->pool, "%s.ttl", base),
+             "this operation is a shipped one; its lifetime is set by cache.ttl, anything else by rules");
+    if (o->dialect && (!is_shipped_operation(o->dialect) || strcmp(o->dialect, "read") == 0))
+        no_such_operation(l, dialect, o->dialect, false);
+    judge_tags(l, pool_printf(l->pool, "%s.tags", base), &o->tags);
+}
+
+static void judge_rules(struct loading *l)
+{
+    const struct config *c = l->conf;
+
+    if (c->rules_n > RULES_MAX)
+        report_error(l->report, origin_of(l, pool_printf(l->pool, "rules[%d].cache", RULES_MAX)), "rules",
+                     "at most %d, got %zu", RULES_MAX, c->rules_n);
+    for (size_t i = 0; i < c->rules_n; i++)
+        judge_rule(l, i);
+    for (size_t i = 0; i < c->operations_n; i++)
+        judge_operation(l, i);
 }
 
 /* -- upstreams and routes -- */
@@ -210,7 +343,8 @@ void config_judge(struct loading *l)
     struct config *c = l->conf;
     struct origin here = {.source = SOURCE_BUILT_IN};
 
-    judge_scope(l);
+    judge_cache_scope(l);
+    judge_rules(l); /* before the listeners: a rule may share entries, too */
     judge_listeners(l);
     judge_lifetimes(l);
     judge_sizes(l);

@@ -128,15 +128,25 @@ static void full_name(const struct option_section *s, const struct option_row *r
 static const char *type_name(const struct option_row *row)
 {
     static const char *const names[] = {
-        [OPTION_BOOL] = "true or false", [OPTION_COUNT] = "number",
-        [OPTION_BYTES] = "size",         [OPTION_MS] = "time",
-        [OPTION_SECONDS] = "time",       [OPTION_DECIMAL] = "number",
-        [OPTION_ENUM] = "choice",        [OPTION_TEXT] = "text",
-        [OPTION_PATH] = "path",          [OPTION_NAME] = "name",
-        [OPTION_PREFIX] = "path prefix", [OPTION_URL] = "URL",
-        [OPTION_ADDRESS] = "address",    [OPTION_LIST] = "list",
-        [OPTION_NAMES] = "list",         [OPTION_HEADERS] = "map",
-        [OPTION_SECRET] = "secret",      [OPTION_LIFETIMES] = "map",
+        [OPTION_BOOL] = "true or false",
+        [OPTION_COUNT] = "number",
+        [OPTION_BYTES] = "size",
+        [OPTION_MS] = "time",
+        [OPTION_SECONDS] = "time",
+        [OPTION_DECIMAL] = "number",
+        [OPTION_MAYBE] = "true or false",
+        [OPTION_ENUM] = "choice",
+        [OPTION_TEXT] = "text",
+        [OPTION_PATH] = "path",
+        [OPTION_NAME] = "name",
+        [OPTION_PREFIX] = "path prefix",
+        [OPTION_URL] = "URL",
+        [OPTION_ADDRESS] = "address",
+        [OPTION_LIST] = "list",
+        [OPTION_NAMES] = "list",
+        [OPTION_HEADERS] = "map",
+        [OPTION_SECRET] = "secret",
+        [OPTION_LIFETIMES] = "map",
     };
 
     return names[row->type];
@@ -299,6 +309,9 @@ static void put_scalar_type(struct writer *w, const struct option_row *row)
     case OPTION_BOOL:
         put(w, "\"type\": \"boolean\"");
         break;
+    case OPTION_MAYBE:
+        putf(w, "\"anyOf\": [{\"type\": \"boolean\"}, {\"const\": \"%s\"}]", row->word);
+        break;
     case OPTION_COUNT:
         if (row->word)
             putf(w, "\"anyOf\": [{\"type\": \"integer\"}, {\"const\": \"%s\"}]", row->word);
@@ -306,7 +319,10 @@ static void put_scalar_type(struct writer *w, const struct option_row *row)
             put(w, "\"type\": \"integer\"");
         break;
     case OPTION_DECIMAL:
-        put(w, "\"type\": \"number\"");
+        if (row->word)
+            putf(w, "\"anyOf\": [{\"type\": \"number\"}, {\"const\": \"%s\"}]", row->word);
+        else
+            put(w, "\"type\": \"number\"");
         break;
     case OPTION_BYTES:
     case OPTION_MS:
@@ -346,8 +362,8 @@ static void put_type(struct writer *w, const struct option_row *row)
 /* As the type has it: a truth and a number without quotes, but a word in them. */
 static void put_default(struct writer *w, const struct option_row *row)
 {
-    bool bare = row->type == OPTION_BOOL || row->type == OPTION_DECIMAL ||
-                (row->type == OPTION_COUNT && strspn(row->fallback, "0123456789"));
+    bool bare = row->type == OPTION_BOOL || ((row->type == OPTION_COUNT || row->type == OPTION_DECIMAL) &&
+                                             strspn(row->fallback, "0123456789"));
 
     put(w, ", \"default\": ");
     if (bare)

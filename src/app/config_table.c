@@ -6,6 +6,8 @@
 #define ROOT(member)        FIELD(struct config, member)
 #define UPSTREAM(member)    FIELD(struct upstream_section, conf.member)
 #define ROUTE(member)       FIELD(struct route_conf, member)
+#define RULE(member)        FIELD(struct rule_conf, member)
+#define OPERATION(member)   FIELD(struct operation_conf, member)
 
 /* clang-format off */
 #define RANGE(low, high)    .min = (low), .max = (high)
@@ -22,6 +24,12 @@ static const char *const log_formats[] = {"json", "text", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const presets[] = {"none", "development", "production", "testing", NULL};
 
+static const char *const prompt_sizes[] = {"any", "small", "medium", "large", "xlarge", NULL};
+static const char *const rule_caches[] = {"unset", "on", "off", "read-only", "write-only", NULL};
+
+_Static_assert(CACHE_UNSAID == 0 && CACHE_ON == 1 && CACHE_OFF == 2 && CACHE_READ_ONLY == 3 &&
+                   CACHE_WRITE_ONLY == 4,
+               "the order of the choices");
 _Static_assert(EVICT_LRU == 0 && EVICT_LFU == 1 && EVICT_FIFO == 2 && EVICT_SIEVE == 3,
                "the order of the choices");
 _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
@@ -254,6 +262,75 @@ static const struct option_row route_rows[] = {
      ROUTE(stale_if_error_s), .help = "Of this route, in place of `cache.stale_if_error`."},
 };
 
+#define GLOBS OPTION_LIST, OPTION_ONE_OR_MANY, NULL
+
+static const struct option_row rule_rows[] = {
+    {"match.path", GLOBS, RULE(match.paths),
+     .help = "Globs for the request's path, as the client sent it, without query: `/v1/*`. `*` is any text, "
+             "`?` any "
+             "one byte; one of several must match."},
+    {"match.model", GLOBS, RULE(match.models), .help = "Globs for the model: `gpt-4o*`."},
+    {"match.operation", GLOBS, RULE(match.operations),
+     .help = "Operations, shipped ones or those under `operations`."},
+    {"match.header", OPTION_HEADERS, 0, NULL, RULE(match.headers),
+     .help = "Globs for request headers, `{X-Plan: gold*}`; all of them must match. `*`: it is there."},
+    {"match.stream", OPTION_MAYBE, 0, "any", WORD("any", MAYBE_UNSAID), RULE(match.stream),
+     .help = "Whether the request asks for a stream."},
+    {"match.temperature_above", OPTION_DECIMAL, 0, "any", RANGE(0, 1000 * 1000), WORD("any", RANGE_ANY),
+     RULE(match.temperature_above),
+     .help = "A request that gives no temperature has 1, which is what the APIs take then; embeddings and "
+             "the like "
+             "have none."},
+    {"match.temperature_below", OPTION_DECIMAL, 0, "any", RANGE(0, 1000 * 1000), WORD("any", RANGE_ANY),
+     RULE(match.temperature_below), .help = "The same, from the other side."},
+    {"match.prompt", OPTION_ENUM, 0, "any", .choices = prompt_sizes, RULE(match.prompt),
+     .help =
+         "Size of the prompt: `small` is under 500 characters, `medium` under 5000, `large` under 50000."},
+    {"match.prompt_above", OPTION_COUNT, 0, "any", WORD("any", RANGE_ANY), RULE(match.prompt_above),
+     .help = "Characters of the prompt."},
+    {"match.prompt_below", OPTION_COUNT, 0, "any", WORD("any", RANGE_ANY), RULE(match.prompt_below),
+     .help = "Characters of the prompt."},
+    {"match.messages_above", OPTION_COUNT, 0, "any", WORD("any", RANGE_ANY), RULE(match.messages_above),
+     .help = "Number of messages."},
+    {"match.messages_below", OPTION_COUNT, 0, "any", WORD("any", RANGE_ANY), RULE(match.messages_below),
+     .help = "Number of messages."},
+    {"cache", OPTION_ENUM, 0, "unset", .choices = rule_caches, RULE(cache),
+     .help = "`off`: the request passes by the cache; `read-only`: its answer is not stored; `write-only`: "
+             "it is not "
+             "answered from the store. A request may ask for less, never for more."},
+    {"ttl", OPTION_SECONDS, OPTION_UNSAID, NULL, RANGE(1, YEAR_S), WORD("none", TTL_NONE), RULE(ttl_s),
+     .help = "Lifetime; `none`: no end. On GET, where the answer tells none of its own."},
+    {"tags", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, RULE(tags),
+     .help = "Tags of what is stored, beside those of the request; tags of all rules that match add up."},
+    {"namespace", OPTION_NAME, 0, NULL, RULE(namespace_), .help = "Namespace, where the request names none."},
+    {"scope", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, RULE(scope_headers),
+     .help = "Who shares these entries, in place of `cache.scope`."},
+    {"variants", OPTION_COUNT, OPTION_UNSAID, NULL, RANGE(1, 64), RULE(variants),
+     .help = "Keep up to so many different answers and pick one at random."},
+    {"stale_while_revalidate", OPTION_SECONDS, 0, "unset", RANGE(0, YEAR_S), WORD("unset", RANGE_ANY),
+     RULE(stale_while_revalidate_s),
+     .help = "How long behind its lifetime an answer is given while a new one is asked for."},
+    {"stale_if_error", OPTION_SECONDS, 0, "unset", RANGE(0, YEAR_S), WORD("unset", RANGE_ANY),
+     RULE(stale_if_error_s), .help = "How long behind its lifetime an answer is given when upstream fails."},
+    {"server_tools", OPTION_MAYBE, 0, "unset", WORD("unset", MAYBE_UNSAID), RULE(server_tools),
+     .help =
+         "Cache requests with tools that run at the provider, such as web search; by default they pass by."},
+};
+
+static const struct option_row operation_rows[] = {
+    {"path", GLOBS, OPERATION(paths),
+     .help =
+         "Globs for the path of POST requests that are of this kind, as the client sends it, without query."},
+    {"model", GLOBS, OPERATION(models), .help = "Globs for the model of requests that are of this kind."},
+    {"dialect", OPTION_NAME, 0, NULL, OPERATION(dialect),
+     .help = "Shipped operation whose bodies, streams and errors it has. By default what its path is known "
+             "for, else "
+             "plain JSON, of which nothing is dropped, defaulted or ignored."},
+    {"ttl", OPTION_SECONDS, OPTION_UNSAID, NULL, RANGE(1, YEAR_S), WORD("none", TTL_NONE), OPERATION(ttl_s),
+     .help = "Lifetime; `none`: no end."},
+    {"tags", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, OPERATION(tags), .help = "Tags of what is stored."},
+};
+
 const struct option_section option_sections[OPTION_SECTIONS] = {
     {SECTION_ROOT, "", root_rows, ARRAY_LEN(root_rows), 0, 0, 0, 0},
     {SECTION_NAMED, "upstreams", upstream_rows, ARRAY_LEN(upstream_rows), sizeof(struct upstream_section),
@@ -261,6 +338,11 @@ const struct option_section option_sections[OPTION_SECTIONS] = {
      offsetof(struct upstream_section, conf.name)},
     {SECTION_LIST, "routes", route_rows, ARRAY_LEN(route_rows), sizeof(struct route_conf),
      offsetof(struct config, routes), offsetof(struct config, routes_n), 0},
+    {SECTION_LIST, "rules", rule_rows, ARRAY_LEN(rule_rows), sizeof(struct rule_conf),
+     offsetof(struct config, rules), offsetof(struct config, rules_n), 0},
+    {SECTION_NAMED, "operations", operation_rows, ARRAY_LEN(operation_rows), sizeof(struct operation_conf),
+     offsetof(struct config, operations), offsetof(struct config, operations_n),
+     offsetof(struct operation_conf, name)},
 };
 
 const struct option_group option_groups[] = {
@@ -272,6 +354,13 @@ const struct option_group option_groups[] = {
      "needed."},
     {"cache", "What is stored, for how long, and for whom."},
     {"key", "What makes two requests the same."},
+    {"rules", "What holds for some requests only. Of each thing the first rule that matches and says it "
+              "decides; tags add up. "
+              "See docs/rules.md."},
+    {"operations",
+     "Kinds of requests of your own, found by the header `Refrain-Operation`, by path or by model. "
+     "`summarize` (2h), "
+     "`sentiment` (1d), `key_points` (2h), `questions` (1h) and `qa` (30m) are there without being listed."},
     {"tiers", "Where answers are kept."},
     {"coalescing", "Identical requests in flight."},
     {"breaker", "What becomes of an upstream that is not well; here for all upstreams, below "
@@ -295,3 +384,8 @@ const struct preset_row preset_rows[] = {
 
 };
 const size_t preset_rows_n = ARRAY_LEN(preset_rows);
+
+const struct shipped_operation shipped_operations[] = {
+    {"summarize", "2h"}, {"sentiment", "1d"}, {"key_points", "2h"}, {"questions", "1h"}, {"qa", "30m"},
+};
+const size_t shipped_operations_n = ARRAY_LEN(shipped_operations);

@@ -22,7 +22,7 @@ struct option_section {
     size_t name_offset;                           /* SECTION_NAMED: a const char * in the item */
 };
 
-enum { OPTION_SECTIONS = 3 };
+enum { OPTION_SECTIONS = 5 };
 extern const struct option_section option_sections[OPTION_SECTIONS]; /* the root comes first */
 
 /* What a group is for; groups in the order of the reference. */
@@ -31,6 +31,13 @@ struct option_group {
 };
 extern const struct option_group option_groups[];
 extern const size_t option_groups_n;
+
+/* Operations that are there as if the operator had named them. */
+struct shipped_operation {
+    const char *name, *ttl;
+};
+extern const struct shipped_operation shipped_operations[];
+extern const size_t shipped_operations_n;
 
 /* What a preset sets. */
 struct preset_row {

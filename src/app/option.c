@@ -142,6 +142,17 @@ static bool parse_bool(struct slice s, int64_t *out)
     return false;
 }
 
+/* enum maybe, whose `any` is the row's word */
+static bool parse_maybe(struct slice s, int64_t *out)
+{
+    int64_t yes;
+
+    if (!parse_bool(s, &yes))
+        return false;
+    *out = yes ? MAYBE_YES : MAYBE_NO;
+    return true;
+}
+
 static bool parse_choice(const struct option_row *row, struct slice s, int64_t *out)
 {
     for (int64_t i = 0; row->choices[i]; i++)
@@ -173,6 +184,8 @@ bool option_parse(const struct option_row *row, struct slice text, int64_t *out)
         return parse_bool(text, out);
     case OPTION_ENUM:
         return parse_choice(row, text, out);
+    case OPTION_MAYBE:
+        return parse_maybe(text, out);
     case OPTION_COUNT:
         ok = parse_digits(text, &n);
         break;
@@ -306,6 +319,8 @@ void option_expected(const struct option_row *row, struct buf *out)
     switch (row->type) {
     case OPTION_BOOL:
         return say(out, "true or false");
+    case OPTION_MAYBE:
+        return say_number(row, out, "true, false");
     case OPTION_COUNT:
         return say_number(row, out, "a whole number");
     case OPTION_BYTES:
@@ -374,6 +389,8 @@ void option_format(const struct option_row *row, int64_t number, struct buf *out
     switch (row->type) {
     case OPTION_BOOL:
         return say(out, number ? "true" : "false");
+    case OPTION_MAYBE:
+        return say(out, number == MAYBE_YES ? "true" : "false");
     case OPTION_ENUM:
         return say(out, row->choices[number]);
     case OPTION_BYTES:

@@ -10,6 +10,8 @@
 #include "refrain/base/buf.h"
 #include "refrain/base/slice.h"
 
+enum maybe { MAYBE_UNSAID, MAYBE_NO, MAYBE_YES };
+
 enum option_type {
     /* numbers, with the C type of the field */
     OPTION_BOOL,    /* bool */
@@ -18,6 +20,7 @@ enum option_type {
     OPTION_MS,      /* int64_t, milliseconds: "5s" */
     OPTION_SECONDS, /* int64_t, seconds: "1h" */
     OPTION_DECIMAL, /* unsigned or uint64_t, in thousandths: "0.5" */
+    OPTION_MAYBE,   /* enum maybe: a truth, or a word where there is none */
     OPTION_ENUM,    /* an enum: its place among the choices */
     /* texts: const char * */
     OPTION_TEXT,
@@ -40,6 +43,7 @@ enum {
     OPTION_REQUIRED = 4,    /* of an item of a list or map */
     OPTION_ONE_OR_MANY = 8, /* a list of one may be written without its brackets */
     OPTION_FIELDS = 16,     /* a list of names of header fields */
+    OPTION_UNSAID = 32,     /* a number that need not be said: zero then, and shown as nothing */
 };
 
 struct option_row {

@@ -238,7 +238,9 @@ static struct keying keying_of(const struct exchange *x)
         .site = site_of(x),
         .route = x->route,
         .op = x->op,
+        .own = x->own,
         .method = x->req.method,
+        .raw_target = x->req.target,
         .target = x->target,
         .fields = &x->req.fields,
         .ask = &x->ask,
@@ -248,6 +250,7 @@ static struct keying keying_of(const struct exchange *x)
         .canon = x->canon,
         .canonical = buf_slice(&x->canonical),
         .facts = &x->facts,
+        .plan = &x->plan,
     };
 }
 
@@ -265,9 +268,13 @@ static void choose_manner(struct exchange *x)
     struct keying k;
     const char *why;
 
-    x->op = operation_find(x->req.method, x->path);
     x->manner = MANNER_CACHED;
     k = keying_of(x);
+    if (!keying_operation(&k))
+        refuse(x, ERR_REQUEST_INVALID, site_of(x)->own_operations);
+    x->op = k.op;
+    x->own = k.own;
+    plan_make(&site_of(x)->rules, 0, x->own, &x->plan); /* until the body tells more */
     why = keying_head_bypass(&k);
     if (why)
         bypass(x, why);
@@ -399,9 +406,31 @@ static void tag_make(struct exchange *x)
     memo_hash_begin(h);
     memo_hash_add(h, x->req.method);
     memo_hash_add(h, x->req.target);
-    memo_hash_add_fields(h, &x->req.fields, &site_of(x)->scope);
+    memo_hash_add_fields(h, &x->req.fields, &site_of(x)->reads);
     memo_hash_add(h, buf_slice(&x->body));
     x->tag = memo_hash_end(h);
+}
+
+static void plan_take(struct exchange *x, uint64_t rules)
+{
+    plan_make(&site_of(x)->rules, rules, x->own, &x->plan);
+    plan_bound(&x->plan, &x->ask);
+}
+
+/* What is to become of the request is known: whether the cache may have to do with it at all, and how. */
+static enum step step_planned(struct exchange *x)
+{
+    const char *why = "";
+
+    if (!ask_check_leave(&x->ask, &site_of(x)->ask, scope_of(x)->mode == KEY_SCOPE_SHARED, &why)) {
+        refuse(x, ERR_REQUEST_INVALID, why);
+        return step_refused(x);
+    }
+    if (x->plan.cache == RULE_CACHE_OFF) {
+        bypass(x, "rule");
+        return STEP_PASS;
+    }
+    return STEP_LOOKUP;
 }
 
 static enum step step_key(struct exchange *x)
@@ -418,7 +447,10 @@ static enum step step_key(struct exchange *x)
     if (!known)
         return STEP_MAKE;
     x->key = x->common_key = known->key;
-    return STEP_LOOKUP;
+    if (known->own_operation > 0)
+        x->own = &site_of(x)->rules.own[known->own_operation - 1];
+    plan_take(x, known->rules);
+    return step_planned(x);
 }
 
 static void canonicalise(struct exchange *x)
@@ -472,6 +504,7 @@ static void keep_model(struct exchange *x)
 static enum step step_made(struct exchange *x)
 {
     struct memo_value value = {0};
+    enum step planned;
     struct keying k;
     const char *why;
 
@@ -482,18 +515,25 @@ static enum step step_made(struct exchange *x)
     keep_model(x);
     x->streamed = x->facts.stream;
     k = keying_of(x);
+    value.rules = keying_rules(&k);
+    x->own = k.own;
+    plan_take(x, value.rules);
     why = keying_body_bypass(&k);
     if (why) {
         bypass(x, why);
         return STEP_PASS;
     }
+    planned = step_planned(x); /* before the key: it may take out of the request what wants leave */
+    if (x->refused)
+        return planned;
     x->common_key = keying_make(x->worker->keys, &k);
     x->keyed = true;
     if (x->looked)
         return STEP_JOIN;
     x->key = value.key = x->common_key;
+    value.own_operation = x->own ? (uint16_t)(x->own - site_of(x)->rules.own + 1) : 0;
     memo_put(x->worker->memo, &x->tag, &value);
-    return STEP_LOOKUP;
+    return planned;
 }
 
 static struct fresh_stored stored_of(const struct entry_ref *ref)
@@ -524,8 +564,8 @@ static bool find_entry(struct exchange *x, int64_t now_ms)
         return false;
     if ((x->entry.entry->flags & ENTRY_VARY) == 0)
         return true;
-    x->key = varying_key(x->worker->variant_keys, x->entry.entry, x->req.fields.at, x->req.fields.n,
-                         &site_of(x)->scope);
+    x->key =
+        varying_key(x->worker->variant_keys, x->entry.entry, x->req.fields.at, x->req.fields.n, scope_of(x));
     store_mem_release(&x->entry);
     x->entry.entry = NULL;
     return store_mem_get(memory, &x->key, now_ms, &x->entry);
@@ -572,21 +612,19 @@ static bool found_meanwhile(struct exchange *x)
 static void offer_terms(struct exchange *x)
 {
     struct flight_terms terms = {.ttl_s = x->ask.ttl_s,
-                                 .stale_while_revalidate_s = x->route->stale_while_revalidate_s,
-                                 .stale_if_error_s = x->route->stale_if_error_s};
-    size_t n = 0;
+                                 .stale_while_revalidate_s = x->plan.stale_while_revalidate_s,
+                                 .stale_if_error_s = x->plan.stale_if_error_s};
 
     if (!x->ask.may_write)
         return;
-    for (unsigned i = 0; i < x->ask.tags_n; i++) {
-        if (n + x->ask.tags[i].len + 1 > sizeof(x->tags))
-            break;
-        if (n > 0)
-            x->tags[n++] = ',';
-        memcpy(x->tags + n, x->ask.tags[i].data, x->ask.tags[i].len);
-        n += x->ask.tags[i].len;
-    }
-    terms.tags = slice_make(x->tags, n);
+    if (terms.stale_while_revalidate_s == RULE_WINDOW_UNSAID)
+        terms.stale_while_revalidate_s = x->route->stale_while_revalidate_s;
+    if (terms.stale_if_error_s == RULE_WINDOW_UNSAID)
+        terms.stale_if_error_s = x->route->stale_if_error_s;
+    /* On `read` a rule's lifetime is like a route's: upstream's own goes before it (forward_start). */
+    if (terms.ttl_s == -1 && x->plan.ttl_s != RULE_TTL_UNSAID && x->op != OP_READ)
+        terms.ttl_s = x->plan.ttl_s;
+    terms.tags = slice_make(x->tags, plan_tags(&x->plan, &x->ask, x->tags, sizeof(x->tags)));
     flight_offer(&x->reader, &terms);
 }
 
@@ -656,7 +694,7 @@ static bool stays_with_variant(struct exchange *x)
 {
     const struct flight_split *split = flight_split_of(&x->reader);
     struct digest own = vary_key(x->worker->variant_keys, &x->common_key, split->id, split->names,
-                                 x->req.fields.at, x->req.fields.n, &site_of(x)->scope);
+                                 x->req.fields.at, x->req.fields.n, scope_of(x));
 
     if (digest_eq(&own, &split->key)) {
         flight_stay(&x->reader);

@@ -26,7 +26,7 @@ enum {
     BODY_BYTES_UNCOUNTED = 4 << 10, /* bodies up to this are not held against the allowance */
     REQUEST_ID_MAX = 64,
     MODEL_SHOWN_MAX = 64,
-    TAGS_BYTES_MAX = 1024,
+    TAGS_BYTES_MAX = 2048, /* of one entry: a request's own, all 16 of them, and those of its rules */
 };
 
 /* A site as one worker sees it: counts that worker's exchanges without an atomic in the hot path. */
@@ -94,6 +94,8 @@ struct exchange {
     struct site_view *view;
     const struct site_route *route;
     enum operation op;
+    const struct own_operation *own; /* NULL: none of the operator's own */
+    struct plan plan;                /* what rules say */
     enum manner manner;
     enum outcome outcome;
     const char *detail;        /* for Cache-Status and the log; static text */
@@ -137,6 +139,12 @@ static inline struct exchange *exchange_of(struct front_req *r)
 static inline const struct site *site_of(const struct exchange *x)
 {
     return x->view->site;
+}
+
+/* Whom it shares answers with. */
+static inline const struct key_scope *scope_of(const struct exchange *x)
+{
+    return x->plan.scope ? x->plan.scope : &site_of(x)->scope;
 }
 
 void site_view_free(struct site_view *view);

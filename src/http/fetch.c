@@ -253,7 +253,7 @@ static void add_date(struct fetch *x, struct flight_head *head)
 static bool keep_company(struct fetch *x, unsigned status)
 {
     bool unshareable = !keep_is_shareable(&x->keep);
-    bool unproven = x->site->scope.mode == KEY_SCOPE_SHARED && (status == 401 || status == 403);
+    bool unproven = x->keep.scope->mode == KEY_SCOPE_SHARED && (status == 401 || status == 403);
 
     if (!unshareable && !unproven)
         return true;
@@ -464,13 +464,14 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .heuristic = spec->heuristic,
         .started_ns = x->started_ns,
         .asked_wall_ms = clock_wall_ms(),
+        .scope = spec->scope,
         .reason = GATE_CLIENT,
         .on_settled = on_settled,
     };
     if (!spec->key)
         return;
     x->has_key = true;
-    varying_begin(&x->keep.varying, x->site, spec->op, spec->key, spec->vary_id, spec->asked->at,
+    varying_begin(&x->keep.varying, x->site, spec->scope, spec->op, spec->key, spec->vary_id, spec->asked->at,
                   spec->asked->n);
     x->keep.reason = GATE_STORE;
     x->keep.namespace_ = flight_keep(x->flight, spec->namespace_);

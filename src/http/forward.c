@@ -70,6 +70,16 @@ static struct upload *upload_begin(struct exchange *x)
     return u;
 }
 
+/* What configuration gives answers to GET without freshness of their own: its rules', else its route's. */
+static int64_t read_ttl_s(const struct exchange *x)
+{
+    if (operation_read_is_live(x->path))
+        return 0;
+    if (x->plan.ttl_s == ASK_TTL_NONE)
+        return site_of(x)->ttl_max_s;
+    return x->plan.ttl_s != RULE_TTL_UNSAID ? x->plan.ttl_s : x->route->ttl_s;
+}
+
 void forward_start(struct exchange *x, const struct digest *key, bool body_is_streamed)
 {
     const struct site *s = site_of(x);
@@ -87,9 +97,10 @@ void forward_start(struct exchange *x, const struct digest *key, bool body_is_st
         .key = key ? &x->common_key : NULL,
         .asked = &x->req.fields,
         .vary_id = slice_make(x->vary_id, x->has_vary_id ? sizeof(x->vary_id) : 0),
-        .namespace_ = x->ask.namespace_.len ? x->ask.namespace_ : s->namespace_,
+        .namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_),
+        .scope = scope_of(x),
         .model = slice_str(x->model),
-        .route_ttl_s = operation_read_is_live(x->path) ? 0 : x->route->ttl_s,
+        .route_ttl_s = read_ttl_s(x),
         .heuristic = x->route->heuristic && !operation_read_is_live(x->path),
         .method = x->req.method.data,
         .target = x->target,

@@ -49,7 +49,7 @@ static struct gate_conf gate_of(const struct keep *k)
     struct gate_conf conf = k->site->gate;
 
     conf.headers = k->site->headers;
-    conf.scope = &k->site->scope;
+    conf.scope = k->scope;
     conf.route_ttl_s = k->route_ttl_s;
     conf.heuristic = k->heuristic;
     return conf;

@@ -32,6 +32,7 @@ struct keep {
     bool authorized;                /* the request carries Authorization */
     struct varying varying;         /* begun where there is a key */
     struct slice namespace_, model; /* kept by the flight */
+    const struct key_scope *scope;  /* the site's */
     int64_t route_ttl_s;
     bool heuristic;
     int64_t started_ns;                    /* monotonic: when upstream was asked */

@@ -24,6 +24,46 @@ bool keying_route(const struct site *s, struct slice raw_target, const struct si
     return true;
 }
 
+static struct slice path_of(struct slice target)
+{
+    return slice_cut(&target, '?');
+}
+
+/* Behind what a route names of the path, though it is not taken off, may be one of the known ones. */
+static enum operation operation_behind(const struct site_route *route, struct slice method, struct slice path)
+{
+    size_t cut = route->prefix.len;
+
+    if (route->strip_prefix || cut < 2)
+        return OP_PASS;
+    if (route->prefix.data[cut - 1] == '/')
+        cut--;
+    return operation_find(method, slice_skip(path, cut));
+}
+
+bool keying_operation(struct keying *k)
+{
+    const struct rules *rules = &k->site->rules;
+
+    k->op = operation_find(k->method, path_of(k->target));
+    if (k->op == OP_PASS)
+        k->op = operation_behind(k->route, k->method, path_of(k->target));
+    if (k->ask->operation.len > 0) {
+        k->own = own_operation_named(rules, k->ask->operation);
+        if (!k->own)
+            return false;
+    } else if (rules->own_n > 0) {
+        k->own = own_operation_of_path(rules, path_of(k->raw_target));
+    }
+    if (k->own && slice_eq(k->method, SLICE_OF("POST"))) {
+        if (k->own->op != OP_COUNT)
+            k->op = k->own->op;
+        else if (k->op == OP_PASS)
+            k->op = OP_PLAIN;
+    }
+    return true;
+}
+
 /* Fields of a `read` that ask for less than the whole, or for it on a condition that only upstream can judge.
  */
 static bool asks_for_part(const struct fields *fields)
@@ -60,13 +100,35 @@ enum canon_verdict keying_canonicalise(const struct site *s, enum operation op, 
     return canon_json(body, &s->canon[op], out, facts, out_why);
 }
 
+uint64_t keying_rules(struct keying *k)
+{
+    const struct rules *rules = &k->site->rules;
+    bool has_body = k->op != OP_READ;
+    struct rule_facts facts = {
+        .path = path_of(k->raw_target),
+        .op = k->op,
+        .model = has_body ? k->facts->model : (struct slice){NULL, 0},
+        .stream = has_body && k->facts->stream,
+        .has_temperature = has_body && k->facts->has_temperature,
+        .temperature = k->facts->temperature,
+        .characters = k->facts->characters,
+        .messages = k->facts->messages,
+        .fields = k->fields,
+    };
+
+    if (!k->own && facts.model.len > 0)
+        k->own = own_operation_of_model(rules, facts.model);
+    facts.own = k->own;
+    return rules_match(rules, &facts);
+}
+
 const char *keying_body_bypass(const struct keying *k)
 {
     if (k->op == OP_READ)
         return NULL;
     if (k->canon == CANON_FULL || !k->facts->whole)
         return "key";
-    if (k->facts->stateful)
+    if (k->facts->stateful && !(k->facts->only_server_tools && k->plan->server_tools))
         return "stateful";
     for (size_t i = 0; i < k->body.len; i++)
         if (!strchr(" \t\r\n", k->body.data[i]))
@@ -74,9 +136,14 @@ const char *keying_body_bypass(const struct keying *k)
     return "shape";
 }
 
+const struct key_scope *keying_scope(const struct keying *k)
+{
+    return k->plan->scope ? k->plan->scope : &k->site->scope;
+}
+
 struct slice keying_namespace(const struct keying *k)
 {
-    return k->ask->namespace_.len ? k->ask->namespace_ : k->site->namespace_;
+    return plan_namespace(k->plan, k->ask, k->site->namespace_);
 }
 
 struct digest keying_make(struct key_maker *maker, const struct keying *k)
@@ -85,7 +152,7 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
     bool canonical = k->canon == CANON_OK && k->op != OP_READ;
     bool head = slice_eq(k->method, SLICE_OF("HEAD"));
     struct key_request r = {
-        .scope = &k->site->scope,
+        .scope = keying_scope(k),
         .namespace_ = keying_namespace(k),
         .upstream = slice_str(upstream->conf.name),
         .config = slice_make(upstream->alters.bytes, sizeof(upstream->alters.bytes)),

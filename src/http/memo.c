@@ -21,7 +21,6 @@ enum {
 struct way {
     struct gmac_tag tag;
     struct memo_value value;
-    uint64_t unused; /* fills the line */
 };
 
 struct set {

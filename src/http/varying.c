@@ -6,9 +6,9 @@
 
 #include "refrain/base/attr.h"
 
-static struct vary_terms terms_of(const struct site *site, enum operation op)
+static struct vary_terms terms_of(const struct site *site, const struct key_scope *scope, enum operation op)
 {
-    return (struct vary_terms){site->headers, &site->scope, op == OP_READ};
+    return (struct vary_terms){site->headers, scope, op == OP_READ};
 }
 
 /* -- what the request says -- */
@@ -21,13 +21,15 @@ static char *copy_text(char *to, struct slice *text)
     return to + text->len;
 }
 
-void varying_begin(struct varying *v, const struct site *site, enum operation op, const struct digest *common,
-                   struct slice id, const struct field *at, size_t n)
+void varying_begin(struct varying *v, const struct site *site, const struct key_scope *scope,
+                   enum operation op, const struct digest *common, struct slice id, const struct field *at,
+                   size_t n)
 {
-    struct vary_terms terms = terms_of(site, op);
+    struct vary_terms terms = terms_of(site, scope, op);
     size_t bytes = 0;
     char *text;
 
+    v->scope = scope;
     v->common = *common;
     v->has_id = id.len == VARY_ID_LEN;
     if (v->has_id)
@@ -121,12 +123,12 @@ struct digest varying_key(struct sha256 *hash, const struct entry *marker, const
 
 /* -- the head -- */
 
-static void make_key(struct varying *v, const struct site *site)
+static void make_key(struct varying *v)
 {
     struct sha256 *hash = sha256_new();
 
     v->key = vary_key(hash, &v->common, slice_make(v->id, VARY_ID_LEN),
-                      slice_make(v->names.text, v->names.len), v->said, v->said_n, &site->scope);
+                      slice_make(v->names.text, v->names.len), v->said, v->said_n, v->scope);
     sha256_free(hash);
 }
 
@@ -149,7 +151,7 @@ static void draw_id(struct varying *v)
 bool varying_head(struct varying *v, const struct site *site, enum operation op, const struct fields *answer,
                   int64_t now_ms, struct flight_split *out)
 {
-    struct vary_terms terms = terms_of(site, op);
+    struct vary_terms terms = terms_of(site, v->scope, op);
     struct marker m;
 
     v->split = vary_read(answer, &terms, &v->names) == VARY_SPLIT;
@@ -161,7 +163,7 @@ bool varying_head(struct varying *v, const struct site *site, enum operation op,
     else if (!v->has_id)
         draw_id(v);
     marker_done(&m);
-    make_key(v, site);
+    make_key(v);
     *out = (struct flight_split){slice_make(v->names.text, v->names.len), slice_make(v->id, VARY_ID_LEN),
                                  v->key};
     return true;
@@ -266,7 +268,7 @@ int varying_put(struct varying *v, const struct site *site, struct entry_parts *
     }
     if (v->split && m.there && m.same_names && memcmp(m.id, v->id, VARY_ID_LEN) != 0) {
         take_id(v, m.id); /* another family has begun meanwhile */
-        make_key(v, site);
+        make_key(v);
     }
     if (v->split && !m.there)
         copy_variants(&m, (struct slice){NULL, 0}, now_ms);

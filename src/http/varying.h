@@ -24,6 +24,7 @@
 
 /* What is remembered of a request until its answer tells whether it matters. */
 struct varying {
+    const struct key_scope *scope;
     struct digest common; /* its key without Vary */
     struct field *said;   /* the fields that Vary may turn out to name; one allocation with their bytes */
     size_t said_n;
@@ -33,10 +34,11 @@ struct varying {
     struct digest key; /* of the variant, when split */
 };
 
-/** Notes what a request of @op with these classified fields says. @id is empty, or of the family that the
- * flight named from which the request was sent away. Copies. */
-void varying_begin(struct varying *v, const struct site *site, enum operation op, const struct digest *common,
-                   struct slice id, const struct field *at, size_t n);
+/** Notes what a request of @op with these classified fields says; @scope is the site's. @id is empty, or of
+ * the family that the flight named from which the request was sent away. Copies. */
+void varying_begin(struct varying *v, const struct site *site, const struct key_scope *scope,
+                   enum operation op, const struct digest *common, struct slice id, const struct field *at,
+                   size_t n);
 void varying_done(struct varying *v);
 
 /** The head of the answer is in, and the gate lets others have it. True when it varies: then @out is what the

@@ -498,6 +498,12 @@ enum prompt_tier prompt_tier_of(size_t characters)
     return tier;
 }
 
+void prompt_tier_range(enum prompt_tier tier, size_t *out_from, size_t *out_to)
+{
+    *out_from = tier == PROMPT_SMALL ? 0 : tiers[tier - 1].below;
+    *out_to = tiers[tier].below;
+}
+
 const char *prompt_tier_name(enum prompt_tier tier)
 {
     return tiers[tier].name;

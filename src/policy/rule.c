@@ -150,6 +150,13 @@ void plan_make(const struct rules *r, uint64_t matched, const struct own_operati
     out->server_tools = server_tools == RULE_YES;
 }
 
+struct slice plan_namespace(const struct plan *plan, const struct ask *ask, struct slice fallback)
+{
+    if (ask->namespace_.len > 0)
+        return ask->namespace_;
+    return plan->namespace_.len > 0 ? plan->namespace_ : fallback;
+}
+
 void plan_bound(const struct plan *plan, struct ask *ask)
 {
     if (plan->cache == RULE_CACHE_READ_ONLY)

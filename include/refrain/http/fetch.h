@@ -31,6 +31,7 @@ struct fetch_spec {
     const struct fields *asked; /* of the client's request, classified: what an answer may vary by */
     struct slice vary_id;       /* what flight_split named where the request was sent away from, or empty */
     struct slice namespace_, model;
+    const struct key_scope *scope; /* as long as the site */
     int64_t route_ttl_s;
     bool heuristic;     /* on `read`: lifetimes may be guessed */
     const char *method; /* NUL-terminated */

@@ -13,6 +13,7 @@
 #include "refrain/http/site.h"
 #include "refrain/policy/ask.h"
 #include "refrain/policy/key.h"
+#include "refrain/policy/rule.h"
 #include "refrain/wire/canon.h"
 #include "refrain/wire/dialect.h"
 
@@ -21,7 +22,9 @@ struct keying {
     const struct site *site;
     const struct site_route *route;
     enum operation op;
+    const struct own_operation *own; /* NULL: none of the operator's own */
     struct slice method;
+    struct slice raw_target;     /* as the client sent it */
     struct slice target;         /* raw, as upstream is to see it: keying_route's */
     const struct fields *fields; /* classified */
     const struct ask *ask;
@@ -32,12 +35,20 @@ struct keying {
     enum canon_verdict canon;
     struct slice canonical; /* of CANON_OK */
     const struct canon_facts *facts;
+    const struct plan *plan; /* what rules say */
 };
 
 /** The route of a raw target, and target and path (without query) as its upstream is to see them. false: no
  * route matches. */
 bool keying_route(const struct site *s, struct slice raw_target, const struct site_route **out_route,
                   struct slice *out_target, struct slice *out_path);
+
+/**
+ * Finds @k's op, and own where the request's head tells it: by Refrain-Operation, else by path. SPEC
+ * section 3. false: the request names an operation that there is none of; site's own_operations tells which
+ * there are.
+ */
+bool keying_operation(struct keying *k);
 
 /** Why the request passes by the cache, as far as its head tells: static text for Cache-Status. NULL: it does
  * not. */
@@ -51,9 +62,15 @@ const char *keying_head_bypass(const struct keying *k);
 enum canon_verdict keying_canonicalise(const struct site *s, enum operation op, struct slice body,
                                        struct buf *out, struct canon_facts *facts, const char **out_why);
 
+/** Which rules match, once the body is there; finds own by the model where nothing has told it before. */
+uint64_t keying_rules(struct keying *k);
+
 /** As keying_head_bypass, for what only the body tells: it is not what the operation promises, or it changes
  * something upstream. */
 const char *keying_body_bypass(const struct keying *k);
+
+/** Whom the request shares answers with. */
+const struct key_scope *keying_scope(const struct keying *k);
 
 /** The namespace that the request's entry lies in. */
 struct slice keying_namespace(const struct keying *k);

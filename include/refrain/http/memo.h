@@ -19,8 +19,8 @@
 
 struct memo_value {
     struct digest key;
-    uint16_t operation, upstream; /* the caller's meanings */
-    uint32_t flags;
+    uint64_t rules;         /* which match; see policy/rule.h */
+    uint16_t own_operation; /* the operator's own, counted from 1; 0: none */
 };
 
 struct memo;

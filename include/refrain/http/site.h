@@ -19,6 +19,7 @@
 #include "refrain/policy/ask.h"
 #include "refrain/policy/gate.h"
 #include "refrain/policy/key.h"
+#include "refrain/policy/rule.h"
 #include "refrain/store/store_mem.h"
 #include "refrain/wire/canon.h"
 #include "refrain/wire/dialect.h"
@@ -58,7 +59,10 @@ struct site {
     size_t key_body_bytes_max;
     uint64_t body_bytes_max; /* 0: no bound */
     struct slice namespace_; /* default one */
-    struct key_scope scope;
+    struct key_scope scope;  /* but where a rule sets another */
+    struct key_scope reads;  /* lists every header that some scope or rule reads: for the memo's tags */
+    struct rules rules;
+    const char *own_operations; /* what to tell who names one that there is none of */
     bool coalesce;
     int64_t max_wait_ms; /* for a flight's head, before others ask for themselves; 0: no bound of its own */
     bool finish_abandoned;

@@ -104,4 +104,6 @@ int key_model_text(struct buf *out, struct slice model);
 /* Prompts by their characters; metadata and a label of metrics, never part of a key. */
 enum prompt_tier { PROMPT_SMALL, PROMPT_MEDIUM, PROMPT_LARGE, PROMPT_XLARGE, PROMPT_TIER_COUNT };
 enum prompt_tier prompt_tier_of(size_t characters);
+/** Characters of a tier's prompts: from *@out_from up to, but not, *@out_to. */
+void prompt_tier_range(enum prompt_tier tier, size_t *out_from, size_t *out_to);
 const char *prompt_tier_name(enum prompt_tier tier); /* "small" */

@@ -126,6 +126,9 @@ struct plan {
 };
 void plan_make(const struct rules *r, uint64_t matched, const struct own_operation *own, struct plan *out);
 
+/** Where the entry lies: what the request names, else what a rule does, else @fallback. */
+struct slice plan_namespace(const struct plan *plan, const struct ask *ask, struct slice fallback);
+
 /** Narrows what @ask may do to what @plan allows: a request may ask for less than a rule, not for more. */
 void plan_bound(const struct plan *plan, struct ask *ask);
 

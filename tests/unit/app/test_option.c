@@ -187,6 +187,10 @@ static void check_row(const struct option_section *s, const struct option_row *r
         fail_msg("%s %s: has no field", s->name, row->name);
     if ((row->type == OPTION_ENUM || row->type == OPTION_URL) && !row->choices)
         fail_msg("%s %s: has no choices", s->name, row->name);
+    if (option_is_number(row) && row->flags & OPTION_UNSAID) {
+        assert_null(row->fallback);
+        return;
+    }
     if (option_is_number(row) && !row->fallback)
         fail_msg("%s %s: a number needs a default", s->name, row->name);
     if (option_is_number(row) && !option_parse(row, slice_str(row->fallback), &number))

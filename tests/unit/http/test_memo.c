@@ -14,8 +14,11 @@ enum { SET_BYTES = 576, WAYS = 8 };
 
 static struct memo_value value_of(uint32_t n)
 {
-    struct memo_value v = {.operation = (uint16_t)(n + 1), .upstream = (uint16_t)(n + 2), .flags = n};
+    struct memo_value v;
 
+    memset(&v, 0, sizeof(v)); /* padding, too: they are compared whole */
+    v.rules = UINT64_MAX - n;
+    v.own_operation = (uint16_t)(n + 1);
     memset(v.key.bytes, (int)n, sizeof(v.key.bytes));
     return v;
 }
