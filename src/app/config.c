@@ -249,7 +249,7 @@ const struct operation_conf *config_operation(const struct config *conf, const c
 int64_t config_ttl_s(const struct config *conf, const char *operation)
 {
     for (size_t i = 0; i < conf->cache.ttl_n; i++)
-        if (strcmp(conf->cache.ttl[i].operation, operation) == 0)
+        if (strcmp(conf->cache.ttl[i].name, operation) == 0)
             return conf->cache.ttl[i].ttl_s;
     return conf->cache.default_ttl_s;
 }

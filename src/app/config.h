@@ -75,10 +75,13 @@ enum cache_scope {
     SCOPE_HEADERS, /* those in scope_headers */
 };
 
-enum { TTL_NONE = -2 }; /* a lifetime without end, as ASK_TTL_NONE */
+enum {
+    TTL_NONE = -2,  /* a lifetime without end, as ASK_TTL_NONE */
+    TTL_NEVER = -3, /* not stored at all, as GATE_TTL_NEVER */
+};
 
-struct operation_ttl {
-    const char *operation;
+struct named_ttl {
+    const char *name;
     int64_t ttl_s;
 };
 
@@ -87,7 +90,7 @@ struct cache_conf {
     int64_t max_ttl_s;
     int64_t stale_while_revalidate_s, stale_if_error_s; /* 0: not served stale */
     int64_t keep_stale_s;
-    struct operation_ttl *ttl; /* by operation; see config_ttl_s */
+    struct named_ttl *ttl; /* by operation; see config_ttl_s */
     size_t ttl_n;
     enum cache_scope scope;
     struct text_list scope_headers;
@@ -153,6 +156,12 @@ struct tiers_conf {
     struct tier_memory_conf memory;
 };
 
+struct validation_conf {
+    struct text_list statuses;        /* plain numbers */
+    struct named_ttl *finish_reasons; /* TTL_NEVER: not stored */
+    size_t finish_reasons_n;
+};
+
 enum on_abandon { ABANDON_CANCEL, ABANDON_FINISH };
 
 struct coalescing_conf {
@@ -190,6 +199,7 @@ struct config {
     struct tiers_conf tiers;
     struct coalescing_conf coalescing;
     struct breakers_conf breaker; /* what upstreams inherit that do not say otherwise */
+    struct validation_conf validation;
     struct redact_conf redact;
     struct log_section log;
     const char *preset;           /* NULL: none */

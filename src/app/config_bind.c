@@ -145,16 +145,16 @@ static const char *bind_names(struct loading *l, const struct option_row *row, c
 static const char *bind_lifetimes(struct loading *l, const struct option_row *row, const struct target *t,
                                   const struct node *n)
 {
-    struct operation_ttl *at = pool_alloc(l->pool, (n->n + 1) * sizeof(*at));
+    struct named_ttl *at = pool_alloc(l->pool, (n->n + 1) * sizeof(*at));
 
     for (size_t i = 0; i < n->n; i++) {
         const struct member *m = &n->members[i];
         bool ok = option_parse(row, slice_str(m->node->text), &at[i].ttl_s);
 
         assert(ok);
-        at[i].operation = pool_text(l->pool, slice_str(m->name));
+        at[i].name = pool_text(l->pool, slice_str(m->name));
     }
-    *(struct operation_ttl **)(void *)(t->base + row->offset) = at;
+    *(struct named_ttl **)(void *)(t->base + row->offset) = at;
     *(size_t *)(void *)(t->base + row->count_offset) = n->n;
     return n->n > 0 ? show_list(l, n) : "";
 }

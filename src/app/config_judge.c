@@ -89,13 +89,23 @@ static void judge_lifetimes(struct loading *l)
         warn(l, "cache.default_ttl",
              "longer than cache.max_ttl, which bounds what requests ask for, not this");
     for (size_t i = 0; i < c->ttl_n; i++) {
-        enum operation op = operation_by_name(slice_str(c->ttl[i].operation));
+        enum operation op = operation_by_name(slice_str(c->ttl[i].name));
 
-        if ((op == OP_COUNT || op == OP_PASS) && !config_operation(l->conf, c->ttl[i].operation))
+        if ((op == OP_COUNT || op == OP_PASS) && !config_operation(l->conf, c->ttl[i].name))
             report_warning(l->report, origin_of(l, "cache.ttl"), "cache.ttl",
-                           "%s is no operation that is known, so nothing has this lifetime",
-                           c->ttl[i].operation);
+                           "%s is no operation that is known, so nothing has this lifetime", c->ttl[i].name);
     }
+}
+
+static void judge_validation(struct loading *l)
+{
+    const struct text_list *statuses = &l->conf->validation.statuses;
+
+    for (size_t i = 0; i < statuses->n; i++)
+        if (slice_eq(statuses->at[i], SLICE_OF("206")))
+            fail(l, "validation.statuses", "206 is a part of an answer, which is never stored");
+    if (statuses->n == 0)
+        warn(l, "validation.statuses", "an empty list: no answer to POST is ever stored");
 }
 
 static void judge_sizes(struct loading *l)
@@ -347,6 +357,7 @@ void config_judge(struct loading *l)
     judge_rules(l); /* before the listeners: a rule may share entries, too */
     judge_listeners(l);
     judge_lifetimes(l);
+    judge_validation(l);
     judge_sizes(l);
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);

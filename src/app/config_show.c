@@ -340,13 +340,15 @@ static void put_scalar_type(struct writer *w, const struct option_row *row)
 
 static void put_type(struct writer *w, const struct option_row *row)
 {
+    const char *item = row->flags & OPTION_NUMBERS ? "integer" : "string";
+
     switch (row->type) {
     case OPTION_LIST:
     case OPTION_NAMES:
         if (row->flags & OPTION_ONE_OR_MANY)
-            put(w, "\"type\": [\"string\", \"array\"], \"items\": {\"type\": \"string\"}");
+            putf(w, "\"type\": [\"%s\", \"array\"], \"items\": {\"type\": \"%s\"}", item, item);
         else
-            put(w, "\"type\": \"array\", \"items\": {\"type\": \"string\"}");
+            putf(w, "\"type\": \"array\", \"items\": {\"type\": \"%s\"}", item);
         break;
     case OPTION_HEADERS:
     case OPTION_LIFETIMES:
@@ -362,8 +364,9 @@ static void put_type(struct writer *w, const struct option_row *row)
 /* As the type has it: a truth and a number without quotes, but a word in them. */
 static void put_default(struct writer *w, const struct option_row *row)
 {
-    bool bare = row->type == OPTION_BOOL || ((row->type == OPTION_COUNT || row->type == OPTION_DECIMAL) &&
-                                             strspn(row->fallback, "0123456789"));
+    bool bare =
+        row->type == OPTION_BOOL || row->flags & OPTION_NUMBERS ||
+        ((row->type == OPTION_COUNT || row->type == OPTION_DECIMAL) && strspn(row->fallback, "0123456789"));
 
     put(w, ", \"default\": ");
     if (bare)

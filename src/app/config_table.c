@@ -205,6 +205,18 @@ static const struct option_row root_rows[] = {
 
     BREAKER_OPTIONS(BREAKER_AT_TOP),
 
+    {"validation.statuses", OPTION_LIST, OPTION_NUMBERS | OPTION_ONE_OR_MANY, "200", RANGE(200, 299),
+     ROOT(validation.statuses),
+     .help = "Statuses of answers to POST that may be stored; errors and 206 never are."},
+    {"validation.finish_reasons", OPTION_LIFETIMES, 0, NULL, RANGE(1, YEAR_S), WORD("never", TTL_NEVER),
+     .offset = offsetof(struct config, validation.finish_reasons), .size = sizeof(void *),
+     .count_offset = offsetof(struct config, validation.finish_reasons_n),
+     .help =
+         "Lifetime by how an answer ended, or `never`: by the API's own word (`max_tokens`), or for all "
+         "of a kind: `stop`, `length`, `content_filter`, `refusal`, `incomplete`, `error`. All but `stop` "
+         "are `never` unless they stand here. A request or rule may shorten such a lifetime, not "
+         "lengthen it."},
+
     {"redact.headers", OPTION_LIST, OPTION_FIELDS, NULL, ROOT(redact.headers),
      .help = "Headers of answers that are never stored, beside the shipped ones."},
 
@@ -365,6 +377,7 @@ const struct option_group option_groups[] = {
     {"coalescing", "Identical requests in flight."},
     {"breaker", "What becomes of an upstream that is not well; here for all upstreams, below "
                 "`upstreams.NAME.breaker` for one."},
+    {"validation", "Which answers are good enough to be stored."},
     {"redact", "What is left out of what is stored."},
     {"log", "One line an event."},
 };

@@ -255,6 +255,15 @@ static bool name_ok(struct slice s)
     return true;
 }
 
+static bool list_text_ok(const struct option_row *row, struct slice text)
+{
+    int64_t number;
+
+    if (row->flags & OPTION_NUMBERS)
+        return parse_digits(text, &number) && in_range(row, number);
+    return row->flags & OPTION_FIELDS ? header_name_ok(text) : text.len > 0;
+}
+
 bool option_text_ok(const struct option_row *row, struct slice text)
 {
     struct address address;
@@ -264,7 +273,7 @@ bool option_text_ok(const struct option_row *row, struct slice text)
         return name_ok(text);
     case OPTION_LIST:
     case OPTION_NAMES:
-        return row->flags & OPTION_FIELDS ? header_name_ok(text) : text.len > 0;
+        return list_text_ok(row, text);
     case OPTION_HEADERS:
         return header_value_ok(text);
     case OPTION_PREFIX:
@@ -350,11 +359,13 @@ void option_expected(const struct option_row *row, struct buf *out)
     case OPTION_LIST:
     case OPTION_NAMES:
         say(out, row->flags & OPTION_ONE_OR_MANY ? "a text or a list of " : "a list of ");
+        if (row->flags & OPTION_NUMBERS)
+            return say_number(row, out, "numbers");
         return say(out, row->flags & OPTION_FIELDS ? "header names" : "texts");
     case OPTION_HEADERS:
         return say(out, "a map of header names to values");
     case OPTION_LIFETIMES:
-        return say_number(row, out, "a map of operations to times such as 90s, 2h or 7d");
+        return say_number(row, out, "a map of names to times such as 90s, 2h or 7d");
     case OPTION_TEXT:
     case OPTION_SECRET:
         return say(out, "a text");

@@ -34,7 +34,7 @@ enum option_type {
     OPTION_NAMES,     /* a list as const char *const *, NULL-terminated */
     OPTION_HEADERS,   /* the same, "Name: value" each: written as a map */
     OPTION_SECRET,    /* struct secret_conf; NAME_file names the file it lies in */
-    OPTION_LIFETIMES, /* a counted array of struct operation_ttl: written as a map */
+    OPTION_LIFETIMES, /* a counted array of struct named_ttl: written as a map */
 };
 
 enum {
@@ -44,6 +44,7 @@ enum {
     OPTION_ONE_OR_MANY = 8, /* a list of one may be written without its brackets */
     OPTION_FIELDS = 16,     /* a list of names of header fields */
     OPTION_UNSAID = 32,     /* a number that need not be said: zero then, and shown as nothing */
+    OPTION_NUMBERS = 64,    /* a list of numbers from min to max */
 };
 
 struct option_row {

@@ -23,6 +23,7 @@ struct build {
     struct slice *reads; /* names of headers */
     struct buf own_names;
     struct slice *ignored[OP_COUNT]; /* of canon rules: the dialect's and the operator's */
+    struct gate_finish *finishes;
 };
 
 static void build_free(void *owner)
@@ -40,6 +41,7 @@ static void build_free(void *owner)
     free(b->own);
     free(b->reads);
     buf_done(&b->own_names);
+    free(b->finishes);
     for (size_t i = 0; i < OP_COUNT; i++)
         free(b->ignored[i]);
     free(b);
@@ -128,6 +130,29 @@ static bool build_operation(struct build *b, const struct config *conf, enum ope
     rules->ignored = all;
     rules->ignored_n = d->canon.ignored_n + more->n;
     b->site.ttl_s[op] = config_ttl_s(conf, d->name);
+    return true;
+}
+
+_Static_assert((int)TTL_NEVER == (int)GATE_TTL_NEVER, "one word for what is not stored");
+
+static bool build_gate(struct build *b, const struct config *conf)
+{
+    const struct validation_conf *v = &conf->validation;
+
+    b->finishes = calloc(v->finish_reasons_n + 1, sizeof(*b->finishes));
+    if (!b->finishes)
+        return false;
+    for (size_t i = 0; i < v->finish_reasons_n; i++)
+        b->finishes[i] =
+            (struct gate_finish){slice_str(v->finish_reasons[i].name), v->finish_reasons[i].ttl_s};
+    b->site.gate = (struct gate_conf){
+        .object_bytes_max = conf->cache.object_bytes_max,
+        .respect_upstream_cache_control = conf->cache.respect_upstream_cache_control,
+        .statuses = v->statuses.at,
+        .statuses_n = v->statuses.n,
+        .finishes = b->finishes,
+        .finishes_n = v->finish_reasons_n,
+    };
     return true;
 }
 
@@ -300,7 +325,7 @@ static bool build_rules(struct build *b, const struct config *conf, const struct
 static int64_t own_ttl_s(const struct config *conf, const struct operation_conf *o)
 {
     for (size_t i = 0; i < conf->cache.ttl_n; i++)
-        if (strcmp(conf->cache.ttl[i].operation, o->name) == 0)
+        if (strcmp(conf->cache.ttl[i].name, o->name) == 0)
             return conf->cache.ttl[i].ttl_s;
     return o->ttl_s;
 }
@@ -345,10 +370,6 @@ static void build_values(struct site *s, const struct config *conf, const struct
         .allow_ttl_none = conf->cache.endless_ttl,
         .ttl_max_s = conf->cache.max_ttl_s,
     };
-    s->gate = (struct gate_conf){
-        .object_bytes_max = conf->cache.object_bytes_max,
-        .respect_upstream_cache_control = conf->cache.respect_upstream_cache_control,
-    };
     s->scope = scope_of(conf->cache.scope, &conf->cache.scope_headers, parts);
     s->key_body_bytes_max = conf->key.body_bytes_max;
     s->body_bytes_max = conf->listen.body_bytes_max;
@@ -376,7 +397,7 @@ struct site *site_build(const struct config *conf, const struct site_parts *part
     b->headers = header_table_new(names_of(&conf->key.ignore_headers), names_of(&conf->redact.headers));
     b->site.headers = b->headers;
     build_values(&b->site, conf, parts);
-    ok = b->headers && build_routes(b, conf, parts) && build_rules(b, conf, parts) &&
+    ok = b->headers && build_routes(b, conf, parts) && build_gate(b, conf) && build_rules(b, conf, parts) &&
          build_own_operations(b, conf);
     for (enum operation op = 0; ok && op < OP_COUNT; op++)
         ok = build_operation(b, conf, op);

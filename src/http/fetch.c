@@ -72,7 +72,7 @@ static void finish(struct fetch *x, enum flight_end how)
     /* otherwise on_flight_event is on its way, and frees it */
 }
 
-static void fail(struct fetch *x, enum error_code code, const char *why)
+static void fail(struct fetch *x, enum error_code code, const char *why, enum gate_reason reason)
 {
     struct flight_head *head = flight_head_edit(x->flight);
     struct slice text = flight_keep(x->flight, slice_str(why));
@@ -81,7 +81,9 @@ static void fail(struct fetch *x, enum error_code code, const char *why)
     head->error = code;
     head->error_text = text.data ? text.data : "";
     head->judged = true;
-    head->reason = x->keep.reason = GATE_INCOMPLETE;
+    if (is_storable(x))
+        x->keep.reason = reason;
+    head->reason = x->keep.reason;
     finish(x, FLIGHT_FAILED);
 }
 
@@ -158,6 +160,16 @@ static void count_call(struct fetch *x, enum upstream_result result, const char 
                   LOG_STR("why", why), LOG_STR("flight", flight_id(x->flight)), LOG_DUR("took_ms", took_ns));
 }
 
+/* What speaks against storing an answer that did not come to its end. */
+static enum gate_reason reason_of_failure(const struct fetch *x, enum upstream_result result)
+{
+    if (x->overloaded)
+        return GATE_MEMORY;
+    if (result == UPSTREAM_CANCELLED)
+        return GATE_ABANDONED;
+    return flight_head(x->flight)->status > 0 ? GATE_INCOMPLETE : GATE_NO_ANSWER;
+}
+
 static void on_end(void *arg, enum upstream_result result, const char *why)
 {
     struct fetch *x = arg;
@@ -166,18 +178,20 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
         loop_timer_stop(x->late);
     count_call(x, result, why);
     if (upstream_ends_by_close(x->call) && is_storable(x))
-        x->keep.reason = GATE_INCOMPLETE; /* nothing proves that it came whole */
+        x->keep.reason = GATE_BY_CLOSE;
     x->call = NULL;
     if (x->upload)
         upload_close(x->upload);
     if (result == UPSTREAM_OK) {
         ended_whole(x);
     } else if (x->reading) {
-        x->keep.reason = is_storable(x) ? GATE_INCOMPLETE : x->keep.reason;
+        if (is_storable(x))
+            x->keep.reason = reason_of_failure(x, result);
         finish(x, FLIGHT_CUT); /* half an answer never ends cleanly */
     } else {
         fail(x, x->overloaded ? ERR_OVERLOADED : failures[result].code,
-             x->overloaded ? "too many bytes are waiting in the cache" : failures[result].text);
+             x->overloaded ? "too many bytes are waiting in the cache" : failures[result].text,
+             reason_of_failure(x, result));
     }
 }
 
@@ -462,6 +476,7 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .authorized = carries_authorization(spec),
         .route_ttl_s = spec->route_ttl_s,
         .heuristic = spec->heuristic,
+        .finish_ttl_s = -1,
         .started_ns = x->started_ns,
         .asked_wall_ms = clock_wall_ms(),
         .scope = spec->scope,
@@ -503,5 +518,5 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     watch_lateness(x);
     x->call = upstream_start(spec->pool, &spec->upstream->conf, &req, &events, x);
     if (!x->call)
-        fail(x, ERR_OVERLOADED, "out of memory");
+        fail(x, ERR_OVERLOADED, "out of memory", GATE_MEMORY);
 }

@@ -7,6 +7,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/wire/coding.h"
+#include "refrain/wire/tally.h"
 
 enum {
     JUDGE_INLINE_MAX = 64 * 1024,
@@ -18,6 +19,7 @@ void keep_done(struct keep *k)
     if (k->following)
         stream_judge_done(&k->judge);
     varying_done(&k->varying);
+    gunzip_free(k->gunzip);
     buf_done(&k->joined);
     buf_done(&k->plain);
 }
@@ -31,15 +33,12 @@ static struct gate_answer answer_of(const struct keep *k)
     return (struct gate_answer){
         .op = k->op,
         .streamed = k->streamed,
-        .whole = !k->following || stream_judge_whole(&k->judge),
-        .stream_error = k->following && k->judge.seen_error,
-        .stream_unfit = k->following && k->judge.seen_unfit,
+        .whole = true,
         .authorized = k->authorized,
         .status = head->status,
         .asked_ms = k->asked_wall_ms,
         .came_ms = k->head_wall_ms,
         .fields = &head->fields,
-        .body = k->plain.len > 0 ? buf_slice(&k->plain) : buf_slice(&k->joined),
         .body_bytes = flight_bytes(k->flight),
     };
 }
@@ -78,31 +77,52 @@ enum gate_reason keep_head(struct keep *k, int64_t content_length)
 
 bool keep_is_stream(const struct keep *k)
 {
-    const struct flight_head *head = flight_head(k->flight);
-    const struct field *type = fields_find_id(&head->fields, HEADER_CONTENT_TYPE);
+    struct gate_answer a = answer_of(k);
 
-    return k->streamed && dialect_of(k->op)->stream != STREAM_NONE && head->status == 200 && type &&
-           (slice_starts(type->value, SLICE_OF("text/event-stream")) ||
-            slice_starts(type->value, SLICE_OF("application/x-ndjson")));
+    return k->streamed && a.status == 200 && gate_stream_format(&a) != STREAM_NONE;
 }
 
 void keep_follow(struct keep *k)
 {
     stream_judge_init(&k->judge, dialect_of(k->op), k->wants_json);
     k->following = true;
+    if (!flight_head_is_gzip(flight_head(k->flight)))
+        return;
+    k->gunzip = gunzip_new(); /* it was not asked for, and yet servers and what stands before them do it */
+    k->judge.failed = !k->gunzip;
+}
+
+/* Follows what the bytes decode to, as long as that grows as an answer of a model may. */
+static void feed_coded(struct keep *k, struct slice bytes)
+{
+    char plain[16 * 1024];
+    int64_t n = 1;
+
+    while (n > 0 && !k->damaged && !k->swollen) {
+        n = gunzip_next(k->gunzip, &bytes, plain, sizeof(plain));
+        if (n > 0)
+            stream_judge_feed(&k->judge, slice_make(plain, (size_t)n));
+        k->damaged = n < 0;
+        k->plain_bytes += n > 0 ? (uint64_t)n : 0;
+        k->swollen = k->plain_bytes > k->site->gate.object_bytes_max;
+    }
 }
 
 bool keep_feed(struct keep *k, struct slice bytes)
 {
     if (!k->following)
         return false;
-    stream_judge_feed(&k->judge, bytes);
+    if (k->gunzip)
+        feed_coded(k, bytes);
+    else
+        stream_judge_feed(&k->judge, bytes);
     return k->judge.seen_last;
 }
 
 bool keep_has_whole_stream(const struct keep *k)
 {
-    return k->following && stream_judge_whole(&k->judge);
+    return k->following && stream_judge_whole(&k->judge) &&
+           (!k->gunzip || (!k->damaged && gunzip_is_whole(k->gunzip)));
 }
 
 /* -- storing -- */
@@ -110,6 +130,15 @@ bool keep_has_whole_stream(const struct keep *k)
 static int64_t capped(const struct keep *k, int64_t ttl_s)
 {
     return ttl_s > k->site->ttl_max_s ? k->site->ttl_max_s : ttl_s;
+}
+
+/* The way an answer ended may have a lifetime of its own: a request or a rule may shorten it, not lengthen
+ * it. */
+static int64_t by_its_end(const struct keep *k, const struct flight_terms *terms, int64_t left_s)
+{
+    if (k->finish_ttl_s < 0)
+        return left_s;
+    return terms->ttl_s >= 0 && left_s < k->finish_ttl_s ? left_s : k->finish_ttl_s;
 }
 
 static int64_t later_ms(int64_t ms, int64_t by_s)
@@ -149,6 +178,7 @@ static void set_times(const struct keep *k, const struct flight_terms *terms, st
     left_s = k->op == OP_READ ? life.left_s : k->site->ttl_s[k->op];
     if (terms->ttl_s != -1)
         left_s = terms->ttl_s; /* what a request asks for counts from now, too */
+    left_s = by_its_end(k, terms, left_s);
     windows = windows_of(k, terms, &life.word);
     e->created_ms = k->head_wall_ms;
     e->initial_age_s = k->op == OP_READ ? (uint32_t)life.age_s : 0;
@@ -173,7 +203,6 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
     struct field *fields = calloc(FIELDS_MAX, sizeof(*fields));
     struct entry_parts parts = {.namespace_ = k->namespace_, .model = k->model, .etag = etag_of(k, head)};
-    bool gzip = k->plain.len > 0;
     int r = -ENOMEM;
 
     if (pieces && fields) {
@@ -184,8 +213,11 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         parts.head = (struct entry){
             .started_seq = flight_seq(k->flight),
             .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
+            .tokens_in = (uint32_t)(k->tokens_in > 0 ? k->tokens_in : 0),
+            .tokens_out = (uint32_t)(k->tokens_out > 0 ? k->tokens_out : 0),
             .status = (uint16_t)head->status,
-            .flags = (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (gzip ? ENTRY_GZIP : 0)),
+            .flags =
+                (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (flight_head_is_gzip(head) ? ENTRY_GZIP : 0)),
             .operation = (uint8_t)k->op,
         };
         set_times(k, terms, &parts.head);
@@ -222,13 +254,45 @@ static void store(struct keep *k)
 
 /* -- the verdict -- */
 
+/* The gate's word on what @t adds up to, NULL where nothing is added up; what storing needs of that is
+ * noted. */
+static enum gate_reason judge(struct keep *k, const struct tally *t, bool whole)
+{
+    struct gate_conf conf = gate_of(k);
+    struct gate_answer a = answer_of(k);
+    struct tally_result sum;
+
+    a.whole = whole;
+    if (!t)
+        return gate_judge(&a, &conf);
+    tally_result(t, &sum);
+    a.tally = &sum;
+    k->finish_ttl_s = gate_finish_ttl_s(&a, &conf);
+    k->tokens_in = sum.tokens_in;
+    k->tokens_out = sum.tokens_out;
+    return gate_judge(&a, &conf);
+}
+
+static enum gate_reason judge_body(struct keep *k, struct slice body)
+{
+    struct tally tally;
+    enum gate_reason reason;
+
+    if (k->op == OP_READ)
+        return judge(k, NULL, true);
+    tally_init(&tally, dialect_of(k->op), k->wants_json);
+    tally_whole(&tally, body);
+    reason = judge(k, &tally, true);
+    tally_done(&tally);
+    return reason;
+}
+
 /* In one piece, and decoded; whatever fails here speaks against storing. Runs on the pool for large ones. */
 static enum gate_reason join_and_judge(struct keep *k)
 {
+    bool gzip = flight_head_is_gzip(flight_head(k->flight));
     size_t n = flight_pieces(k->flight, NULL, 0);
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
-    struct gate_conf conf = gate_of(k);
-    struct gate_answer a;
     int r = pieces ? 0 : -ENOMEM;
 
     if (pieces)
@@ -238,13 +302,12 @@ static enum gate_reason join_and_judge(struct keep *k)
     free(pieces);
     if (r < 0)
         return GATE_MEMORY;
-    if (flight_head_is_gzip(flight_head(k->flight))) {
+    if (gzip) {
         r = gzip_unpack(buf_slice(&k->joined), &k->plain);
         if (r < 0)
             return r == -EMSGSIZE ? GATE_TOO_LARGE : r == -ENOMEM ? GATE_MEMORY : GATE_INCOMPLETE;
     }
-    a = answer_of(k);
-    return gate_judge(&a, &conf);
+    return judge_body(k, gzip ? buf_slice(&k->plain) : buf_slice(&k->joined));
 }
 
 static void on_judge_work(struct loop_work *w)
@@ -286,10 +349,12 @@ static void on_store_work(struct loop_work *w)
 
 static void judge_stream(struct keep *k)
 {
-    struct gate_answer a = answer_of(k);
-    struct gate_conf conf = gate_of(k);
-
-    k->reason = k->judge.failed ? GATE_MEMORY : gate_judge(&a, &conf);
+    if (k->swollen)
+        k->reason = GATE_TOO_LARGE;
+    else if (k->judge.failed)
+        k->reason = GATE_MEMORY;
+    else
+        k->reason = judge(k, &k->judge.tally, keep_has_whole_stream(k));
     if (flight_bytes(k->flight) > JUDGE_INLINE_MAX) {
         k->work = (struct loop_work){.on_work = on_store_work, .on_done = on_judge_done};
         loop_work_start(k->loop, &k->work);

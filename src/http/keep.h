@@ -18,6 +18,7 @@
 #include "refrain/http/site.h"
 #include "refrain/policy/gate.h"
 #include "refrain/wire/dialect.h"
+#include "refrain/wire/gunzip.h"
 #include "refrain/wire/sse.h"
 #include "varying.h"
 
@@ -42,8 +43,13 @@ struct keep {
     /* its own */
     bool following;
     struct stream_judge judge;
+    struct gunzip *gunzip; /* of a stream that comes gzip-coded; NULL otherwise */
+    uint64_t plain_bytes;  /* what it has decoded to */
+    bool damaged, swollen; /* it is no gzip; it grows like a bomb */
     struct loop_work work;
-    struct buf joined, plain; /* the body in one piece, and decoded */
+    struct buf joined, plain;      /* the body in one piece, and decoded */
+    int64_t finish_ttl_s;          /* gate_finish_ttl_s of what it adds up to */
+    int64_t tokens_in, tokens_out; /* -1: not told */
 };
 
 /** Frees what it made. Not before on_settled, where keep_settle was called. */

@@ -2,37 +2,66 @@
 
 #include "refrain/base/attr.h"
 #include "refrain/policy/vary.h"
-#include "refrain/wire/jscan.h"
 
-static const char *const reason_names[GATE_REASON_COUNT] = {
-    [GATE_STORE] = "stored",
-    [GATE_STATUS] = "status",
-    [GATE_INCOMPLETE] = "incomplete",
-    [GATE_ERROR_INSIDE] = "error_inside",
-    [GATE_CONTENT_TYPE] = "content_type",
-    [GATE_JSON] = "json",
-    [GATE_TOO_LARGE] = "too_large",
-    [GATE_SET_COOKIE] = "set_cookie",
-    [GATE_CACHE_CONTROL] = "cache_control",
-    [GATE_NO_LIFETIME] = "no_lifetime",
-    [GATE_VARY] = "vary",
-    [GATE_FINISH_REASON] = "finish_reason",
-    [GATE_RULE] = "rule",
-    [GATE_CLIENT] = "client",
-    [GATE_MEMORY] = "memory",
+/* Broken: it tells that upstream is not well (SPEC section 9), whoever asked and whatever was asked. */
+static const struct {
+    const char *name;
+    bool broken;
+} reasons[GATE_REASON_COUNT] = {
+    [GATE_STORE] = {"stored", false},
+    [GATE_STATUS] = {"status", false},
+    [GATE_NO_ANSWER] = {"no_answer", false},
+    [GATE_INCOMPLETE] = {"incomplete", true},
+    [GATE_BY_CLOSE] = {"by_close", false},
+    [GATE_ABANDONED] = {"abandoned", false},
+    [GATE_ERROR_INSIDE] = {"error_inside", true},
+    [GATE_CONTENT_TYPE] = {"content_type", true},
+    [GATE_CODING] = {"coding", false},
+    [GATE_JSON] = {"json", true},
+    [GATE_PAYLOAD] = {"payload", true},
+    [GATE_FINISH_REASON] = {"finish_reason", false},
+    [GATE_TOOL_ARGUMENTS] = {"tool_arguments", false},
+    [GATE_WANTED_JSON] = {"wanted_json", false},
+    [GATE_EMPTY] = {"empty", false},
+    [GATE_TOO_LARGE] = {"too_large", false},
+    [GATE_SET_COOKIE] = {"set_cookie", false},
+    [GATE_CACHE_CONTROL] = {"cache_control", false},
+    [GATE_NO_LIFETIME] = {"no_lifetime", false},
+    [GATE_VARY] = {"vary", false},
+    [GATE_RULE] = {"rule", false},
+    [GATE_CLIENT] = {"client", false},
+    [GATE_MEMORY] = {"memory", false},
 };
 
 const char *gate_reason_name(enum gate_reason r)
 {
-    return reason_names[r];
+    return reasons[r].name;
+}
+
+bool gate_reason_is_broken(enum gate_reason r)
+{
+    return reasons[r].broken;
 }
 
 /* --- status --- */
 
-static bool status_ok(const struct gate_answer *a)
+/* Whatever an operator lists: an error is no answer, and 206 is a part of one (SPEC section 5, line 1). */
+static bool status_is_listed(unsigned status, const struct gate_conf *conf)
+{
+    char digits[3] = {(char)('0' + status / 100), (char)('0' + status / 10 % 10), (char)('0' + status % 10)};
+
+    if (status < 200 || status > 299 || status == 206)
+        return false;
+    for (size_t i = 0; i < conf->statuses_n; i++)
+        if (slice_eq(conf->statuses[i], slice_make(digits, sizeof(digits))))
+            return true;
+    return !conf->statuses && status == 200;
+}
+
+static bool status_ok(const struct gate_answer *a, const struct gate_conf *conf)
 {
     if (a->op != OP_READ)
-        return a->status == 200;
+        return status_is_listed(a->status, conf);
     return fresh_status_has_default(a->status) || a->status == 302 || a->status == 303 || a->status == 307;
 }
 
@@ -63,13 +92,29 @@ static bool is_stream_type(struct slice type, enum stream_format format)
            slice_ieq(type, SLICE_OF("application/ndjson")) || slice_ieq(type, SLICE_OF("application/jsonl"));
 }
 
+enum stream_format gate_stream_format(const struct gate_answer *a)
+{
+    const struct dialect *d = dialect_of(a->op);
+
+    return a->streamed && is_stream_type(media_type(a->fields), d->stream) ? d->stream : STREAM_NONE;
+}
+
 static bool content_type_ok(const struct gate_answer *a)
 {
     const struct dialect *d = dialect_of(a->op);
 
     if (a->streamed && d->stream != STREAM_NONE)
-        return is_stream_type(media_type(a->fields), d->stream);
+        return gate_stream_format(a) != STREAM_NONE;
     return !d->json || is_json_type(media_type(a->fields));
+}
+
+/* What is not gzip cannot be looked into. A plain `read` is not looked into anyway. */
+static bool coding_ok(const struct gate_answer *a)
+{
+    const struct field *coding = fields_find_id(a->fields, HEADER_CONTENT_ENCODING);
+
+    return a->op == OP_READ || !coding || slice_ieq(coding->value, SLICE_OF("gzip")) ||
+           slice_ieq(coding->value, SLICE_OF("x-gzip")) || slice_ieq(coding->value, SLICE_OF("identity"));
 }
 
 /* --- Cache-Control --- */
@@ -91,9 +136,10 @@ void gate_life(const struct gate_answer *a, const struct gate_conf *conf, struct
 /* RFC 9111 section 3: what a shared cache must not store. What `private` or `no-cache` name is left out of
  * what is stored, and the rest may be (sections 5.2.2.4 and 5.2.2.7). A cache that knows the status need not
  * obey a no-store that comes with must-understand (5.2.2.3). */
-static bool word_forbids(const struct gate_answer *a, const struct fresh_word *w)
+static bool word_forbids(const struct gate_answer *a, const struct fresh_word *w,
+                         const struct gate_conf *conf)
 {
-    bool understood = w->cc.must_understand && status_ok(a);
+    bool understood = w->cc.must_understand && status_ok(a, conf);
 
     return (w->cc.no_store && !understood) || (w->cc.is_private && !w->cc.private_fields);
 }
@@ -126,7 +172,7 @@ static enum gate_reason judge_read(const struct gate_answer *a, const struct gat
     *out_unasked = is_good_unasked(&life);
     if (fields_find_id(a->fields, HEADER_SET_COOKIE))
         return GATE_SET_COOKIE;
-    if (word_forbids(a, &life.word) || authorization_forbids(a, &life.word, conf))
+    if (word_forbids(a, &life.word, conf) || authorization_forbids(a, &life.word, conf))
         return GATE_CACHE_CONTROL;
     if (!life.known)
         return GATE_NO_LIFETIME;
@@ -148,7 +194,7 @@ static enum gate_reason judge_cache_control(const struct gate_answer *a, const s
     if (!conf->respect_upstream_cache_control)
         return GATE_STORE;
     fresh_word_read(a->fields, &w);
-    if (word_forbids(a, &w) || (w.cc.no_cache && !w.cc.no_cache_fields) ||
+    if (word_forbids(a, &w, conf) || (w.cc.no_cache && !w.cc.no_cache_fields) ||
         fresh_lifetime_s(a->fields, &w, a->came_ms / 1000) == 0)
         return GATE_CACHE_CONTROL;
     return GATE_STORE;
@@ -181,10 +227,12 @@ enum gate_reason gate_head(const struct gate_answer *a, const struct gate_conf *
     enum gate_reason r;
     bool unasked;
 
-    if (!status_ok(a))
+    if (!status_ok(a, conf))
         return GATE_STATUS;
     if (!content_type_ok(a))
         return GATE_CONTENT_TYPE;
+    if (!coding_ok(a))
+        return GATE_CODING;
     r = judge_cache_control(a, conf, &unasked);
     if (r != GATE_STORE)
         return r;
@@ -193,11 +241,57 @@ enum gate_reason gate_head(const struct gate_answer *a, const struct gate_conf *
     return a->body_bytes > conf->object_bytes_max ? GATE_TOO_LARGE : GATE_STORE;
 }
 
-static enum gate_reason judge_json(struct slice body)
+/* How long an answer of that end is kept: by the API's own word, else by its kind, else as is shipped. */
+static int64_t ttl_of_finish(const struct tally_finish *f, const struct gate_conf *conf)
 {
-    if (!jscan_valid(body))
-        return GATE_JSON;
-    return jscan_member(body, SLICE_OF("error"), NULL) > JSCAN_NULL ? GATE_ERROR_INSIDE : GATE_STORE;
+    const char *kind = finish_kind_name(f->kind);
+
+    for (size_t i = 0; i < conf->finishes_n; i++)
+        if (slice_ieq(conf->finishes[i].reason, f->text))
+            return conf->finishes[i].ttl_s;
+    for (size_t i = 0; i < conf->finishes_n; i++)
+        if (slice_ieq(conf->finishes[i].reason, slice_str(kind)))
+            return conf->finishes[i].ttl_s;
+    return f->kind > FINISH_GOOD ? GATE_TTL_NEVER : -1;
+}
+
+int64_t gate_finish_ttl_s(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    int64_t shortest_s = -1;
+
+    for (size_t i = 0; a->tally && i < a->tally->finishes_n; i++) {
+        int64_t ttl_s = ttl_of_finish(&a->tally->finishes[i], conf);
+
+        if (ttl_s == GATE_TTL_NEVER)
+            return ttl_s;
+        if (ttl_s >= 0 && (shortest_s < 0 || ttl_s < shortest_s))
+            shortest_s = ttl_s;
+    }
+    return shortest_s;
+}
+
+/* What the answer adds up to. How it ended comes before what it lacks: a cut-off answer's JSON is cut off, a
+ * filtered one's content is missing, and neither tells anything of upstream's health. */
+static enum gate_reason judge_tally(const struct gate_answer *a, const struct gate_conf *conf)
+{
+    static const enum gate_reason of_fault[TALLY_FAULT_COUNT] = {
+        [TALLY_GOOD] = GATE_STORE,
+        [TALLY_ERROR_INSIDE] = GATE_ERROR_INSIDE,
+        [TALLY_MEMORY] = GATE_MEMORY,
+        [TALLY_NOT_JSON] = GATE_JSON,
+        [TALLY_NO_PAYLOAD] = GATE_PAYLOAD,
+        [TALLY_ARGUMENTS] = GATE_TOOL_ARGUMENTS,
+        [TALLY_WANTED_JSON] = GATE_WANTED_JSON,
+    };
+    enum tally_fault fault = a->tally->fault;
+
+    if (fault == TALLY_ERROR_INSIDE || fault == TALLY_MEMORY)
+        return of_fault[fault];
+    if (!a->whole)
+        return GATE_INCOMPLETE;
+    if (fault != TALLY_NOT_JSON && gate_finish_ttl_s(a, conf) == GATE_TTL_NEVER)
+        return GATE_FINISH_REASON;
+    return fault == TALLY_GOOD && a->tally->empty ? GATE_EMPTY : of_fault[fault];
 }
 
 enum gate_reason gate_judge(const struct gate_answer *a, const struct gate_conf *conf)
@@ -206,13 +300,7 @@ enum gate_reason gate_judge(const struct gate_answer *a, const struct gate_conf 
 
     if (r != GATE_STORE)
         return r;
-    if (a->stream_error)
-        return GATE_ERROR_INSIDE;
-    if (a->stream_unfit)
-        return GATE_FINISH_REASON;
-    if (!a->whole)
-        return GATE_INCOMPLETE;
-    if (dialect_of(a->op)->json && !a->streamed)
-        return judge_json(a->body);
-    return GATE_STORE;
+    if (a->tally)
+        return judge_tally(a, conf);
+    return a->whole ? GATE_STORE : GATE_INCOMPLETE;
 }

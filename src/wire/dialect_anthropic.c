@@ -62,12 +62,10 @@ static void messages_whole(struct tally *t, struct slice body)
     struct jscan_walk w = jscan_walk(content);
     struct jscan_item block;
 
-    if (content.kind == JSCAN_ARRAY) { /* an empty one is a turn ended without a word */
+    while (jscan_next(&w, &block)) {
         tally_payload(t);
-        (void)tally_choice(t, 0);
-    }
-    while (jscan_next(&w, &block))
         messages_block(t, block.value);
+    }
     tally_finish(t, jscan_get(root, SLICE_OF("stop_reason")));
     tally_usage(t, jscan_get(root, SLICE_OF("usage")));
 }
@@ -86,10 +84,6 @@ static void messages_piece(struct tally *t, struct jscan_value event)
 
 static void messages_start(struct tally *t, struct jscan_value message)
 {
-    if (jscan_get(message, SLICE_OF("content")).kind == JSCAN_ARRAY) {
-        tally_payload(t);
-        (void)tally_choice(t, 0);
-    }
     tally_usage(t, jscan_get(message, SLICE_OF("usage")));
 }
 
@@ -111,6 +105,7 @@ static enum event_meaning messages_event(struct tally *t, struct slice event, st
     if (slice_eq(type, SLICE_OF("message_start"))) {
         messages_start(t, jscan_get(root, SLICE_OF("message")));
     } else if (slice_eq(type, SLICE_OF("content_block_start"))) {
+        tally_payload(t);
         messages_block(t, jscan_get(root, SLICE_OF("content_block")));
     } else if (slice_eq(type, SLICE_OF("content_block_delta"))) {
         messages_piece(t, root);

@@ -244,10 +244,8 @@ static void responses_response(struct tally *t, struct jscan_value response)
     struct jscan_walk w = jscan_walk(output);
     struct jscan_item item;
 
-    if (output.kind == JSCAN_ARRAY) {
-        tally_payload(t);
+    if (output.kind == JSCAN_ARRAY)
         (void)tally_choice(t, 0);
-    }
     while (jscan_next(&w, &item))
         responses_item(t, item.value);
     responses_status(t, response);
@@ -283,10 +281,10 @@ static void responses_piece(struct tally *t, struct slice type, struct jscan_val
         tally_refuse(t, tally_choice(t, 0));
 }
 
-static enum event_meaning responses_end(struct tally *t, struct jscan_value event, enum event_meaning meaning)
+static enum event_meaning responses_end(struct tally *t, struct jscan_value event)
 {
     responses_response(t, jscan_get(event, SLICE_OF("response")));
-    return meaning;
+    return EVENT_LAST;
 }
 
 /* Every event carries its type twice, as the event's name and in its data; some servers leave the name out.
@@ -300,9 +298,12 @@ static enum event_meaning responses_event(struct tally *t, struct slice event, s
     if (slice_eq(data, done))
         return EVENT_IGNORE; /* compatible servers end this stream as they end the others */
     if (slice_eq(type, SLICE_OF("response.completed")))
-        return responses_end(t, root, EVENT_LAST);
-    if (slice_eq(type, SLICE_OF("response.incomplete")))
-        return responses_end(t, root, EVENT_UNFIT);
+        return responses_end(t, root);
+    if (slice_eq(type, SLICE_OF("response.incomplete"))) {
+        if (jscan_get(root, SLICE_OF("response")).kind != JSCAN_OBJECT)
+            tally_finish_as(t, FINISH_INCOMPLETE, SLICE_OF("incomplete"));
+        return responses_end(t, root);
+    }
     if (slice_eq(type, SLICE_OF("response.failed")) || slice_eq(type, SLICE_OF("error")))
         return EVENT_ERROR;
     if (slice_eq(type, SLICE_OF("response.output_item.added"))) {

@@ -187,9 +187,6 @@ static void judge_event(void *arg, struct slice event, struct slice data)
     case EVENT_LAST:
         j->seen_last = true;
         break;
-    case EVENT_UNFIT:
-        j->seen_unfit = true;
-        break;
     case EVENT_ERROR:
         j->seen_error = true;
         break;
@@ -221,6 +218,5 @@ void stream_judge_feed(struct stream_judge *j, struct slice bytes)
 
 bool stream_judge_whole(const struct stream_judge *j)
 {
-    return j->seen_last && !j->seen_more && !j->seen_unfit && !j->seen_error && !j->failed &&
-           j->reader.at_boundary;
+    return j->seen_last && !j->seen_more && !j->seen_error && !j->failed && j->reader.at_boundary;
 }

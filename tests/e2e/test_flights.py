@@ -6,7 +6,7 @@ import pytest
 
 from harness.asks import chat, chat_stream, messages
 from harness.crowd import Crowd
-from harness.upstream import (bodiless, chat_answer, chunked, cut, hold, pause, raw, reset, sse, sse_unended, token,
+from harness.upstream import (bodiless, chat_answer, chunked, cut, event, hold, pause, raw, reset, sse, sse_unended, token,
                               whole, wire)
 
 
@@ -377,7 +377,8 @@ def test_followers_get_the_head_as_it_would_be_stored(client, refrain, upstream)
 
 def test_anthropic_streams_are_shared_likewise(client, upstream):
     ask = messages(stream=True)
-    upstream.reply(sse, b'event: ping\ndata: {"type":"ping"}\n\n', hold="g")
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "hello"}}
+    upstream.reply(sse, event({"type": "ping"}, "ping"), event(block, "content_block_start"), hold="g")
     a = client.post(ask).sees("ping")
     b = client.post(ask).sees("ping")
     upstream.release("g")

@@ -28,8 +28,7 @@ enum stream_format { STREAM_NONE, STREAM_SSE, STREAM_NDJSON };
 /* What one event of a stream means for the whole. */
 enum event_meaning {
     EVENT_MORE,
-    EVENT_LAST,   /* the API's own end of a good answer */
-    EVENT_UNFIT,  /* ends an answer that the API itself calls incomplete: well-formed, but not to be stored */
+    EVENT_LAST,   /* the API's own end of an answer, good or not: the tally knows which */
     EVENT_ERROR,  /* an error, in place of an answer or in the middle of one */
     EVENT_IGNORE, /* says nothing, wherever it stands: a ping, or a [DONE] that the API does not ask for */
 };

@@ -38,7 +38,6 @@ struct stream_judge {
     struct tally tally; /* what the events add up to */
     bool seen_last;     /* the API's terminal event came */
     bool seen_more;     /* and after it something that it should have ended */
-    bool seen_unfit;    /* it ended with what the API itself calls incomplete */
     bool seen_error;
     bool failed; /* memory ran out: not judged, so not stored */
     size_t events;
@@ -48,6 +47,5 @@ void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, bo
 void stream_judge_done(struct stream_judge *j);
 void stream_judge_feed(struct stream_judge *j, struct slice bytes);
 /** True when the stream so far is one whole answer: the API's terminal event, at a frame boundary, with
- * nothing behind it but comments, and no error inside. An answer that the API itself calls incomplete is not
- * whole. */
+ * nothing behind it but comments, and no error inside. How the answer ended is the tally's to tell. */
 bool stream_judge_whole(const struct stream_judge *j);

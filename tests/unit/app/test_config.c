@@ -350,7 +350,7 @@ static void faults_say_where_what_and_what_was_expected(void **state)
         {"not a time", "c.yaml", UP "listen: {idle_timeout: soon}\n",
          "c.yaml:2: listen.idle_timeout: expected a time such as 250ms, 5s or 1h from 1s to 1d, got soon\n"},
         {"not a lifetime", "c.yaml", UP "cache: {ttl: {chat: 1500ms}}\n",
-         "c.yaml:2: cache.ttl.chat: expected a map of operations to times such as 90s, 2h or 7d from 1s to "
+         "c.yaml:2: cache.ttl.chat: expected a map of names to times such as 90s, 2h or 7d from 1s to "
          "365d, or none, "
          "got 1500ms\n"},
         {"not a choice", "c.yaml", UP "tiers: {memory: {eviction: random}}\n",
@@ -472,7 +472,7 @@ static void every_fault_of_every_source_is_told_in_one_go(void **state)
         "environment REFRAIN_LOG__LEVEL: log.level: expected one of debug, info, warn and error, got loud\n"
         "environment REFRAIN_LOG__LEVLE: log.levle: no such option; did you mean level?\n"
         "--set nothing.like.it: nothing: no such option\n"
-        "--set cache.ttl: expected a map of operations to times such as 90s, 2h or 7d from 1s to 365d, or "
+        "--set cache.ttl: expected a map of names to times such as 90s, 2h or 7d from 1s to 365d, or "
         "none, got "
         "x\n");
 }

@@ -28,6 +28,8 @@ static void fill(const struct given *given)
     fields_classify_response(&fields, table);
 }
 
+static const struct tally_result good = {.tokens_in = -1, .tokens_out = -1};
+
 static struct gate_conf plain_conf(void)
 {
     return (struct gate_conf){.object_bytes_max = 1000, .headers = table, .scope = &scope};
@@ -50,73 +52,59 @@ static void an_answer_passes_or_has_a_reason(void **state)
         struct given given[GIVEN_MAX];
         enum gate_reason want;
     } cases[] = {
-        {"a whole answer",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"choices\":[]}")},
-         {JSON},
-         GATE_STORE},
+        {"a whole answer", {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good}, {JSON}, GATE_STORE},
         {"another JSON type",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {{"content-type", "Application/Problem+JSON ; a=b"}},
          GATE_STORE},
-        {"an error", {.op = OP_CHAT, .status = 400, .whole = true, .body = SLICE("{}")}, {JSON}, GATE_STATUS},
+        {"an error", {.op = OP_CHAT, .status = 400, .whole = true, .tally = &good}, {JSON}, GATE_STATUS},
         {"a success that is none",
-         {.op = OP_CHAT, .status = 206, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 206, .whole = true, .tally = &good},
          {JSON},
          GATE_STATUS},
-        {"accepted only",
-         {.op = OP_CHAT, .status = 202, .whole = true, .body = SLICE("{}")},
-         {JSON},
-         GATE_STATUS},
+        {"accepted only", {.op = OP_CHAT, .status = 202, .whole = true, .tally = &good}, {JSON}, GATE_STATUS},
+        {"a coding that was not asked for",
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
+         {JSON, {"Content-Encoding", "br"}},
+         GATE_CODING},
+        {"two codings",
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
+         {JSON, {"Content-Encoding", "gzip, gzip"}},
+         GATE_CODING},
+        {"the one that was",
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
+         {JSON, {"Content-Encoding", "GZIP"}},
+         GATE_STORE},
+        {"read is not looked into",
+         {.op = OP_READ, .status = 200, .whole = true},
+         {{"Cache-Control", "max-age=1"}, {"Content-Encoding", "br"}},
+         GATE_STORE},
         {"cut short",
-         {.op = OP_CHAT, .status = 200, .whole = false, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = false, .tally = &good},
          {JSON},
          GATE_INCOMPLETE},
-        {"half a JSON",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"a\":")},
-         {JSON},
-         GATE_JSON},
-        {"an empty body",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("")},
-         {JSON},
-         GATE_JSON},
         {"a page",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("<html>")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {{"Content-Type", "text/html"}},
          GATE_CONTENT_TYPE},
         {"no type",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {{NULL, NULL}},
          GATE_CONTENT_TYPE},
-        {"an error inside",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"error\":{\"m\":1}}")},
-         {JSON},
-         GATE_ERROR_INSIDE},
-        {"error: null",
-         {.op = OP_RESPONSES, .status = 200, .whole = true, .body = SLICE("{\"error\":null}")},
-         {JSON},
-         GATE_STORE},
-        {"error deeper down",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{\"a\":{\"error\":1}}")},
-         {JSON},
-         GATE_STORE},
-        {"any number",
-         {.op = OP_EMBEDDING, .status = 200, .whole = true, .body = SLICE("[18446744073709551616,1e400]")},
-         {JSON},
-         GATE_STORE},
         {"as large as allowed",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .body_bytes = 1000},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good, .body_bytes = 1000},
          {JSON},
          GATE_STORE},
         {"too large",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .body_bytes = 1001},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good, .body_bytes = 1001},
          {JSON},
          GATE_TOO_LARGE},
         {"a cookie is left out, not a reason",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Set-Cookie", "a=b"}},
          GATE_STORE},
         {"upstream's Cache-Control is ignored",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Cache-Control", "no-store, private"}},
          GATE_STORE},
 
@@ -125,42 +113,34 @@ static void an_answer_passes_or_has_a_reason(void **state)
          {.op = OP_CHAT, .streamed = true, .status = 200},
          {SSE},
          GATE_INCOMPLETE},
-        {"a stream with an error",
-         {.op = OP_CHAT, .streamed = true, .status = 200, .stream_error = true},
-         {SSE},
-         GATE_ERROR_INSIDE},
-        {"a stream that says itself incomplete",
-         {.op = OP_RESPONSES, .streamed = true, .status = 200, .stream_unfit = true},
-         {SSE},
-         GATE_FINISH_REASON},
         {"JSON for a stream",
-         {.op = OP_CHAT, .streamed = true, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .streamed = true, .status = 200, .whole = true, .tally = &good},
          {JSON},
          GATE_CONTENT_TYPE},
         {"a stream for JSON", {.op = OP_CHAT, .status = 200, .whole = true}, {SSE}, GATE_CONTENT_TYPE},
         {"an operation without streams, asked for one",
-         {.op = OP_EMBEDDING, .streamed = true, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_EMBEDDING, .streamed = true, .status = 200, .whole = true, .tally = &good},
          {JSON},
          GATE_STORE},
 
         {"varies on what is keyed",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Vary", "Origin, X-Foo"}},
          GATE_STORE},
         {"on the coding",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Vary", "Accept-Encoding"}},
          GATE_STORE},
         {"on a credential that is in the scope",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Vary", "Authorization"}},
          GATE_STORE},
         {"on what is not",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Vary", "Origin"}, {"Vary", "a,, User-Agent"}},
          GATE_STORE},
         {"on what only `read` has in its key",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Vary", "Accept"}},
          GATE_STORE},
         {"read has it",
@@ -168,7 +148,7 @@ static void an_answer_passes_or_has_a_reason(void **state)
          {{"Cache-Control", "max-age=1"}, {"Vary", "Accept"}},
          GATE_STORE},
         {"on everything",
-         {.op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}")},
+         {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good},
          {JSON, {"Vary", "a, *"}},
          GATE_VARY},
 
@@ -177,7 +157,7 @@ static void an_answer_passes_or_has_a_reason(void **state)
          {{"Cache-Control", "max-age=1"}},
          GATE_STORE},
         {"read, any type",
-         {.op = OP_READ, .status = 200, .whole = true, .body = SLICE("{")},
+         {.op = OP_READ, .status = 200, .whole = true},
          {JSON, {"Cache-Control", "max-age=1"}},
          GATE_STORE},
         {"read, nothing says how long",
@@ -392,7 +372,7 @@ static void upstream_is_listened_to_when_told_so(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct gate_answer a = {
-            .op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .fields = &fields};
+            .op = OP_CHAT, .status = 200, .whole = true, .tally = &good, .fields = &fields};
         struct gate_conf conf = plain_conf();
 
         conf.respect_upstream_cache_control = true;
@@ -407,8 +387,7 @@ static void vary_refuses_what_cannot_be_told_apart(void **state)
     static const struct key_scope shared = {.mode = KEY_SCOPE_SHARED, .secret = SLICE("secret")},
                                   bare = {.mode = KEY_SCOPE_SHARED};
     static const struct given by_key[GIVEN_MAX] = {JSON, {"Vary", "x-api-key"}};
-    struct gate_answer a = {
-        .op = OP_CHAT, .status = 200, .whole = true, .body = SLICE("{}"), .fields = &fields};
+    struct gate_answer a = {.op = OP_CHAT, .status = 200, .whole = true, .tally = &good, .fields = &fields};
     struct gate_conf conf = plain_conf();
 
     (void)state;
@@ -513,6 +492,160 @@ static void a_route_may_have_the_lifetime_guessed(void **state)
     }
 }
 
+#define FINISH(k, t) .finishes = {{FINISH_##k, SLICE(t)}}, .finishes_n = 1
+
+static void an_answer_is_judged_by_what_it_adds_up_to(void **state)
+{
+    static const struct {
+        const char *why;
+        bool whole;
+        struct tally_result sum;
+        enum gate_reason want;
+    } cases[] = {
+        {"good", true, {.fault = TALLY_GOOD}, GATE_STORE},
+        {"good, its end told", true, {FINISH(GOOD, "stop")}, GATE_STORE},
+        {"cut", false, {.fault = TALLY_GOOD}, GATE_INCOMPLETE},
+        {"no JSON", true, {.fault = TALLY_NOT_JSON}, GATE_JSON},
+        {"cut in the middle of its JSON", false, {.fault = TALLY_NOT_JSON}, GATE_INCOMPLETE},
+        {"an error inside", true, {.fault = TALLY_ERROR_INSIDE}, GATE_ERROR_INSIDE},
+        {"an error, and then cut", false, {.fault = TALLY_ERROR_INSIDE}, GATE_ERROR_INSIDE},
+        {"nothing in it", true, {.fault = TALLY_NO_PAYLOAD}, GATE_PAYLOAD},
+        {"arguments", true, {.fault = TALLY_ARGUMENTS}, GATE_TOOL_ARGUMENTS},
+        {"prose for JSON", true, {.fault = TALLY_WANTED_JSON}, GATE_WANTED_JSON},
+        {"too much to follow", true, {.fault = TALLY_MEMORY}, GATE_MEMORY},
+        {"a choice that says nothing", true, {.empty = true}, GATE_EMPTY},
+        {"length", true, {FINISH(LENGTH, "max_tokens")}, GATE_FINISH_REASON},
+        {"refusal", true, {FINISH(REFUSAL, "refusal")}, GATE_FINISH_REASON},
+        {"filter", true, {FINISH(FILTER, "SAFETY")}, GATE_FINISH_REASON},
+        {"incomplete", true, {FINISH(INCOMPLETE, "incomplete")}, GATE_FINISH_REASON},
+        {"error", true, {FINISH(ERROR, "error")}, GATE_FINISH_REASON},
+        {"one of two choices",
+         true,
+         {.finishes = {{FINISH_LENGTH, SLICE("length")}, {FINISH_GOOD, SLICE("stop")}}, .finishes_n = 2},
+         GATE_FINISH_REASON},
+        {"cut off by length, and so no JSON",
+         true,
+         {.fault = TALLY_WANTED_JSON, FINISH(LENGTH, "length")},
+         GATE_FINISH_REASON},
+        {"filtered, and so nothing in it",
+         true,
+         {.fault = TALLY_NO_PAYLOAD, FINISH(FILTER, "SAFETY")},
+         GATE_FINISH_REASON},
+        {"filtered, and so it says nothing",
+         true,
+         {.empty = true, FINISH(FILTER, "content_filter")},
+         GATE_FINISH_REASON},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        for (int streamed = 0; streamed < 2; streamed++) {
+            static const struct given json[GIVEN_MAX] = {JSON}, sse[GIVEN_MAX] = {SSE};
+            struct gate_answer a = {.op = OP_CHAT,
+                                    .streamed = streamed,
+                                    .status = 200,
+                                    .whole = cases[i].whole,
+                                    .tally = &cases[i].sum,
+                                    .fields = &fields};
+            struct gate_conf conf = plain_conf();
+            enum gate_reason got;
+
+            fill(streamed ? sse : json);
+            got = gate_judge(&a, &conf);
+            if (got != cases[i].want)
+                fail_msg("%s: %s, not %s", cases[i].why, gate_reason_name(got),
+                         gate_reason_name(cases[i].want));
+        }
+}
+
+static void an_end_may_have_a_lifetime_of_its_own(void **state)
+{
+    static const struct gate_finish finishes[] = {
+        {SLICE("length"), 60}, {SLICE("max_tokens"), 30}, {SLICE("Tool_Calls"), GATE_TTL_NEVER},
+        {SLICE("stop"), 7200}, {SLICE("pause"), 10},
+    };
+    static const struct {
+        const char *why;
+        struct tally_result sum;
+        int64_t want;
+    } cases[] = {
+        {"nothing told of the end", {.fault = TALLY_GOOD}, -1},
+        {"by its word, which is the kind's name, too", {FINISH(LENGTH, "length")}, 60},
+        {"by its word before its kind", {FINISH(LENGTH, "MAX_TOKENS")}, 30},
+        {"by its kind", {FINISH(LENGTH, "model_length")}, 60},
+        {"a good end may be never", {FINISH(GOOD, "tool_calls")}, GATE_TTL_NEVER},
+        {"a good one by its kind", {FINISH(GOOD, "end_turn")}, 7200},
+        {"shipped", {FINISH(FILTER, "content_filter")}, GATE_TTL_NEVER},
+        {"the shortest of two",
+         {.finishes = {{FINISH_GOOD, SLICE("stop")}, {FINISH_GOOD, SLICE("pause")}}, .finishes_n = 2},
+         10},
+        {"never, of two",
+         {.finishes = {{FINISH_GOOD, SLICE("stop")}, {FINISH_GOOD, SLICE("tool_calls")}}, .finishes_n = 2},
+         GATE_TTL_NEVER},
+    };
+    struct gate_conf conf = plain_conf();
+    struct gate_answer a = {.op = OP_CHAT, .tally = &good};
+
+    (void)state;
+    assert_int_equal(gate_finish_ttl_s(&a, &conf), -1);
+    conf.finishes = finishes;
+    conf.finishes_n = ARRAY_LEN(finishes);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        a.tally = &cases[i].sum;
+        if (gate_finish_ttl_s(&a, &conf) != cases[i].want)
+            fail_msg("%s: %lld", cases[i].why, (long long)gate_finish_ttl_s(&a, &conf));
+    }
+    a.tally = NULL;
+    assert_int_equal(gate_finish_ttl_s(&a, &conf), -1);
+}
+
+static void statuses_are_the_operators_but_for_what_is_no_answer(void **state)
+{
+    static const struct slice listed[] = {SLICE("200"), SLICE("201"), SLICE("206"), SLICE("404"),
+                                          SLICE("500")};
+    static const struct {
+        unsigned status;
+        bool shipped, as_listed;
+    } cases[] = {
+        {200, true, true},   {201, false, true},   {202, false, false}, {204, false, false},
+        {206, false, false}, {301, false, false},  {404, false, false}, {429, false, false},
+        {500, false, false}, {1200, false, false},
+    };
+    static const struct given json[GIVEN_MAX] = {JSON};
+
+    (void)state;
+    fill(json);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct gate_answer a = {
+            .op = OP_CHAT, .status = cases[i].status, .whole = true, .tally = &good, .fields = &fields};
+        struct gate_conf conf = plain_conf();
+
+        assert_int_equal(gate_judge(&a, &conf), cases[i].shipped ? GATE_STORE : GATE_STATUS);
+        conf.statuses = listed;
+        conf.statuses_n = ARRAY_LEN(listed);
+        assert_int_equal(gate_judge(&a, &conf), cases[i].as_listed ? GATE_STORE : GATE_STATUS);
+        conf.statuses_n = 0;
+        assert_int_equal(gate_judge(&a, &conf), GATE_STATUS);
+    }
+}
+
+/* SPEC section 9. */
+static void only_what_tells_of_upstreams_health_is_broken(void **state)
+{
+    static const enum gate_reason broken[] = {GATE_INCOMPLETE, GATE_ERROR_INSIDE, GATE_CONTENT_TYPE,
+                                              GATE_JSON, GATE_PAYLOAD};
+
+    (void)state;
+    for (enum gate_reason r = 0; r < GATE_REASON_COUNT; r++) {
+        bool want = false;
+
+        for (size_t i = 0; i < ARRAY_LEN(broken); i++)
+            want |= broken[i] == r;
+        if (gate_reason_is_broken(r) != want)
+            fail_msg("%s", gate_reason_name(r));
+    }
+}
+
 static void every_reason_has_a_name(void **state)
 {
     (void)state;
@@ -544,6 +677,10 @@ int main(void)
         cmocka_unit_test(vary_refuses_what_cannot_be_told_apart),
         cmocka_unit_test(others_may_have_it_or_not),
         cmocka_unit_test(a_route_may_have_the_lifetime_guessed),
+        cmocka_unit_test(an_answer_is_judged_by_what_it_adds_up_to),
+        cmocka_unit_test(an_end_may_have_a_lifetime_of_its_own),
+        cmocka_unit_test(statuses_are_the_operators_but_for_what_is_no_answer),
+        cmocka_unit_test(only_what_tells_of_upstreams_health_is_broken),
         cmocka_unit_test(every_reason_has_a_name),
     };
 

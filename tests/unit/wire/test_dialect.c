@@ -124,7 +124,7 @@ static void events_mean_what_each_api_says(void **state)
         {"completed", OP_RESPONSES, SLICE("response.completed"), SLICE("{}"), EVENT_LAST},
         {"completed, by its data", OP_RESPONSES, SLICE(""), SLICE("{\"type\":\"response.completed\"}"),
          EVENT_LAST},
-        {"incomplete", OP_RESPONSES, SLICE("response.incomplete"), SLICE("{}"), EVENT_UNFIT},
+        {"incomplete", OP_RESPONSES, SLICE("response.incomplete"), SLICE("{}"), EVENT_LAST},
         {"failed", OP_RESPONSES, SLICE("response.failed"), SLICE("{}"), EVENT_ERROR},
         {"error", OP_RESPONSES, SLICE("error"), SLICE("{}"), EVENT_ERROR},
         {"error, by its data", OP_RESPONSES, SLICE(""), SLICE("{\"type\":\"error\",\"code\":null}"),
