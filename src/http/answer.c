@@ -12,7 +12,7 @@
 enum { GUNZIP_IN_BYTES = 4096 };
 
 static const char *const outcome_words[] = {
-    [OUT_HIT] = "HIT",       [OUT_MISS] = "MISS",  [OUT_COALESCED] = "COALESCED",
+    [OUT_HIT] = "HIT",       [OUT_STALE] = "STALE", [OUT_MISS] = "MISS", [OUT_COALESCED] = "COALESCED",
     [OUT_BYPASS] = "BYPASS", [OUT_ERROR] = "MISS",
 };
 
@@ -211,6 +211,23 @@ static bool entry_not_modified(const struct exchange *x)
            !entry_modified_since(e, x->ask.if_modified_since);
 }
 
+/* RFC 9211 sections 2.1 to 2.3: a hit was not forwarded; ttl is negative where the answer is stale. */
+static void entry_status_text(const struct exchange *x, int64_t now_ms, struct text *t)
+{
+    int64_t left_ms = x->entry.expires_ms - now_ms;
+
+    text_add(t, x->instead ? "refrain; fwd=stale" : "refrain; hit");
+    if (x->error_status) {
+        text_add(t, "; fwd-status=");
+        text_add_number(t, x->error_status);
+    }
+    if (x->entry.expires_ms != INT64_MAX) {
+        text_add(t, left_ms > -1000 ? "; ttl=" : "; ttl=-");
+        text_add_number(t, (uint64_t)(left_ms < 0 ? -left_ms : left_ms) / 1000);
+    }
+    text_add(t, x->instead ? "; detail=stale-if-error" : "; detail=memory");
+}
+
 static void entry_cache_fields(struct exchange *x, bool gzip)
 {
     const struct entry *e = x->entry.entry;
@@ -219,13 +236,7 @@ static void entry_cache_fields(struct exchange *x, bool gzip)
         (int64_t)e->initial_age_s + (now_ms > e->created_ms ? (now_ms - e->created_ms) / 1000 : 0);
     struct text status = {.len = 0}, id = {.len = 0};
 
-    text_add(&status, "refrain; hit");
-    if (x->entry.expires_ms != INT64_MAX) {
-        text_add(&status, "; ttl=");
-        text_add_number(&status,
-                        x->entry.expires_ms > now_ms ? (uint64_t)(x->entry.expires_ms - now_ms) / 1000 : 0);
-    }
-    text_add(&status, "; detail=memory");
+    entry_status_text(x, now_ms, &status);
     common_fields(x, status.bytes);
     field_number(x, "Age", (uint64_t)age_s);
     if (e->etag.len == 0) {
@@ -246,8 +257,8 @@ void answer_entry(struct exchange *x)
     bool gzip = (e->flags & ENTRY_GZIP) && x->gzip;
     bool unchanged = entry_not_modified(x);
 
-    x->outcome = OUT_HIT;
-    x->detail = "memory";
+    x->outcome = x->verdict == FRESH_SERVE ? OUT_HIT : OUT_STALE;
+    x->detail = x->instead ? "stale-if-error" : "memory";
     x->status = unchanged ? 304 : e->status;
     entry_body(x, gzip);
     if (unchanged)

@@ -7,6 +7,8 @@
  *                                                   │  ▲      │                         │
  *                                     memo miss ──► MAKE      └─miss─► JOIN ──► parked ─┘
  *
+ * A stale entry that may be served while it is asked for again takes LOOKUP ──► REFRESH ──► reply.
+ *
  * A hit never leaves the callback in which its last byte arrived: KEY by the memo, LOOKUP in the memory tier,
  * reply. Everything else parks and is run again by front_wake. Only exchange_run moves an exchange along.
  */
@@ -19,7 +21,6 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
-#include "refrain/policy/fresh.h"
 #include "refrain/wire/gunzip.h"
 #include "varying.h"
 
@@ -121,11 +122,12 @@ static void exchange_maybe_recycle(struct exchange *x)
 }
 
 static const enum metric_result results[] = {
-    [OUT_HIT] = RESULT_HIT,       [OUT_MISS] = RESULT_MISS,   [OUT_COALESCED] = RESULT_COALESCED,
+    [OUT_HIT] = RESULT_HIT,       [OUT_STALE] = RESULT_STALE,
+    [OUT_MISS] = RESULT_MISS,     [OUT_COALESCED] = RESULT_COALESCED,
     [OUT_BYPASS] = RESULT_BYPASS, [OUT_ERROR] = RESULT_ERROR,
 };
 static const char *const result_words[] = {
-    [OUT_HIT] = "hit",       [OUT_MISS] = "miss",   [OUT_COALESCED] = "coalesced",
+    [OUT_HIT] = "hit",       [OUT_STALE] = "stale", [OUT_MISS] = "miss", [OUT_COALESCED] = "coalesced",
     [OUT_BYPASS] = "bypass", [OUT_ERROR] = "error",
 };
 
@@ -137,7 +139,7 @@ static void count_and_log(struct exchange *x, bool sent)
 
     metric_add2(x->worker->counts, REQUESTS, x->op, results[x->outcome], 1);
     metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
-    if (x->outcome == OUT_HIT)
+    if (x->outcome == OUT_HIT || x->outcome == OUT_STALE)
         metric_add1(x->worker->counts, HITS, TIER_MEMORY, 1);
     if (x->outcome == OUT_COALESCED)
         metric_add(x->worker->counts, COALESCED, 1);
@@ -285,7 +287,7 @@ static void start_alone(struct exchange *x, bool streamed)
     if (!flight_open_alone(site_of(x)->flights, &x->reader))
         refuse(x, ERR_OVERLOADED, "out of memory");
     else
-        forward_start(x, NULL, streamed);
+        forward_start(x, x->reader.flight, NULL, streamed ? FORWARD_STREAMED : FORWARD_WHOLE);
 }
 
 static void on_head(struct front_req *r)
@@ -395,6 +397,13 @@ static enum step step_refused(struct exchange *x)
 {
     x->req.close_after = true;
     answer_error(x, x->refusal, x->refusal_text);
+    return STEP_DONE;
+}
+
+static enum step reply_entry(struct exchange *x)
+{
+    body_drop(x);
+    answer_entry(x);
     return STEP_DONE;
 }
 
@@ -519,6 +528,8 @@ static enum step step_made(struct exchange *x)
     x->own = k.own;
     plan_take(x, value.rules);
     why = keying_body_bypass(&k);
+    if (why && x->entry.entry)
+        return reply_entry(x); /* there is nothing to refresh it by */
     if (why) {
         bypass(x, why);
         return STEP_PASS;
@@ -529,7 +540,7 @@ static enum step step_made(struct exchange *x)
     x->common_key = keying_make(x->worker->keys, &k);
     x->keyed = true;
     if (x->looked)
-        return STEP_JOIN;
+        return x->entry.entry ? STEP_REFRESH : STEP_JOIN;
     x->key = value.key = x->common_key;
     value.own_operation = x->own ? (uint16_t)(x->own - site_of(x)->rules.own + 1) : 0;
     memo_put(x->worker->memo, &x->tag, &value);
@@ -548,50 +559,89 @@ static struct fresh_stored stored_of(const struct entry_ref *ref)
     };
 }
 
-static bool fresh_enough(const struct exchange *x, int64_t now_ms)
+static void entry_drop(struct exchange *x)
 {
-    const struct fresh_stored stored = stored_of(&x->entry);
-
-    return fresh_judge(&stored, &x->ask.cc, now_ms) == FRESH_SERVE;
+    store_mem_release(&x->entry);
+    x->entry.entry = NULL;
 }
 
-/* Where the answer has variants, from the common key to that of this request's own. */
-static bool find_entry(struct exchange *x, int64_t now_ms)
+/* Holds the entry of the request's key, if there is one; where the answer has variants, of this request's
+ * own. */
+static bool entry_find(struct exchange *x, int64_t now_ms)
 {
     struct store_mem *memory = site_of(x)->memory;
 
-    if (!store_mem_get(memory, &x->key, now_ms, &x->entry))
+    if (!x->ask.may_read || !memory || !store_mem_get(memory, &x->key, now_ms, &x->entry))
         return false;
     if ((x->entry.entry->flags & ENTRY_VARY) == 0)
         return true;
     x->key =
         varying_key(x->worker->variant_keys, x->entry.entry, x->req.fields.at, x->req.fields.n, scope_of(x));
-    store_mem_release(&x->entry);
-    x->entry.entry = NULL;
+    entry_drop(x);
     return store_mem_get(memory, &x->key, now_ms, &x->entry);
 }
 
-static bool look_up(struct exchange *x)
+static enum fresh_verdict entry_judge(const struct exchange *x, int64_t now_ms)
+{
+    const struct cachectl *cc = &x->ask.cc;
+    struct fresh_stored stored;
+
+    if (now_ms < x->entry.expires_ms && cc->max_age_s == CC_ABSENT && cc->min_fresh_s == CC_ABSENT)
+        return FRESH_SERVE; /* nearly always */
+    stored = stored_of(&x->entry);
+    return fresh_judge(&stored, cc, now_ms);
+}
+
+/* The entry is held, and may be served, on any verdict but FRESH_ASK. */
+static enum fresh_verdict look_up(struct exchange *x)
 {
     int64_t now_ms = clock_wall_ms();
 
-    if (!x->ask.may_read || !site_of(x)->memory || !find_entry(x, now_ms))
+    x->verdict = FRESH_ASK;
+    if (!entry_find(x, now_ms))
+        return x->verdict;
+    x->verdict = entry_judge(x, now_ms);
+    if (x->verdict == FRESH_ASK)
+        entry_drop(x);
+    return x->verdict;
+}
+
+/* Stale, but better than the error that upstream, or the way there, has for it (RFC 5861 section 4). */
+static bool found_instead(struct exchange *x, unsigned error_status)
+{
+    int64_t now_ms = clock_wall_ms();
+    struct fresh_stored stored;
+
+    if (x->manner != MANNER_CACHED || !entry_find(x, now_ms))
         return false;
-    if (fresh_enough(x, now_ms))
-        return true;
-    store_mem_release(&x->entry);
-    x->entry.entry = NULL;
-    return false;
+    stored = stored_of(&x->entry);
+    x->verdict = entry_judge(x, now_ms);
+    if (x->verdict == FRESH_SERVE)
+        return true; /* another one has been luckier */
+    if (!fresh_serves_on_error(&stored, &x->ask.cc, now_ms)) {
+        entry_drop(x);
+        return false;
+    }
+    x->verdict = FRESH_SERVE_STALE;
+    x->instead = true;
+    x->error_status = error_status;
+    return true;
+}
+
+/* One who may have what it brings stored has the answer asked for again, unless that is under way. */
+static bool refresh_is_due(const struct exchange *x)
+{
+    return x->ask.may_write && !x->ask.only_if_cached && !x->head_request &&
+           !flight_is_open(site_of(x)->flights, &x->key);
 }
 
 static enum step step_lookup(struct exchange *x)
 {
-    if (look_up(x)) {
-        body_drop(x);
-        answer_entry(x);
-        return STEP_DONE;
-    }
     x->looked = true;
+    if (look_up(x) == FRESH_SERVE_REFRESH && refresh_is_due(x))
+        return x->keyed ? STEP_REFRESH : STEP_MAKE;
+    if (x->verdict != FRESH_ASK)
+        return reply_entry(x);
     if (x->ask.only_if_cached) {
         answer_error(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
         return STEP_DONE;
@@ -603,20 +653,21 @@ static enum step step_lookup(struct exchange *x)
  * goes. */
 static bool found_meanwhile(struct exchange *x)
 {
-    if (!look_up(x))
+    if (look_up(x) == FRESH_ASK)
         return false;
     flight_give_up(&x->reader);
     return true;
 }
 
-static void offer_terms(struct exchange *x)
+/* false: nothing that comes for it may be stored. */
+static bool terms_of(struct exchange *x, struct flight_terms *out)
 {
     struct flight_terms terms = {.ttl_s = x->ask.ttl_s,
                                  .stale_while_revalidate_s = x->plan.stale_while_revalidate_s,
                                  .stale_if_error_s = x->plan.stale_if_error_s};
 
     if (!x->ask.may_write)
-        return;
+        return false;
     if (terms.stale_while_revalidate_s == RULE_WINDOW_UNSAID)
         terms.stale_while_revalidate_s = x->route->stale_while_revalidate_s;
     if (terms.stale_if_error_s == RULE_WINDOW_UNSAID)
@@ -625,7 +676,45 @@ static void offer_terms(struct exchange *x)
     if (terms.ttl_s == -1 && x->plan.ttl_s != RULE_TTL_UNSAID && x->op != OP_READ)
         terms.ttl_s = x->plan.ttl_s;
     terms.tags = slice_make(x->tags, plan_tags(&x->plan, &x->ask, x->tags, sizeof(x->tags)));
-    flight_offer(&x->reader, &terms);
+    *out = terms;
+    return true;
+}
+
+static void offer_terms(struct exchange *x)
+{
+    struct flight_terms terms;
+
+    if (terms_of(x, &terms))
+        flight_offer(&x->reader, &terms);
+}
+
+static bool is_fresh_by_now(struct exchange *x)
+{
+    struct entry_ref ref;
+    bool fresh;
+
+    if (!store_mem_peek(site_of(x)->memory, &x->key, clock_wall_ms(), &ref))
+        return false;
+    fresh = clock_wall_ms() < ref.expires_ms;
+    store_mem_release(&ref);
+    return fresh;
+}
+
+/* The client is answered at once; what it set off goes on without it, one for all who come meanwhile. */
+static enum step step_refresh(struct exchange *x)
+{
+    struct flight *f = flight_open_unread(site_of(x)->flights, &x->key, clock_mono_ms());
+    struct flight_terms terms;
+
+    if (f && is_fresh_by_now(x)) {
+        flight_release(f, true);
+    } else if (f) {
+        if (terms_of(x, &terms))
+            flight_offer_unread(f, &terms);
+        forward_start(x, f, &x->key, FORWARD_UNREAD);
+        flight_release(f, false);
+    }
+    return reply_entry(x);
 }
 
 static enum flight_joined join(struct exchange *x, bool fresh)
@@ -654,13 +743,10 @@ static enum step step_join(struct exchange *x)
         offer_terms(x);
         return STEP_LOOK;
     case FLIGHT_OPENED:
-        if (found_meanwhile(x)) {
-            body_drop(x);
-            answer_entry(x);
-            return STEP_DONE;
-        }
+        if (found_meanwhile(x))
+            return reply_entry(x);
         offer_terms(x);
-        forward_start(x, &x->key, false);
+        forward_start(x, x->reader.flight, &x->key, FORWARD_WHOLE);
         return STEP_LOOK;
     case FLIGHT_MARKED:
         x->detail = "hit-for-miss";
@@ -669,6 +755,8 @@ static enum step step_join(struct exchange *x)
     case FLIGHT_NO_MEMORY:
         break;
     }
+    if (found_instead(x, 0))
+        return reply_entry(x);
     refuse(x, ERR_OVERLOADED, "out of memory");
     return step_refused(x);
 }
@@ -709,6 +797,12 @@ static bool stays_with_variant(struct exchange *x)
     return false;
 }
 
+/* Upstream is sick, or cannot be asked. */
+static bool is_trouble(const struct flight_head *head)
+{
+    return head->failed || head->status >= 500 || head->status == 429;
+}
+
 static enum step step_look(struct exchange *x)
 {
     const struct flight_head *head = NULL;
@@ -718,6 +812,10 @@ static enum step step_look(struct exchange *x)
         return step_refused(x);
     switch (flight_look(&x->reader, &head)) {
     case FLIGHT_READY:
+        if (is_trouble(head) && found_instead(x, head->failed ? 0 : head->status)) {
+            (void)flight_leave(&x->reader);
+            return reply_entry(x);
+        }
         body_drop(x);
         answer_flight(x, head);
         return STEP_DONE;
@@ -735,8 +833,9 @@ static enum step step_look(struct exchange *x)
 }
 
 static enum step (*const steps[])(struct exchange *x) = {
-    [STEP_KEY] = step_key,   [STEP_MAKE] = step_make, [STEP_MADE] = step_made, [STEP_LOOKUP] = step_lookup,
-    [STEP_JOIN] = step_join, [STEP_PASS] = step_pass, [STEP_LOOK] = step_look,
+    [STEP_KEY] = step_key,       [STEP_MAKE] = step_make,       [STEP_MADE] = step_made,
+    [STEP_LOOKUP] = step_lookup, [STEP_REFRESH] = step_refresh, [STEP_JOIN] = step_join,
+    [STEP_PASS] = step_pass,     [STEP_LOOK] = step_look,
 };
 
 static void on_run(struct front_req *r)

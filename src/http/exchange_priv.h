@@ -15,6 +15,7 @@
 #include "refrain/http/upload.h"
 #include "refrain/http/upstream.h"
 #include "refrain/policy/ask.h"
+#include "refrain/policy/fresh.h"
 #include "refrain/policy/key.h"
 #include "refrain/policy/vary.h"
 #include "refrain/store/store_mem.h"
@@ -63,13 +64,14 @@ struct worker {
 };
 
 /* What became of a request; an error until something better is known. */
-enum outcome { OUT_ERROR, OUT_HIT, OUT_MISS, OUT_COALESCED, OUT_BYPASS };
+enum outcome { OUT_ERROR, OUT_HIT, OUT_STALE, OUT_MISS, OUT_COALESCED, OUT_BYPASS };
 
 enum step {
     STEP_KEY,
     STEP_MAKE,
     STEP_MADE,
     STEP_LOOKUP,
+    STEP_REFRESH,
     STEP_JOIN,
     STEP_PASS,
     STEP_LOOK,
@@ -114,6 +116,9 @@ struct exchange {
     char vary_id[VARY_ID_LEN]; /* as the flight named it that sent the request away */
     bool has_vary_id;
     struct entry_ref entry;
+    enum fresh_verdict verdict; /* on the entry that is held */
+    bool instead;               /* the entry stands in for an error … */
+    unsigned error_status;      /* … of upstream's, with this status; 0: one of ours */
     struct flight_reader reader;
     struct upload *upload;
     struct gunzip *gunzip;
@@ -153,9 +158,14 @@ extern const struct front_handler exchange_handler; /* but for its arg */
 void exchange_free_spare(struct worker *w);
 
 /* answer.c: replies; each sends */
-void answer_entry(struct exchange *x);                                  /* a hit: x->entry */
+void answer_entry(struct exchange *x);                                  /* from the store: x->entry */
 void answer_flight(struct exchange *x, const struct flight_head *head); /* what a flight brings */
 void answer_error(struct exchange *x, enum error_code code, const char *text);
 
-/* forward.c */
-void forward_start(struct exchange *x, const struct digest *key, bool body_is_streamed);
+/* forward.c: has @f produced by what the request asks of upstream */
+enum forward_how {
+    FORWARD_WHOLE,    /* its body is there */
+    FORWARD_STREAMED, /* its body is on its way */
+    FORWARD_UNREAD,   /* for the store's sake: nobody reads */
+};
+void forward_start(struct exchange *x, struct flight *f, const struct digest *key, enum forward_how how);

@@ -28,7 +28,7 @@ struct fetch {
     unsigned upstream_label;
     struct site *site;
     const struct site_upstream *upstream;
-    bool has_key;
+    bool has_key, unread;
     bool paused, overloaded, reading;
     struct keep keep;
     struct buf body;
@@ -213,6 +213,8 @@ static void pass_on(struct fetch *x, enum gate_reason reason)
     head->judged = true;
     head->reason = reason;
     publish(x);
+    if (x->unread && flight_close_abandoned(x->flight))
+        upstream_cancel(x->call); /* not for the store, and nobody else is there */
 }
 
 static bool head_copy(struct fetch *x, struct flight_head *head, const struct fields *fields)
@@ -264,15 +266,20 @@ static void add_date(struct fetch *x, struct flight_head *head)
 }
 
 /* May others have what this one is about to get? false: the call was given up. */
-static bool keep_company(struct fetch *x, unsigned status)
+static bool keep_company(struct fetch *x, unsigned status, bool unshareable)
 {
-    bool unshareable = !keep_is_shareable(&x->keep);
     bool unproven = x->keep.scope->mode == KEY_SCOPE_SHARED && (status == 401 || status == 403);
+    bool kept = unshareable && is_storable(x);
 
     if (!unshareable && !unproven)
         return true;
-    x->keep.reason = unproven ? GATE_STATUS : keep_head(&x->keep, -1);
-    if (flight_let_go(x->flight, unshareable ? FLIGHT_LET_UNSHAREABLE : FLIGHT_LET_ONCE, clock_mono_ms()))
+    if (flight_let_go(x->flight,
+                      kept          ? FLIGHT_LET_KEPT
+                      : unshareable ? FLIGHT_LET_UNSHAREABLE
+                                    : FLIGHT_LET_ONCE,
+                      clock_mono_ms()))
+        return true;
+    if (x->unread && kept)
         return true;
     upstream_cancel(x->call);
     return false;
@@ -318,7 +325,7 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
     struct flight_head *head = flight_head_edit(x->flight);
     int64_t content_length;
     enum gate_reason reason;
-    bool stream;
+    bool storable, unshareable, stream;
 
     x->keep.head_wall_ms = clock_wall_ms();
     if (x->late)
@@ -330,10 +337,12 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
         return;
     }
     head->body_len = content_length = fields_content_length(&head->fields);
-    if (!flight_is_alone(x->flight) && !(keep_company(x, status) && tell_apart(x, status)))
-        return;
-    stream = is_storable(x) && keep_is_stream(&x->keep);
+    storable = is_storable(x);
     reason = keep_head(&x->keep, content_length);
+    unshareable = !flight_is_alone(x->flight) && !keep_is_shareable(&x->keep);
+    if (!flight_is_alone(x->flight) && !(keep_company(x, status, unshareable) && tell_apart(x, status)))
+        return;
+    stream = storable && !unshareable && keep_is_stream(&x->keep);
     drop_fields_of_the_hop(x, &head->fields);
     add_date(x, head);
     if (stream) {
@@ -392,7 +401,7 @@ static const struct upstream_events events = {on_head, on_body, on_trailers, on_
 /* SDKs hang up at the terminal event; all is there then but the end of the chunks. */
 static bool worth_finishing(const struct fetch *x)
 {
-    return is_storable(x) && (x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
+    return is_storable(x) && (x->unread || x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
 }
 
 static void on_flight_event(struct flight_producer *p)
@@ -511,6 +520,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->upstream_label = spec->upstream_label;
     x->site = site_ref(spec->site);
     x->upstream = spec->upstream;
+    x->unread = spec->unread;
     x->started_ns = clock_mono_ns();
     begin_keeping(x, spec);
     take_body(x, spec, &req);

@@ -371,6 +371,34 @@ bool flight_join_variant(struct flights *t, const struct digest *common, const s
     return joined;
 }
 
+bool flight_is_open(struct flights *t, const struct digest *key)
+{
+    struct shard *s = shard_of(t, key);
+    bool open;
+
+    (void)pthread_mutex_lock(&s->lock);
+    open = find(bucket_of(s, key), key) != NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    return open;
+}
+
+struct flight *flight_open_unread(struct flights *t, const struct digest *key, int64_t now_ms)
+{
+    struct shard *s = shard_of(t, key);
+    struct marker *m = marker_of(s, key);
+    struct flight *f = NULL;
+
+    (void)pthread_mutex_lock(&s->lock);
+    if (!find(bucket_of(s, key), key) && !(m->until_ms > now_ms && digest_eq(&m->key, key)))
+        f = flight_new(t, key, false);
+    if (f) {
+        atomic_fetch_add(&f->refs, 1);
+        list_push_back(bucket_of(s, key), &f->bucket);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return f;
+}
+
 bool flight_open_alone(struct flights *t, struct flight_reader *r)
 {
     struct flight *f = flight_new(t, NULL, true);
@@ -536,10 +564,9 @@ bool flight_leave(struct flight_reader *r)
     return !r->posted;
 }
 
-void flight_give_up(struct flight_reader *r)
+/* Whoever has joined is sent to the store. */
+static void give_up(struct flight *f)
 {
-    struct flight *f = r->flight;
-
     assert(!f->producer);
     flight_unlist(f);
     (void)pthread_mutex_lock(&f->lock);
@@ -547,7 +574,19 @@ void flight_give_up(struct flight_reader *r)
     f->ended = true;
     notify_waiting(f);
     (void)pthread_mutex_unlock(&f->lock);
+}
+
+void flight_give_up(struct flight_reader *r)
+{
+    give_up(r->flight);
     (void)flight_leave(r);
+}
+
+void flight_release(struct flight *f, bool in_store)
+{
+    if (in_store)
+        give_up(f);
+    flight_unref(f);
 }
 
 bool flight_in_one_piece(struct flight_reader *r, struct slice *out)
@@ -581,18 +620,31 @@ void flight_mark_end(struct flight *f)
     (void)pthread_mutex_unlock(&f->lock);
 }
 
+/* Under the lock. */
+static void offer(struct flight *f, const struct flight_terms *terms, bool of_opener)
+{
+    f->terms_given = true;
+    f->terms_of_opener = of_opener;
+    f->terms = *terms;
+    f->terms_tags = terms->tags.len ? strndup(terms->tags.data, terms->tags.len) : NULL;
+    f->terms.tags = slice_str(f->terms_tags);
+}
+
 void flight_offer(struct flight_reader *r, const struct flight_terms *terms)
 {
     struct flight *f = r->flight;
 
     (void)pthread_mutex_lock(&f->lock);
-    if (!f->terms_given && may_be_for(f, r)) {
-        f->terms_given = true;
-        f->terms_of_opener = r->opener;
-        f->terms = *terms;
-        f->terms_tags = terms->tags.len ? strndup(terms->tags.data, terms->tags.len) : NULL;
-        f->terms.tags = slice_str(f->terms_tags);
-    }
+    if (!f->terms_given && may_be_for(f, r))
+        offer(f, terms, r->opener);
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+void flight_offer_unread(struct flight *f, const struct flight_terms *terms)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    if (!f->terms_given)
+        offer(f, terms, true);
     (void)pthread_mutex_unlock(&f->lock);
 }
 
@@ -852,12 +904,13 @@ bool flight_let_go(struct flight *f, enum flight_let why, int64_t now_ms)
 
     if (f->alone)
         return true;
-    if (why == FLIGHT_LET_UNSHAREABLE)
+    if (why == FLIGHT_LET_UNSHAREABLE || why == FLIGHT_LET_KEPT)
         marker_set(f, now_ms); /* before the others are sent away, so that they do not queue again */
     flight_unlist(f);
     (void)pthread_mutex_lock(&f->lock);
     f->let_go = true;
-    f->windowed = f->windowed || why != FLIGHT_LET_LATE; /* one reader, nothing to store */
+    if (why == FLIGHT_LET_UNSHAREABLE || why == FLIGHT_LET_ONCE)
+        f->windowed = true; /* one reader, nothing to store */
     LIST_FOR(it, &f->readers)
     {
         struct flight_reader *r = CONTAINER_OF(it, struct flight_reader, link);

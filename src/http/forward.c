@@ -80,7 +80,7 @@ static int64_t read_ttl_s(const struct exchange *x)
     return x->plan.ttl_s != RULE_TTL_UNSAID ? x->plan.ttl_s : x->route->ttl_s;
 }
 
-void forward_start(struct exchange *x, const struct digest *key, bool body_is_streamed)
+void forward_start(struct exchange *x, struct flight *f, const struct digest *key, enum forward_how how)
 {
     const struct site *s = site_of(x);
     struct field fields[FIELDS_MAX + 4];
@@ -93,6 +93,7 @@ void forward_start(struct exchange *x, const struct digest *key, bool body_is_st
         .upstream_label = x->view->upstream_labels[x->route->upstream],
         .op = x->op,
         .streamed = x->streamed,
+        .unread = how == FORWARD_UNREAD,
         .wants_json = x->facts.wants_json,
         .key = key ? &x->common_key : NULL,
         .asked = &x->req.fields,
@@ -110,8 +111,8 @@ void forward_start(struct exchange *x, const struct digest *key, bool body_is_st
         .upload_len = x->content_length,
     };
 
-    x->asked_upstream = true;
-    if (body_is_streamed) {
+    x->asked_upstream = how != FORWARD_UNREAD;
+    if (how == FORWARD_STREAMED) {
         x->upload = upload_begin(x);
         spec.upload = x->upload;
     } else if (x->has_body) {
@@ -119,5 +120,5 @@ void forward_start(struct exchange *x, const struct digest *key, bool body_is_st
         spec.body_charged = x->body_charged;
         x->body_charged = 0;
     }
-    fetch_start(x->reader.flight, &spec);
+    fetch_start(f, &spec);
 }

@@ -152,31 +152,25 @@ static bool authorization_forbids(const struct gate_answer *a, const struct fres
            w->cc.s_maxage_s == CC_ABSENT;
 }
 
-/* It may answer others without upstream being asked: while it is fresh, and while it is being refreshed. */
-static bool is_good_unasked(const struct fresh_life *life)
-{
-    struct fresh_windows windows = {0};
-
-    fresh_windows_obey(&life->word, &windows);
-    return !life->must_ask && life->left_s + windows.while_revalidate_s > 0;
-}
-
-/* As a shared cache, on `read`. What is never good unasked is stored only where asking costs less than
- * fetching. */
+/* As a shared cache, on `read`. @out_unasked: it may answer others without upstream being asked, while it is
+ * fresh, and while it is being refreshed. What may not is stored where asking costs less than fetching, or
+ * where it is to stand in for errors. */
 static enum gate_reason judge_read(const struct gate_answer *a, const struct gate_conf *conf,
                                    bool *out_unasked)
 {
+    struct fresh_windows windows = {0};
     struct fresh_life life;
 
     gate_life(a, conf, &life);
-    *out_unasked = is_good_unasked(&life);
+    fresh_windows_obey(&life.word, &windows);
+    *out_unasked = !life.must_ask && life.left_s + windows.while_revalidate_s > 0;
     if (fields_find_id(a->fields, HEADER_SET_COOKIE))
         return GATE_SET_COOKIE;
     if (word_forbids(a, &life.word, conf) || authorization_forbids(a, &life.word, conf))
         return GATE_CACHE_CONTROL;
     if (!life.known)
         return GATE_NO_LIFETIME;
-    if (*out_unasked || life.validator)
+    if (*out_unasked || life.validator || life.left_s + windows.if_error_s > 0)
         return GATE_STORE;
     return life.must_ask ? GATE_CACHE_CONTROL : GATE_NO_LIFETIME;
 }

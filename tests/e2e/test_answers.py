@@ -9,7 +9,7 @@ import pytest
 
 from harness.asks import chat, chat_stream, messages
 from harness.process import wait_until
-from harness.upstream import DATE, chat_answer, hold, sse, token, whole
+from harness.upstream import chat_answer, hold, sse, token, whole
 
 
 def test_every_outcome_says_what_it_was(client, upstream):
@@ -31,7 +31,7 @@ def test_a_hit_carries_its_age_its_count_and_its_entry(client, upstream):
     assert (one.header("x-cache-hits"), two.header("x-cache-hits")) == ("1", "2")
     assert one.header("refrain-entry") == two.header("refrain-entry") is not None
     assert one.header("etag") == two.header("etag") == miss.header("etag")
-    assert one.header("date") == DATE, "a hit keeps upstream's Date"
+    assert one.header("date") == miss.header("date") is not None, "a hit keeps upstream's Date"
     assert len(one.headers.all("date")) == 1
 
 

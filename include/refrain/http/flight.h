@@ -100,6 +100,18 @@ bool flight_join_variant(struct flights *t, const struct digest *common, const s
 /** Opens a flight that nobody joins. false: no memory. */
 bool flight_open_alone(struct flights *t, struct flight_reader *r);
 
+/** True when a flight of @key is under way that others may join. */
+bool flight_is_open(struct flights *t, const struct digest *key);
+/**
+ * Opens a flight that nobody reads: what it brings is for the store, and for those who join meanwhile. NULL
+ * when one is under way, when answers to this key were unshareable of late, or without memory. The caller
+ * holds it, starts its producer, and lets go by flight_release; its producer keeps at it though no reader is
+ * there, so long as it sees fit.
+ */
+struct flight *flight_open_unread(struct flights *t, const struct digest *key, int64_t now_ms);
+/** @in_store: nothing was started, as the answer is in the store after all; who joined is sent there. */
+void flight_release(struct flight *f, bool in_store);
+
 enum flight_state {
     FLIGHT_WAIT,   /* on_progress will come */
     FLIGHT_READY,  /* the head may be sent, and flight_read called */
@@ -149,6 +161,8 @@ struct flight_terms {
 /** Offers terms, from the reader's side; those of the first offer hold, if whoever made it stays with the
  * variant. Copies. */
 void flight_offer(struct flight_reader *r, const struct flight_terms *terms);
+/** The same from the side of who opened it unread. */
+void flight_offer_unread(struct flight *f, const struct flight_terms *terms);
 
 /** What came of an answer that was sent before its verdict was known: once flight_read has said _END. */
 enum gate_reason flight_verdict(struct flight_reader *r);
@@ -206,11 +220,13 @@ uint64_t flight_bytes(struct flight *f);
 enum flight_let {
     FLIGHT_LET_UNSHAREABLE, /* nobody else may have this answer: those who come soon do not queue for its like
                              */
+    FLIGHT_LET_KEPT,        /* the same, but it is stored, for upstream to be asked about it */
     FLIGHT_LET_ONCE,        /* nobody else may have this one */
     FLIGHT_LET_LATE, /* it takes too long: one of the others opens a new flight, the rest follow that */
 };
-/** Sends every reader but the opener away to look for themselves; nobody joins any more. Only a late one may
- * still be stored. @now_ms is monotonic. false: the opener has left, so nobody remains. */
+/** Sends every reader but the opener away to look for themselves; nobody joins any more. Only a late one, and
+ * one to be kept, may still be stored. @now_ms is monotonic. false: the opener has left, so nobody remains.
+ */
 bool flight_let_go(struct flight *f, enum flight_let why, int64_t now_ms);
 /** True when no reader is left; nobody joins any more then. */
 bool flight_close_abandoned(struct flight *f);

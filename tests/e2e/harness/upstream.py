@@ -116,7 +116,9 @@ def head_bytes(status, fields, version="1.1"):
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
-DATE = email.utils.formatdate(usegmt=True)  # of every answer: the run's beginning
+def date():
+    """Of an answer: now."""
+    return email.utils.formatdate(usegmt=True)
 
 
 def body_of(reply):
@@ -126,7 +128,7 @@ def body_of(reply):
 def whole(reply, out, request):
     """A body with its Content-Length, the head first; holds and cuts among its parts work."""
     fields = fields_of(reply, ("Content-Type", reply.content_type or "application/json"),
-                       ("Content-Length", len(body_of(reply))), ("Date", DATE))
+                       ("Content-Length", len(body_of(reply))), ("Date", date()))
     out.write(head_bytes(reply.status, fields))
     if request.method != "HEAD":
         out.play(*reply.parts)
@@ -134,14 +136,14 @@ def whole(reply, out, request):
 
 def bodiless(reply, out, request):
     """A head that ends the message: 204, 304, or the answer to HEAD."""
-    out.write(head_bytes(reply.status, fields_of(reply, ("Date", DATE))))
+    out.write(head_bytes(reply.status, fields_of(reply, ("Date", date()))))
     out.play(*reply.parts)
 
 
 def chunked(reply, out, request):
     """A chunk a part."""
     fields = fields_of(reply, ("Content-Type", reply.content_type or "application/json"),
-                       ("Transfer-Encoding", "chunked"), ("Date", DATE))
+                       ("Transfer-Encoding", "chunked"), ("Date", date()))
     out.write(head_bytes(reply.status, fields))
     if request.method == "HEAD":
         return
@@ -167,7 +169,7 @@ def sse_unended(reply, out, request):
 
 def until_close(reply, out, request):
     """HTTP/1.0 manners: the end of the connection ends the body."""
-    fields = fields_of(reply, ("Content-Type", reply.content_type or "application/json"), ("Date", DATE))
+    fields = fields_of(reply, ("Content-Type", reply.content_type or "application/json"), ("Date", date()))
     out.write(head_bytes(reply.status, fields, version="1.0"))
     out.play(*reply.parts, cut)
 
