@@ -9,6 +9,8 @@ enum { SMALL_BODY = 16 * 1024 };
 
 static const struct api_route routes[] = {
     {"GET", "", false, false, SMALL_BODY, api_index},
+    {"GET", "/breakers", false, false, SMALL_BODY, api_breakers_list},
+    {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
 };
 
 /* What can be asked. */

@@ -55,3 +55,5 @@ void api_done(struct api_call *c, const struct jout *j);
 
 /* Handlers; SPEC section 12. */
 void api_index(struct api_call *c);
+void api_breakers_list(struct api_call *c);
+void api_breakers_command(struct api_call *c); /* of args: upstream, kind */

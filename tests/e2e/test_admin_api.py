@@ -183,6 +183,43 @@ def test_a_body_is_bounded(refrain, operator):
     assert error["expected"] == "at most 16384 bytes"
 
 
+# Breakers.
+
+
+def states(operator):
+    return {(b["upstream"], b["kind"]): b["state"] for b in operator.reads("/breakers")["breakers"]}
+
+
+def test_every_upstream_has_its_breakers(start, upstream):
+    refrain = start(upstreams={"second": {"url": upstream.url}},
+                    routes=[{"path": "/second/", "upstream": "second"}, {"path": "/", "upstream": "default"}])
+    operator = Operator(refrain)
+    assert states(operator)["default", "validation"] == states(operator)["second", "validation"] == "closed"
+    operator.close()
+
+
+def test_an_operator_opens_closes_and_resets_a_breaker(refrain, operator):
+    for action, state in (("open", "open"), ("close", "closed"), ("open", "open"), ("reset", "closed")):
+        [now] = operator.does("/breakers/default/validation", {"action": action})["breakers"]
+        assert (now["upstream"], now["kind"], now["state"]) == ("default", "validation", state)
+        assert states(operator)["default", "validation"] == state
+    line = refrain.logged(lambda e: e.get("event") == "admin_action", "a line for what was done", times=4)
+    assert (line["method"], line["path"], line["status"]) == ("POST", "/api/v1/breakers/default/validation", 200)
+
+
+def test_a_breaker_that_is_not_there_is_404(refrain, operator):
+    refused(operator.post("/breakers/nowhere/validation", {"action": "open"}), 404, "not_found", "path")
+    error = refused(operator.post("/breakers/default/nothing", {"action": "open"}), 404, "not_found", "path")
+    assert error["expected"] == "validation or availability"
+
+
+@pytest.mark.parametrize("body", [None, b"", b"{}", b"open", b'{"action": "explode"}', b'{"action": 1}', b'{"action": "open"'])
+def test_a_command_that_says_nothing_known_is_told_what_would(refrain, operator, body):
+    error = refused(operator.post("/breakers/default/validation", body), 400, "request_invalid", "body")
+    assert '{"action": "open"}' in error["expected"]
+    assert states(operator)["default", "validation"] == "closed"
+
+
 def test_the_proxy_listener_has_no_api(client, refrain, upstream):
     client.get("/api/v1/breakers", {"Authorization": f"Bearer {token_of(refrain)}"}).whole()
     [seen] = upstream.requests

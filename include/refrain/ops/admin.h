@@ -12,6 +12,7 @@
 #include "refrain/base/slice.h"
 
 struct admin;
+struct breakers;
 struct site;
 
 struct admin_parts {
@@ -21,6 +22,7 @@ struct admin_parts {
     /* The site in force; borrowed. */
     struct site *(*site)(void *arg);
     void *arg;
+    struct breakers *breakers;
 };
 
 /* Who may use the API. */
