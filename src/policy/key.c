@@ -32,6 +32,7 @@ enum { GATHER_MAX = 1024 };
 /* A hash update costs more than a short field: they are gathered, and long ones go straight through. */
 struct key_maker {
     struct sha256 *hash;
+    struct trace *trace; /* gets every part; NULL: nobody asks */
     size_t gathered;
     char gather[GATHER_MAX];
 };
@@ -76,6 +77,8 @@ static struct digest end(struct key_maker *m)
 
 static void put_bytes(struct key_maker *m, struct slice bytes)
 {
+    if (m->trace)
+        trace_add(m->trace, bytes);
     if (bytes.len > GATHER_MAX - m->gathered)
         flush(m);
     if (bytes.len > GATHER_MAX) {
@@ -126,6 +129,26 @@ static void put_field_lower(struct key_maker *m, enum tag tag, struct slice text
 {
     put_head(m, tag, text.len);
     put_lower(m, text);
+}
+
+/* ---- telling the trace what comes next ---- */
+
+static void part_named(struct key_maker *m, enum trace_kind kind, struct slice name)
+{
+    if (m->trace)
+        trace_part(m->trace, kind, name);
+}
+
+static void part(struct key_maker *m, enum trace_kind kind)
+{
+    part_named(m, kind, SLICE_OF(""));
+}
+
+/* What follows is in the trace in another form. */
+static void part_none(struct key_maker *m)
+{
+    if (m->trace)
+        trace_end(m->trace);
 }
 
 /* ---- `?key=` ---- */
@@ -263,6 +286,7 @@ static void put_content_type(struct key_maker *m, struct slice value)
 
 static void put_header(struct key_maker *m, const struct field *f)
 {
+    part_named(m, TRACE_HEADER, f->name);
     put_field_lower(m, TAG_HEADER_NAME, f->name);
     if (field_id(f) == HEADER_CONTENT_TYPE)
         put_content_type(m, f->value);
@@ -355,7 +379,9 @@ static void put_scope(struct key_maker *m, const struct key_request *r, const st
         [KEY_SCOPE_HEADERS] = SLICE("headers"),
     };
 
+    part(m, TRACE_SCOPE);
     put_field(m, TAG_SCOPE_KIND, scope_is_client(r) ? SLICE_OF("client") : names[r->scope->mode]);
+    part(m, TRACE_CREDENTIAL);
     if (scope_has_sum(r))
         put_field(m, TAG_SCOPE, slice_make(sum->bytes, sizeof(sum->bytes)));
     else
@@ -371,6 +397,7 @@ static void put_custom_member(struct key_maker *m, struct slice body, struct sli
     struct slice value = {NULL, 0};
     char kind = (char)('0' + jscan_member(body, name, &value));
 
+    part_named(m, TRACE_CUSTOM_MEMBER, name);
     put_head(m, TAG_CUSTOM_MEMBER, 1 + value.len);
     put_bytes(m, slice_make(&kind, 1));
     put_bytes(m, value);
@@ -380,10 +407,15 @@ static void put_body(struct key_maker *m, const struct key_request *r)
 {
     static const struct slice members[] = {SLICE("model"), SLICE("stream"), SLICE("stream_options")};
 
+    part(m, TRACE_CUSTOM_KEY);
     put_field(m, TAG_CUSTOM, r->custom_key);
-    if (r->body_kind == KEY_BODY_EXACT)
+    if (r->body_kind == KEY_BODY_EXACT) {
+        part(m, TRACE_BODY);
         put_field(m, TAG_BODY_EXACT, r->body);
-    else if (r->custom_key.len == 0)
+        return;
+    }
+    part_none(m); /* trace_body has its leaves */
+    if (r->custom_key.len == 0)
         put_field(m, TAG_BODY_CANONICAL, r->body);
     else
         for (size_t i = 0; i < ARRAY_LEN(members); i++)
@@ -407,16 +439,26 @@ struct digest key_make(struct key_maker *m, const struct key_request *r)
         sum = scope_sum(m, r);
     begin(m);
     put_field(m, TAG_FORMAT, SLICE_OF(KEY_FORMAT));
+    m->trace = r->trace; /* not before: the scope's own sum is made by the same hands */
+    part(m, TRACE_NAMESPACE);
     put_field(m, TAG_NAMESPACE, r->namespace_);
     put_scope(m, r, &sum);
+    part(m, TRACE_UPSTREAM);
     put_field(m, TAG_UPSTREAM, r->upstream);
+    part(m, TRACE_CONFIG);
     put_field(m, TAG_CONFIG, r->config);
+    part(m, TRACE_METHOD);
     put_field(m, TAG_METHOD, r->method);
+    part(m, TRACE_TARGET);
     put_target(m, r);
     put_headers(m, r);
+    part(m, TRACE_OPERATION);
     put_field(m, TAG_OPERATION, r->operation);
     put_body(m, r);
+    part(m, TRACE_VARIANT);
     put_variant(m, r->variant);
+    part_none(m);
+    m->trace = NULL;
     return end(m);
 }
 

@@ -16,6 +16,7 @@
 #include "refrain/base/buf.h"
 #include "refrain/base/digest.h"
 #include "refrain/base/slice.h"
+#include "refrain/policy/trace.h"
 #include "refrain/wire/header.h"
 
 /* Stands first in every key. Raise it when the same request would get another key. */
@@ -62,6 +63,8 @@ struct key_request {
     bool key_in_query;  /* the API takes its credential as `?key=` (Google's). Else a `key` in the query is
                          * content, and  counts whatever the scope */
     unsigned variant;   /* 0 but where several answers are kept */
+    struct trace
+        *trace; /* gets the parts of the key, but for the leaves of a canonical body; NULL: nobody asks */
 };
 
 /**
