@@ -49,7 +49,8 @@ struct listen_conf {
 struct admin_conf {
     const char *address;
     struct secret_conf token;
-    struct text_list hosts; /* names that requests of the API may come under */
+    struct text_list hosts;   /* names that requests of the API may come under */
+    unsigned recent_requests; /* that explain may compare with; 0: none */
 };
 
 struct upstream_section {

@@ -115,6 +115,11 @@ static const struct option_row root_rows[] = {
     {"admin.hosts", OPTION_LIST, OPTION_ONE_OR_MANY, ROOT(admin.hosts),
      .help = "Names under which the API is asked, beside addresses and `localhost`; a request that comes "
              "under another one is refused."},
+    {"admin.recent_requests", OPTION_COUNT, OPTION_FIXED, "512", RANGE(1, 65536), WORD("off", 0),
+     ROOT(admin.recent_requests),
+     .help =
+         "How many recent requests are remembered, as sums that tell nothing of them, so that `explain` can "
+         "say in what a request differs from the nearest one. About 1 KiB each."},
 
     {"cache.default_ttl", OPTION_SECONDS, 0, "1h", RANGE(1, YEAR_S), WORD("none", TTL_NONE),
      ROOT(cache.default_ttl_s), .env = "CACHE_TTL",

@@ -16,6 +16,7 @@
 #include "refrain/base/log.h"
 #include "refrain/base/loop.h"
 #include "refrain/base/metrics.h"
+#include "refrain/http/recent.h"
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
 #include "site_build.h"
@@ -44,6 +45,7 @@ struct server {
     struct limits *limits;
     struct flights *flights;
     struct breakers *breakers;
+    struct recent *recent;
     struct buf secret, admin_token;
     struct site *site;
     struct loop *loop;
@@ -144,7 +146,8 @@ static struct front_conf front_conf_of(const struct config *conf)
 
 static struct site *site_of_conf(const struct server *s, const struct config *conf)
 {
-    struct site_parts parts = {s->memory, s->flights, s->limits, s->breakers, buf_slice(&s->secret)};
+    struct site_parts parts = {s->memory,   s->flights, s->limits,
+                               s->breakers, s->recent,  buf_slice(&s->secret)};
 
     return site_build(conf, &parts);
 }
@@ -183,6 +186,8 @@ static int build_parts(struct server *s)
     flights.limits = s->limits;
     s->flights = flights_new(&flights);
     s->breakers = breakers_new();
+    if (conf->admin.recent_requests > 0)
+        s->recent = recent_new(conf->admin.recent_requests);
     if (conf->tiers.memory.enabled)
         s->memory = store_mem_new(&memory);
     if (!s->loop || !s->limits || !s->flights || !s->breakers || (conf->tiers.memory.enabled && !s->memory))
@@ -477,6 +482,7 @@ static void stop(struct server *s)
     site_unref(s->site);
     flights_free(s->flights);
     breakers_free(s->breakers);
+    recent_free(s->recent);
     store_mem_free(s->memory);
     limits_free(s->limits);
     metrics_free(s->metrics);

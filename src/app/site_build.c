@@ -380,6 +380,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->log_requests = conf->log.requests;
     s->memory = parts->memory;
     s->flights = parts->flights;
+    s->recent = parts->recent;
     s->limits = parts->limits;
 }
 

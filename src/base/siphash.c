@@ -25,7 +25,6 @@ static inline void take(uint64_t v[4], uint64_t word)
 {
     v[3] ^= word;
     mix(v);
-    mix(v);
     v[0] ^= word;
 }
 
@@ -74,7 +73,7 @@ uint64_t siphash_end(struct siphash *s)
 {
     take(s->v, s->tail | s->len << 56);
     s->v[2] ^= 0xFF;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         mix(s->v);
     return s->v[0] ^ s->v[1] ^ s->v[2] ^ s->v[3];
 }

@@ -86,6 +86,7 @@ static void exchange_recycle(struct exchange *x)
     struct worker *w = x->worker;
 
     view_leave(w, x->view);
+    free(x->trace);
     buf_done(&x->canonical); /* not before: the pool may have been writing it when the client left */
     body_drop(x);
     if (x->body.cap > BODY_BYTES_KEPT || w->spare_bytes + x->body.cap > BODIES_BYTES_KEPT)
@@ -253,6 +254,7 @@ static struct keying keying_of(const struct exchange *x)
         .canonical = buf_slice(&x->canonical),
         .facts = &x->facts,
         .plan = &x->plan,
+        .trace = x->trace,
     };
 }
 
@@ -464,7 +466,11 @@ static enum step step_key(struct exchange *x)
 
 static void canonicalise(struct exchange *x)
 {
+    struct keying k;
+
     x->canon = keying_canonicalise(site_of(x), x->op, buf_slice(&x->body), &x->canonical, &x->facts, NULL);
+    k = keying_of(x);
+    keying_trace_body(&k);
 }
 
 static void on_make_work(struct loop_work *work)
@@ -483,8 +489,27 @@ static void on_make_done(struct loop_work *work)
         front_wake(&x->req);
 }
 
+/* What is asked again because upstream has to hear of it has been remembered the first time. */
+static void trace_new(struct exchange *x)
+{
+    const struct recent *recent = site_of(x)->recent;
+
+    x->trace = recent && !x->looked ? malloc(sizeof(*x->trace)) : NULL;
+    if (x->trace)
+        trace_begin(x->trace, recent_secret(recent));
+}
+
+static void remember(struct exchange *x)
+{
+    if (x->trace)
+        recent_add(site_of(x)->recent, x->trace, &x->common_key, x->op, clock_mono_ms());
+    free(x->trace);
+    x->trace = NULL;
+}
+
 static enum step step_make(struct exchange *x)
 {
+    trace_new(x);
     if (x->body.len <= MAKE_INLINE_MAX) {
         int64_t before = clock_mono_ns();
 
@@ -538,6 +563,7 @@ static enum step step_made(struct exchange *x)
     if (x->refused)
         return planned;
     x->common_key = keying_make(x->worker->keys, &k);
+    remember(x);
     x->keyed = true;
     if (x->looked)
         return x->entry.entry ? STEP_REFRESH : STEP_JOIN;

@@ -11,6 +11,7 @@
 #include "refrain/http/front.h"
 #include "refrain/http/keying.h"
 #include "refrain/http/memo.h"
+#include "refrain/http/recent.h"
 #include "refrain/http/site.h"
 #include "refrain/http/upload.h"
 #include "refrain/http/upstream.h"
@@ -128,6 +129,7 @@ struct exchange {
     struct buf canonical;
     enum canon_verdict canon;
     struct canon_facts facts;
+    struct trace *trace;    /* of the key being made; NULL: nobody asks */
     struct slice body_part; /* of an entry, still to be sent */
     int64_t started_ns;
     unsigned status;

@@ -146,6 +146,12 @@ struct slice keying_namespace(const struct keying *k)
     return plan_namespace(k->plan, k->ask, k->site->namespace_);
 }
 
+void keying_trace_body(const struct keying *k)
+{
+    if (k->trace && k->canon == CANON_OK && k->op != OP_READ)
+        trace_body(k->trace, k->canonical);
+}
+
 struct digest keying_make(struct key_maker *maker, const struct keying *k)
 {
     const struct site_upstream *upstream = &k->site->upstreams[k->route->upstream];
@@ -164,7 +170,11 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         .body_kind = canonical ? KEY_BODY_CANONICAL : KEY_BODY_EXACT,
         .body = canonical ? k->canonical : k->body,
         .accept_counts = k->op == OP_READ,
+        .trace = k->trace,
     };
 
+    if (k->trace &&
+        r.custom_key.len > 0) /* it stands for the body; what counts beside it are parts of their own */
+        k->trace->leaves_n = 0;
     return key_make(maker, &r);
 }

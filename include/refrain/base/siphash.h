@@ -1,7 +1,8 @@
 /*
- * siphash - 64-bit sums of short texts under a secret key: SipHash-2-4 (Aumasson and Bernstein, 2012).
- * Without the key nobody can make two texts collide, or tell from a sum what was summed. For what lives in
- * one process; keys of entries are SHA-256. Allocates nothing. Threads: a sum one at a time.
+ * siphash - 64-bit sums of short texts under a secret key: SipHash (Aumasson and Bernstein, 2012) of
+ * one round a word and three at the end, as hash tables use it. Without the key nobody can make two texts
+ * collide, or tell from a sum what was summed. For what lives in one process; keys of entries are SHA-256.
+ * Allocates nothing. Threads: a sum one at a time.
  */
 #pragma once
 #include <stdint.h>

@@ -36,6 +36,7 @@ struct keying {
     struct slice canonical; /* of CANON_OK */
     const struct canon_facts *facts;
     const struct plan *plan; /* what rules say */
+    struct trace *trace;     /* gets the parts of the key; NULL: nobody asks */
 };
 
 /** The route of a raw target, and target and path (without query) as its upstream is to see them. false: no
@@ -74,6 +75,10 @@ const struct key_scope *keying_scope(const struct keying *k);
 
 /** The namespace that the request's entry lies in. */
 struct slice keying_namespace(const struct keying *k);
+
+/** Has the trace of @k, if there is one, take the canonical body apart. For a body over 64 KiB this belongs
+ * on the thread pool; before keying_make. */
+void keying_trace_body(const struct keying *k);
 
 /** The request's key. */
 struct digest keying_make(struct key_maker *maker, const struct keying *k);

@@ -25,6 +25,8 @@
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
+struct recent; /* recent.h */
+
 struct site_route {
     struct slice prefix; /* of the raw path */
     size_t upstream;     /* index */
@@ -70,6 +72,7 @@ struct site {
     /* shared parts, which outlive every site */
     struct store_mem *memory; /* NULL: the tier is off, and flights are all that is shared */
     struct flights *flights;
+    struct recent *recent; /* NULL: nothing is remembered of requests */
     struct limits *limits;
     /* what all of the above lies in; freed with the site */
     void *owner;
