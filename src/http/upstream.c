@@ -71,6 +71,7 @@ static int64_t deadline_of(const struct upstream_call *c, const char **why)
         stage = c->recv_paused ? INT64_MAX : after(c->mark, conf->idle_timeout_ms);
         *why = "idle timeout";
         break;
+    case CALL_BACKING_OFF: /* never reached: the timer takes it up then */
     case CALL_WAITING_TURN:
     case CALL_ENDED:
         break;
@@ -104,6 +105,8 @@ static void watch_time(struct upstream_call *c)
     const char *why;
     int64_t until = deadline_of(c, &why), now = loop_now_ms(c->pool->loop);
 
+    if (c->stage == CALL_BACKING_OFF && until > c->again_at)
+        until = c->again_at;
     if (may_need_nudge(c) && until > now + NUDGE_MS)
         until = now + NUDGE_MS;
     if (until == INT64_MAX || (c->armed_until && c->armed_until <= until))
@@ -124,6 +127,14 @@ void call_touch(struct upstream_call *c)
     c->mark = loop_now_ms(c->pool->loop);
 }
 
+/* To the end of those who wait for their turn. */
+static void call_queue(struct upstream_call *c)
+{
+    list_remove(&c->link);
+    call_enter(c, CALL_WAITING_TURN);
+    ask_tick(c);
+}
+
 static void on_call_timer(void *arg)
 {
     struct upstream_call *c = arg;
@@ -135,6 +146,8 @@ static void on_call_timer(void *arg)
         ask_end(c, UPSTREAM_TIMEOUT, why);
         return;
     }
+    if (c->stage == CALL_BACKING_OFF && c->again_at <= loop_now_ms(p->loop))
+        call_queue(c);
     watch_time(c);
     if (may_need_nudge(c) && c->mark + NUDGE_MS <= loop_now_ms(p->loop)) {
         (void)set_pauses(c);
@@ -319,6 +332,11 @@ static void leave_multi(struct upstream_call *c)
     c->in_multi = false;
 }
 
+static bool is_running(const struct upstream_call *c)
+{
+    return c->stage != CALL_WAITING_TURN && c->stage != CALL_BACKING_OFF;
+}
+
 /* Takes the call out of everything, lets the next one have its turn, and tells the caller: the one place that
  * does. */
 static void call_end(struct upstream_call *c, enum upstream_result result, const char *why)
@@ -330,7 +348,7 @@ static void call_end(struct upstream_call *c, enum upstream_result result, const
     loop_timer_stop(c->timer);
     list_remove(&c->link);
     list_remove(&c->todo);
-    if (c->stage != CALL_WAITING_TURN)
+    if (is_running(c))
         o->running--;
     c->stage = CALL_ENDED;
     if (!p->is_closing)
@@ -339,6 +357,56 @@ static void call_end(struct upstream_call *c, enum upstream_result result, const
     c->events.on_end(c->arg, result, result == UPSTREAM_OK ? "" : why);
     origin_unref(o);
     call_put_back(c);
+}
+
+/* -- one more try -- */
+
+bool call_wants_again(struct upstream_call *c, enum upstream_result result, const char *why,
+                      const struct fields *fields)
+{
+    unsigned status = result == UPSTREAM_OK ? c->head.status : 0;
+    struct upstream_try t = {++c->tries, c->attempts > 0, result, status, fields, why};
+    int64_t now = loop_now_ms(c->pool->loop), wait_ms;
+
+    if (!c->events.on_tried || c->streamed || c->cancelled || c->pool->is_closing)
+        return false;
+    wait_ms = c->events.on_tried(c->arg, &t);
+    c->wants_again = wait_ms >= 0;
+    c->again_at = now + wait_ms;
+    return c->wants_again;
+}
+
+/* What a try leaves behind is undone; the request, and the time it has had, stay. */
+static void call_back_off(struct upstream_call *c)
+{
+    struct origin *o = c->origin;
+
+    leave_multi(c);
+    list_remove(&c->link);
+    list_remove(&c->todo);
+    if (is_running(c))
+        o->running--;
+    origin_call_next(o);
+    list_push_back(&c->pool->running, &c->link); /* where whoever closes the pool finds it */
+    c->wants_again = c->want_resume = c->want_send = c->want_end = false;
+    c->recv_paused = c->send_paused = c->opened_socket = c->is_stale = c->is_judged = false;
+    c->attempts = c->restarts = 0;
+    c->body_read = c->body_got = c->sent = 0;
+    c->error[0] = '\0';
+    answer_head_begin(&c->head, c->head.may_be_http2);
+    call_enter(c, CALL_BACKING_OFF);
+}
+
+/* A try that did not get as far as a head. */
+static void call_came_to_nothing(struct upstream_call *c, enum upstream_result result, const char *why)
+{
+    bool may_go_on = result != UPSTREAM_OK && result != UPSTREAM_CANCELLED && !c->head_told &&
+                     after(c->started, c->origin->conf->total_timeout_ms) > loop_now_ms(c->pool->loop);
+
+    if (may_go_on && call_wants_again(c, result, why, NULL))
+        call_back_off(c);
+    else
+        call_end(c, result, why);
 }
 
 /* -- the tick -- */
@@ -374,7 +442,7 @@ static void lift_pauses(struct upstream_call *c)
 static void do_asked(struct upstream_call *c)
 {
     if (c->want_end)
-        call_end(c, c->verdict, c->why);
+        call_came_to_nothing(c, c->verdict, c->why);
     else if (c->stage == CALL_WAITING_TURN)
         take_turn(c);
     else
@@ -425,8 +493,12 @@ static void collect_finished(struct upstream_pool *p)
         (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &c);
         if (call_restart(c))
             continue;
+        if (c->wants_again && !c->cancelled) {
+            call_back_off(c);
+            continue;
+        }
         result = call_result(c, code, &why);
-        call_end(c, result, why);
+        call_came_to_nothing(c, result, why);
     }
 }
 
@@ -574,6 +646,7 @@ struct upstream_call *upstream_start(struct upstream_pool *p, const struct upstr
 
 void upstream_cancel(struct upstream_call *c)
 {
+    c->cancelled = true;
     if (c->stage != CALL_ENDED)
         ask_end(c, UPSTREAM_CANCELLED, "cancelled");
 }

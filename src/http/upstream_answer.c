@@ -1,12 +1,16 @@
 #include "upstream_priv.h"
 
-static void tell_head(struct upstream_call *c)
+/* false: this try's answer is nobody's. */
+static bool tell_head(struct upstream_call *c)
 {
     struct fields *fields = &c->pool->fields;
 
     answer_head_fields(&c->head, fields);
+    if (call_wants_again(c, UPSTREAM_OK, "", fields))
+        return false;
     c->head_told = true;
     c->events.on_head(c->arg, c->head.status, fields);
+    return true;
 }
 
 /* An answer that comes before the body is out may be the end of the matter: then the library sends no more of
@@ -34,7 +38,8 @@ size_t call_on_header_line(char *bytes, size_t one, size_t n, void *arg)
     case ANSWER_MORE:
         return len;
     case ANSWER_HEAD:
-        tell_head(c);
+        if (!tell_head(c))
+            return 0;
         if (!c->ends_at_head)
             return c->want_end ? 0 : len;
         call_judge(c, UPSTREAM_OK, "");

@@ -41,6 +41,7 @@ enum call_stage {
     CALL_SENDING,
     CALL_WAITING_ANSWER, /* the request's last byte is out */
     CALL_ANSWERING,      /* at least one line came */
+    CALL_BACKING_OFF,    /* between two tries */
     CALL_ENDED,
 };
 
@@ -75,6 +76,11 @@ struct upstream_call {
     void (*read_trailers)(void *arg, void (*add)(void *add_arg, struct slice name, struct slice value),
                           void *add_arg);
     bool send_paused;
+
+    /* tries */
+    unsigned tries;   /* done */
+    int64_t again_at; /* when the next one begins */
+    bool wants_again, cancelled;
 
     /* the connection */
     unsigned attempts; /* times a request was about to be written */
@@ -117,6 +123,9 @@ struct upstream_pool {
 
 /* -- upstream.c -- */
 
+/** This try has come to @result: true when there is to be another, which must then begin. */
+bool call_wants_again(struct upstream_call *c, enum upstream_result result, const char *why,
+                      const struct fields *fields);
 /** Sets the verdict, once; the first reason counts. */
 void call_judge(struct upstream_call *c, enum upstream_result verdict, const char *why);
 /** Moves to @stage and starts its clock. */

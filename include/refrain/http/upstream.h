@@ -66,6 +66,16 @@ struct upstream_request {
                           void *add_arg);
 };
 
+/* What one try of a call has come to. */
+struct upstream_try {
+    unsigned n;                  /* the first is 1 */
+    bool sent;                   /* a byte of the request may have left */
+    enum upstream_result result; /* UPSTREAM_OK: a head came, and says: */
+    unsigned status;
+    const struct fields *fields; /* as on_head has them */
+    const char *why;             /* as on_end has it */
+};
+
 struct upstream_events {
     /* The final head (1xx are not reported), at most 64 KiB and FIELDS_MAX fields. Slices are valid during
      * the call. */
@@ -79,6 +89,11 @@ struct upstream_events {
      * cancel).
      * @why is a short text for the log, "" on UPSTREAM_OK. The call is gone when this returns. */
     void (*on_end)(void *arg, enum upstream_result result, const char *why);
+    /* A try has come to a head, or to nothing; before on_head or on_end says so, and only while the request
+     * can be sent again: not for streamed bodies, cancelled calls, or past total_timeout. Returns how many
+     * milliseconds to wait before it is sent once more, and nothing is said of this try; or -1: this was the
+     * last. NULL: there is one try. */
+    int64_t (*on_tried)(void *arg, const struct upstream_try *t);
 };
 
 struct upstream_pool;
