@@ -56,6 +56,8 @@ struct admin_conf {
 struct upstream_section {
     struct upstream_conf conf; /* as upstream_start() takes it */
     struct breakers_conf breaker;
+    struct text_list retry_on; /* names of causes, … */
+    struct retry_conf retry;   /* … as its bits */
 };
 
 struct route_conf {

@@ -289,6 +289,22 @@ static void judge_upstream(struct loading *l, size_t i)
         warn(l, url, "no route leads to this upstream");
 }
 
+static void judge_retries(struct loading *l, struct upstream_section *u)
+{
+    const char *name = pool_printf(l->pool, "upstreams.%s.retries.on", u->conf.name);
+
+    for (size_t i = 0; i < u->retry_on.n; i++) {
+        enum retry_cause cause = retry_cause_by_name(u->retry_on.at[i]);
+
+        if (cause == RETRY_NONE)
+            report_error(l->report, origin_of(l, name), name,
+                         "expected connect, reset, timeout, 429, 502, 503 or 504, got %s",
+                         u->retry_on.at[i].data);
+        else
+            u->retry.on |= 1U << cause;
+    }
+}
+
 static void judge_route_order(struct loading *l, size_t i)
 {
     const struct route_conf *r = &l->conf->routes[i];
@@ -362,6 +378,7 @@ void config_judge(struct loading *l)
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);
         judge_upstream(l, i);
+        judge_retries(l, &c->upstreams[i]);
     }
     for (size_t i = 0; i < c->routes_n; i++)
         judge_route(l, i);

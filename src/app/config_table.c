@@ -5,6 +5,7 @@
 #define FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define ROOT(member)        FIELD(struct config, member)
 #define UPSTREAM(member)    FIELD(struct upstream_section, conf.member)
+#define RETRY(member)       FIELD(struct upstream_section, member)
 #define ROUTE(member)       FIELD(struct route_conf, member)
 #define RULE(member)        FIELD(struct rule_conf, member)
 #define OPERATION(member)   FIELD(struct operation_conf, member)
@@ -259,6 +260,24 @@ static const struct option_row upstream_rows[] = {
     {"headers.remove", OPTION_NAMES, OPTION_FIELDS, UPSTREAM(headers_remove),
      .help = "Headers of the client's to leave out."},
     BREAKER_OPTIONS(BREAKER_OF_ONE),
+    {"retries.max", OPTION_COUNT, 0, "1", RANGE(0, 10), RETRY(retry.max),
+     .help = "How often a request is sent once more, when nothing of an answer has been passed on."},
+    {"retries.on", OPTION_LIST, OPTION_ONE_OR_MANY, "connect", RETRY(retry_on),
+     .help =
+         "After what: `connect` (no byte of it was sent), `reset` (sent, and the connection ended without an "
+         "answer), `timeout` (sent, and no answer in time), `429`, `502`, `503`, `504`. All but `connect` "
+         "may "
+         "be billed twice, and SDKs ask again by themselves. Bodies that are streamed through are sent "
+         "once."},
+    {"retries.budget", OPTION_DECIMAL, 0, "0.1", RANGE(0, 1000), RETRY(retry.budget_permille),
+     .help = "The share of requests that may be sent once more, beside one a second, so that retries never "
+             "multiply a storm."},
+    {"retries.backoff", OPTION_MS, 0, "100ms", RANGE(1, DAY), RETRY(retry.backoff_ms),
+     .help = "The wait before the first further try, less up to a half by chance; it doubles with each."},
+    {"retries.max_backoff", OPTION_MS, 0, "10s", RANGE(1, DAY), RETRY(retry.backoff_ms_max),
+     .help = "The longest wait. Upstream's Retry-After is obeyed up to it; an answer that asks for more is "
+             "passed "
+             "on."},
 };
 
 static const struct option_row route_rows[] = {

@@ -78,6 +78,7 @@ static bool build_upstream(struct site_upstream *u, const struct upstream_sectio
 {
     u->conf = conf->conf;
     u->alters = alterations(&conf->conf);
+    u->retry = conf->retry;
     u->breakers = breakers_take(parts->breakers, conf->conf.name, &conf->breaker, clock_mono_ms());
     return u->breakers;
 }

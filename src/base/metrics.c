@@ -38,6 +38,7 @@ static const char *const result_names[] = {"hit",         "miss",   "coalesced",
                                            "revalidated", "bypass", "error"};
 static const char *const tier_names[] = {"memory", "disk", "redis"};
 static const char *const eviction_names[] = {"space", "count", "expired", "replaced"};
+static const char *const retry_names[] = {"connect", "reset", "timeout", "429", "502", "503", "504"};
 static const char *const breaker_names[] = {"validation", "availability"};
 static const char *const size_names[] = {"small", "medium", "large", "xlarge"};
 /* In the order of enum metric_code, then statuses in order. 520 to 526 are Cloudflare's, 529 is Anthropic's.
@@ -54,6 +55,7 @@ static const char *const code_names[] = {
 _Static_assert(ARRAY_LEN(result_names) == LABEL_MAX_RESULT, "a name a result");
 _Static_assert(ARRAY_LEN(tier_names) == LABEL_MAX_TIER, "a name a tier");
 _Static_assert(ARRAY_LEN(eviction_names) == LABEL_MAX_EVICTION, "a name a reason");
+_Static_assert(ARRAY_LEN(retry_names) == LABEL_MAX_RETRY, "a name a cause");
 _Static_assert(ARRAY_LEN(breaker_names) == LABEL_MAX_BREAKER, "a name a kind");
 _Static_assert(ARRAY_LEN(size_names) == LABEL_MAX_SIZE, "a name a size");
 _Static_assert(ARRAY_LEN(code_names) <= LABEL_MAX_CODE, "room for every code");
@@ -292,6 +294,7 @@ static const char *label_text(struct metrics *m, enum metric_label set, unsigned
         [LABEL_TIER] = {tier_names, ARRAY_LEN(tier_names)},
         [LABEL_EVICTION] = {eviction_names, ARRAY_LEN(eviction_names)},
         [LABEL_SIZE] = {size_names, ARRAY_LEN(size_names)},
+        [LABEL_RETRY] = {retry_names, ARRAY_LEN(retry_names)},
         [LABEL_BREAKER] = {breaker_names, ARRAY_LEN(breaker_names)},
         [LABEL_CODE] = {code_names, ARRAY_LEN(code_names)},
     };

@@ -431,6 +431,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     bool decode;
 
     if (head->failed) {
+        x->retry_after_s = head->retry_after_s;
         answer_error(x, head->error, head->error_text);
         return;
     }
@@ -481,7 +482,7 @@ void answer_error(struct exchange *x, enum error_code code, const char *text)
     if (is_final(code))
         front_reply_field(r, "x-should-retry", "false");
     if (code == ERR_OVERLOADED || code == ERR_CIRCUIT_OPEN)
-        front_reply_field(r, "Retry-After", "1");
+        field_number(x, "Retry-After", x->retry_after_s > 0 ? (uint64_t)x->retry_after_s : 1);
     own_request_id(x);
     front_reply_send(r, status);
 }

@@ -42,6 +42,7 @@ struct breakers_upstream {
     bool half_open_told; /* the log knows that its time is over */
     bool held;           /* availability, of every model to come as well */
     struct cell cells[CELLS];
+    struct retry_budget retries;
     uint64_t opened[2], closed[2], refused; /* counts, by kind */
 };
 
@@ -418,6 +419,25 @@ void breakers_ended(struct breakers_ticket *t, enum breakers_outcome how, const 
     u->cells[t->cell].calls--;
     t->of = NULL;
     unlock_and_log(u, &n);
+}
+
+/* -- retries -- */
+
+void breakers_earn_retry(struct breakers_upstream *u, const struct retry_conf *conf, int64_t now_ms)
+{
+    (void)pthread_mutex_lock(&u->lock);
+    retry_budget_earn(&u->retries, conf, now_ms);
+    (void)pthread_mutex_unlock(&u->lock);
+}
+
+bool breakers_spend_retry(struct breakers_upstream *u, int64_t now_ms)
+{
+    bool ok;
+
+    (void)pthread_mutex_lock(&u->lock);
+    ok = retry_budget_spend(&u->retries, now_ms);
+    (void)pthread_mutex_unlock(&u->lock);
+    return ok;
 }
 
 /* -- operators -- */

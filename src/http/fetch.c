@@ -7,8 +7,8 @@
 #include "keep.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
-#include "refrain/base/log.h"
 #include "refrain/wire/httpdate.h"
+#include "tries.h"
 
 /*
  *   start ──► upstream ──head──► sort ─┬─ a stream: published at once ─────────────► bytes ──► end: judge,
@@ -25,9 +25,8 @@ struct fetch {
     struct loop_timer *late;    /* until the head comes; NULL when nobody waits with it */
     struct loop *loop;
     struct metric_block *counts;
-    unsigned upstream_label;
     struct site *site;
-    const struct site_upstream *upstream;
+    struct tries tries;
     bool has_key, unread;
     bool paused, overloaded, reading;
     struct keep keep;
@@ -87,6 +86,13 @@ static void fail(struct fetch *x, enum error_code code, const char *why, enum ga
     finish(x, FLIGHT_FAILED);
 }
 
+/* Upstream is not well, and is not to be asked. */
+static void refuse(struct fetch *x, int64_t wait_ms)
+{
+    flight_head_edit(x->flight)->retry_after_s = (wait_ms + 999) / 1000;
+    fail(x, ERR_CIRCUIT_OPEN, "upstream has been failing and is not asked for the moment", GATE_NO_ANSWER);
+}
+
 /* The verdict is in, and carried out: tell the readers. */
 static void settle(struct fetch *x)
 {
@@ -139,27 +145,6 @@ static const struct {
     [UPSTREAM_OK] = {ERR_UPSTREAM_PROTOCOL, ""},
 };
 
-static const unsigned result_codes[] = {
-    [UPSTREAM_OK] = CODE_OTHER,        [UPSTREAM_UNREACHABLE] = CODE_UNREACHABLE,
-    [UPSTREAM_TIMEOUT] = CODE_TIMEOUT, [UPSTREAM_PROTOCOL] = CODE_PROTOCOL,
-    [UPSTREAM_CUT] = CODE_CUT,         [UPSTREAM_CANCELLED] = CODE_CANCELLED,
-};
-
-static void count_call(struct fetch *x, enum upstream_result result, const char *why)
-{
-    int64_t took_ns = clock_mono_ns() - x->started_ns;
-    const struct flight_head *head = flight_head(x->flight);
-
-    metric_add2(x->counts, UPSTREAM_REQUESTS, x->upstream_label,
-                result == UPSTREAM_OK ? metric_code(head->status) : result_codes[result], 1);
-    metric_observe(x->counts, UPSTREAM_DURATION, took_ns);
-    if (x->first_byte_ns)
-        metric_observe(x->counts, UPSTREAM_FIRST_BYTE, x->first_byte_ns - x->started_ns);
-    if (result != UPSTREAM_OK && result != UPSTREAM_CANCELLED)
-        log_event(LOG_WARN, "upstream_failed", LOG_STR("upstream", x->upstream->conf.name),
-                  LOG_STR("why", why), LOG_STR("flight", flight_id(x->flight)), LOG_DUR("took_ms", took_ns));
-}
-
 /* What speaks against storing an answer that did not come to its end. */
 static enum gate_reason reason_of_failure(const struct fetch *x, enum upstream_result result)
 {
@@ -176,7 +161,7 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
 
     if (x->late)
         loop_timer_stop(x->late);
-    count_call(x, result, why);
+    tries_end(&x->tries, result, why, x->first_byte_ns);
     if (upstream_ends_by_close(x->call) && is_storable(x))
         x->keep.reason = GATE_BY_CLOSE;
     x->call = NULL;
@@ -331,6 +316,7 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
     if (x->late)
         loop_timer_stop(x->late);
     head->status = status;
+    tries_head(&x->tries, status);
     if (!head_copy(x, head, fields)) {
         x->overloaded = true;
         upstream_cancel(x->call);
@@ -394,7 +380,14 @@ static void on_trailers(void *arg, const struct fields *fields)
     }
 }
 
-static const struct upstream_events events = {on_head, on_body, on_trailers, on_end};
+static int64_t on_tried(void *arg, const struct upstream_try *one)
+{
+    struct fetch *x = arg;
+
+    return tries_again(&x->tries, one);
+}
+
+static const struct upstream_events events = {on_head, on_body, on_trailers, on_end, on_tried};
 
 /* -- the flight's and the upload's callbacks -- */
 
@@ -510,6 +503,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
                                    .fields = spec->fields,
                                    .fields_n = spec->fields_n,
                                    .body_len = -1};
+    int64_t wait_ms;
 
     if (!x)
         abort(); /* a small fixed allocation */
@@ -517,16 +511,27 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->producer = (struct flight_producer){.loop = spec->loop, .on_event = on_flight_event};
     x->loop = spec->loop;
     x->counts = spec->counts;
-    x->upstream_label = spec->upstream_label;
     x->site = site_ref(spec->site);
-    x->upstream = spec->upstream;
     x->unread = spec->unread;
+    x->tries = (struct tries){
+        .upstream = spec->upstream,
+        .upstream_label = spec->upstream_label,
+        .counts = spec->counts,
+        .model = flight_keep(f, spec->model),
+        .id = flight_id(f),
+    };
     x->started_ns = clock_mono_ns();
     begin_keeping(x, spec);
     take_body(x, spec, &req);
     flight_produce(f, &x->producer);
+    if (!tries_begin(&x->tries, &wait_ms)) {
+        refuse(x, wait_ms);
+        return;
+    }
     watch_lateness(x);
     x->call = upstream_start(spec->pool, &spec->upstream->conf, &req, &events, x);
-    if (!x->call)
+    if (!x->call) {
+        tries_end(&x->tries, UPSTREAM_CANCELLED, "out of memory", 0);
         fail(x, ERR_OVERLOADED, "out of memory", GATE_MEMORY);
+    }
 }

@@ -33,7 +33,8 @@
     X(REASON, "reason", 32)                                                                                  \
     X(SIZE, "tier", 4)                                                                                       \
     X(MODEL, "model", 101)                                                                                   \
-    X(BREAKER, "kind", 2)
+    X(BREAKER, "kind", 2)                                                                                    \
+    X(RETRY, "why", 7)
 
 enum metric_result {
     RESULT_HIT,
@@ -97,6 +98,10 @@ enum metric_code {
       "Requests whose key was known from identical bytes.")                                                  \
     X(MEMO_MISSES, COUNTER, "refrain_memo_misses_total", NONE, NONE, ONE,                                    \
       "Requests whose key had to be made.")                                                                  \
+    X(UPSTREAM_RETRIES, COUNTER, "refrain_upstream_retries_total", UPSTREAM, RETRY, ONE,                     \
+      "Further tries of calls to upstream, by what the one before came to.")                                 \
+    X(UPSTREAM_RETRIES_DENIED, COUNTER, "refrain_upstream_retries_denied_total", UPSTREAM, NONE, ONE,        \
+      "Further tries that the budget did not allow.")                                                        \
     X(BREAKER_STATE, GAUGE, "refrain_breaker_state", UPSTREAM, BREAKER, ONE,                                 \
       "0 closed, 1 half-open, 2 open; of availability the worst of all models.")                             \
     X(BREAKER_OPENED, COUNTER, "refrain_breaker_opened_total", UPSTREAM, BREAKER, ONE,                       \

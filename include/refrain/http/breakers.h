@@ -16,6 +16,7 @@
 #include "refrain/base/metrics.h"
 #include "refrain/base/slice.h"
 #include "refrain/policy/breaker.h"
+#include "refrain/policy/retry.h"
 
 struct breakers;          /* all of them */
 struct breakers_upstream; /* those of one upstream */
@@ -82,6 +83,13 @@ enum breakers_outcome {
 void breakers_answered(struct breakers_ticket *t, enum breakers_outcome how, const char *why, int64_t now_ms);
 /** The call has ended. Clears @t; harmless on an empty one. */
 void breakers_ended(struct breakers_ticket *t, enum breakers_outcome how, const char *why, int64_t now_ms);
+
+/* -- retries: their budget belongs to the upstream, too (policy/retry) -- */
+
+/** A request goes out for the first time. */
+void breakers_earn_retry(struct breakers_upstream *u, const struct retry_conf *conf, int64_t now_ms);
+/** Takes a further try out of the budget; false: there is none. */
+bool breakers_spend_retry(struct breakers_upstream *u, int64_t now_ms);
 
 /* -- operators -- */
 

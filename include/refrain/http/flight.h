@@ -55,6 +55,7 @@ struct flight_head {
     bool failed; /* there is no answer from upstream, but an error of ours: */
     enum error_code error;
     const char *error_text;
+    int64_t retry_after_s; /* when to come again; 0: at any time */
 };
 
 /** True when the body is gzip-coded (RFC 9110 section 8.4.1.3). */

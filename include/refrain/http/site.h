@@ -40,6 +40,7 @@ struct site_upstream {
     struct upstream_conf conf;
     struct digest alters; /* of what configuration changes in a forwarded request: part of the key */
     struct breakers_upstream *breakers;
+    struct retry_conf retry;
 };
 
 struct site {
