@@ -457,7 +457,7 @@ static enum step step_key(struct exchange *x)
     metric_add(x->worker->counts, MEMO_MISSES, known ? 0 : 1);
     if (!known)
         return STEP_MAKE;
-    x->key = x->common_key = known->key;
+    x->key = x->common_key = x->base_key = known->key;
     if (known->own_operation > 0)
         x->own = &site_of(x)->rules.own[known->own_operation - 1];
     plan_take(x, known->rules);
@@ -562,12 +562,11 @@ static enum step step_made(struct exchange *x)
     planned = step_planned(x); /* before the key: it may take out of the request what wants leave */
     if (x->refused)
         return planned;
-    x->common_key = keying_make(x->worker->keys, &k);
-    remember(x);
     x->keyed = true;
     if (x->looked)
         return x->entry.entry ? STEP_REFRESH : STEP_JOIN;
-    x->key = value.key = x->common_key;
+    x->key = x->common_key = x->base_key = value.key = keying_make(x->worker->keys, &k);
+    remember(x);
     value.own_operation = x->own ? (uint16_t)(x->own - site_of(x)->rules.own + 1) : 0;
     memo_put(x->worker->memo, &x->tag, &value);
     return planned;
@@ -663,6 +662,8 @@ static bool refresh_is_due(const struct exchange *x)
 
 static enum step step_lookup(struct exchange *x)
 {
+    if (keeps_several(x) && !x->chosen)
+        (void)choose_answer(x);
     x->looked = true;
     if (look_up(x) == FRESH_SERVE_REFRESH && refresh_is_due(x))
         return x->keyed ? STEP_REFRESH : STEP_MAKE;
@@ -758,6 +759,11 @@ static enum step step_join(struct exchange *x)
     const struct site *s = site_of(x);
     bool fresh = !x->ask.joins || !s->coalesce;
 
+    if (keeps_several(x) && !x->chosen) { /* once more: while its body was read others may have come */
+        x->chosen = true;
+        if (x->ask.joins && choose_answer(x))
+            return STEP_LOOKUP;
+    }
     x->outcome = OUT_MISS;
     if (!x->ask.may_share || x->head_request) { /* the answer to HEAD has no body to store */
         start_alone(x, false);
@@ -850,6 +856,7 @@ static enum step step_look(struct exchange *x)
     case FLIGHT_RETRY:
         x->detail = NULL;
         x->key = x->common_key;
+        x->chosen = false;
         return STEP_LOOKUP;
     case FLIGHT_WAIT:
         break;

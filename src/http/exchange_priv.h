@@ -54,6 +54,7 @@ struct worker {
     unsigned spare_n;
     size_t spare_bytes;          /* of their body buffers */
     uint64_t id_prefix, id_next; /* of request ids */
+    uint64_t dice;               /* picks among several answers; any state but 0 */
     /* the thread's */
     struct front_handler handler;
     struct loop_msg drain_msg;
@@ -105,7 +106,7 @@ struct exchange {
     struct slice target, path; /* as upstream is to see them */
     enum step next;            /* where on_run goes on */
     bool has_body, body_whole, head_request, gzip, streamed;
-    bool refused, keyed, looked, asked_upstream, waiting_for_work, ended;
+    bool refused, keyed, looked, chosen, asked_upstream, waiting_for_work, ended;
     enum error_code refusal;
     const char *refusal_text;
     int64_t retry_after_s; /* of an error; 0: no more than a second */
@@ -113,7 +114,8 @@ struct exchange {
     uint64_t body_seen;
     struct ask ask;
     struct gmac_tag tag;
-    struct digest common_key;  /* without Vary */
+    struct digest base_key;    /* the request's */
+    struct digest common_key;  /* without Vary; of one of several answers, where several are kept */
     struct digest key;         /* what is looked for: of a variant, once it is known that there are some */
     char vary_id[VARY_ID_LEN]; /* as the flight named it that sent the request away */
     bool has_vary_id;
@@ -164,6 +166,15 @@ void exchange_free_spare(struct worker *w);
 void answer_entry(struct exchange *x);                                  /* from the store: x->entry */
 void answer_flight(struct exchange *x, const struct flight_head *head); /* what a flight brings */
 void answer_error(struct exchange *x, enum error_code code, const char *text);
+
+/* choosing.c: of several answers to one request (Refrain-Variants), which shall this one be? */
+static inline bool keeps_several(const struct exchange *x)
+{
+    return x->ask.variants > 1;
+}
+/* Makes x->common_key and x->key those of one that is stored, where all are, or whose flight has the fewest
+ * readers. True when that is another one than before. */
+bool choose_answer(struct exchange *x);
 
 /* forward.c: has @f produced by what the request asks of upstream */
 enum forward_how {

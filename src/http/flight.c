@@ -63,6 +63,7 @@ struct flight {
 
     pthread_mutex_t lock; /* of all below */
     struct list readers;
+    unsigned readers_n;
     bool end_marked;
     bool published, ended, windowed, let_go, varies;
     bool paused; /* the producer was told to wait */
@@ -282,6 +283,7 @@ static void attach(struct flight *f, struct flight_reader *r, bool opener)
     r->opener = opener;
     r->waiting = r->sent_away = r->stays = false;
     list_push_back(&f->readers, &r->link);
+    f->readers_n++;
 }
 
 static struct flight *find(struct list *bucket, const struct digest *key)
@@ -397,6 +399,23 @@ struct flight *flight_open_unread(struct flights *t, const struct digest *key, i
     }
     (void)pthread_mutex_unlock(&s->lock);
     return f;
+}
+
+unsigned flight_readers(struct flights *t, const struct digest *key)
+{
+    struct shard *s = shard_of(t, key);
+    struct flight *f;
+    unsigned n = 0;
+
+    (void)pthread_mutex_lock(&s->lock);
+    f = find(bucket_of(s, key), key);
+    if (f) {
+        (void)pthread_mutex_lock(&f->lock);
+        n = f->readers_n;
+        (void)pthread_mutex_unlock(&f->lock);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return n;
 }
 
 bool flight_open_alone(struct flights *t, struct flight_reader *r)
@@ -546,6 +565,7 @@ bool flight_leave(struct flight_reader *r)
         return !r->posted;
     (void)pthread_mutex_lock(&f->lock);
     list_remove(&r->link);
+    f->readers_n--;
     r->waiting = false;
     last = list_empty(&f->readers);
     if (f->windowed && !last) {

@@ -62,6 +62,8 @@ struct worker *worker_new(const struct worker_conf *conf, struct site *site)
     list_init(&w->spare);
     random_bytes(gmac_key, sizeof(gmac_key));
     random_bytes(&w->id_prefix, sizeof(w->id_prefix));
+    random_bytes(&w->dice, sizeof(w->dice));
+    w->dice |= 1;
     random_bytes(&w->id_next, sizeof(w->id_next));
     w->metrics = conf->metrics;
     w->counts = metrics_block(conf->metrics);

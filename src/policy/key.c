@@ -25,6 +25,7 @@ enum tag {
     TAG_BODY_EXACT,
     TAG_BODY_CANONICAL,
     TAG_VARIANT,
+    TAG_BASE,
 };
 
 enum { GATHER_MAX = 1024 };
@@ -459,6 +460,15 @@ struct digest key_make(struct key_maker *m, const struct key_request *r)
     put_variant(m, r->variant);
     part_none(m);
     m->trace = NULL;
+    return end(m);
+}
+
+struct digest key_of_variant(struct key_maker *m, const struct digest *base, unsigned number)
+{
+    begin(m);
+    put_field(m, TAG_FORMAT, SLICE_OF(KEY_FORMAT));
+    put_field(m, TAG_BASE, slice_make(base->bytes, sizeof(base->bytes)));
+    put_variant(m, number);
     return end(m);
 }
 

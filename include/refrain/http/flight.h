@@ -98,6 +98,8 @@ enum flight_joined flight_join(struct flights *t, const struct digest *key, bool
  * variant's key by the store finds it there. false: it is not. */
 bool flight_join_variant(struct flights *t, const struct digest *common, const struct digest *variant,
                          struct flight_reader *r);
+/** How many readers the flight of @key has that others may join; 0: there is none. */
+unsigned flight_readers(struct flights *t, const struct digest *key);
 /** Opens a flight that nobody joins. false: no memory. */
 bool flight_open_alone(struct flights *t, struct flight_reader *r);
 

@@ -62,7 +62,7 @@ struct key_request {
     bool accept_counts; /* Accept selects a format: on `read`, and where nothing is known of the operation */
     bool key_in_query;  /* the API takes its credential as `?key=` (Google's). Else a `key` in the query is
                          * content, and  counts whatever the scope */
-    unsigned variant;   /* 0 but where several answers are kept */
+    unsigned variant;   /* 0: the one that key_of_variant goes out from */
     struct trace
         *trace; /* gets the parts of the key, but for the leaves of a canonical body; NULL: nobody asks */
 };
@@ -89,6 +89,10 @@ struct key_maker *key_maker_new(void); /* aborts when out of memory */
 void key_maker_free(struct key_maker *m);
 
 struct digest key_make(struct key_maker *m, const struct key_request *request);
+
+/** The key of one of several answers kept for the same request, @number counting from 1; @base is key_make's.
+ */
+struct digest key_of_variant(struct key_maker *m, const struct digest *base, unsigned number);
 
 /* Bytes of a model's name that a text shows. */
 enum { KEY_MODEL_MAX = 64 };

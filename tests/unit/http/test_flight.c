@@ -123,6 +123,28 @@ static int64_t read_state(struct reader *r)
 
 /* -- the tests -- */
 
+static void readers_of_a_flight_are_counted_while_others_may_join(void **state)
+{
+    struct stage *s = *state;
+    struct reader a = reader_on(s), b = reader_on(s);
+    struct producer p = producer_on(s);
+    struct flight *f;
+
+    assert_int_equal(flight_readers(s->flights, &s->key), 0);
+    assert_int_equal(join(s, &a, false, 0), FLIGHT_OPENED);
+    f = a.r.flight;
+    flight_produce(f, &p.p);
+    assert_int_equal(flight_readers(s->flights, &s->key), 1);
+    assert_int_equal(join(s, &b, false, 0), FLIGHT_JOINED);
+    assert_int_equal(flight_readers(s->flights, &s->key), 2);
+    (void)flight_leave(&b.r);
+    assert_int_equal(flight_readers(s->flights, &s->key), 1);
+    assert_true(flight_end(f, FLIGHT_WHOLE, GATE_STORE));
+    assert_int_equal(flight_readers(s->flights, &s->key), 0); /* unlisted: its answer is in the store */
+    (void)flight_leave(&a.r);
+    deliver(s);
+}
+
 static void a_late_joiner_gets_everything_from_the_first_byte(void **state)
 {
     struct stage *s = *state;
@@ -589,6 +611,7 @@ static void many_threads_each_get_the_same_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(readers_of_a_flight_are_counted_while_others_may_join),
         TEST(a_late_joiner_gets_everything_from_the_first_byte),
         TEST(the_opener_may_leave_and_nobody_is_harmed),
         TEST(the_last_to_leave_has_the_producer_told_and_closes_the_door),

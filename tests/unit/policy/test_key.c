@@ -990,9 +990,47 @@ static void prompts_have_tiers(void **state)
         assert_string_equal(prompt_tier_name(prompt_tier_of(cases[i].characters)), cases[i].want);
 }
 
+static void variants_have_keys_of_their_own_made_from_the_base(void **state)
+{
+    struct key_maker *m = key_maker_new();
+    struct digest base = {{1}}, other = {{2}}, keys[64];
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+        keys[i] = key_of_variant(m, &base, i + 1);
+        assert_false(digest_eq(&keys[i], &base));
+        for (unsigned k = 0; k < i; k++)
+            assert_false(digest_eq(&keys[i], &keys[k]));
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+        struct digest again = key_of_variant(m, &base, i + 1), theirs = key_of_variant(m, &other, i + 1);
+
+        assert_true(digest_eq(&again, &keys[i]));
+        assert_false(digest_eq(&theirs, &keys[i]));
+    }
+    key_maker_free(m);
+}
+
+static void tiers_are_ranges(void **state)
+{
+    size_t from, to, end = 0;
+
+    (void)state;
+    for (enum prompt_tier t = 0; t < PROMPT_TIER_COUNT; t++) {
+        prompt_tier_range(t, &from, &to);
+        assert_int_equal(from, end); /* without a gap */
+        assert_int_equal(prompt_tier_of(from), t);
+        assert_int_equal(prompt_tier_of(to - 1), t);
+        end = to;
+    }
+    assert_true(end == SIZE_MAX);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(variants_have_keys_of_their_own_made_from_the_base),
+        cmocka_unit_test(tiers_are_ranges),
         cmocka_unit_test(the_vectors_keep_their_keys),
         cmocka_unit_test(every_part_counts),
         cmocka_unit_test(what_says_nothing_does_not_count),
