@@ -6,7 +6,7 @@ import json
 import pytest
 
 from harness.asks import chat, chat_stream, embedding, messages, responses
-from harness.upstream import (chat_answer, chunked, cut, event, hold, reset, sse, sse_unended, token, until_close, whole,
+from harness.upstream import (chat_answer, chunked, cut, event, hold, reset, sse, sse_unended, token, whole,
                               wire)
 
 GOOD = chat_answer("good")
@@ -177,17 +177,6 @@ def test_operators_add_fields_that_are_not_stored(client, upstream):
     upstream.reply(whole, GOOD, headers={"X-Internal": "secret"})
     client.post(chat()).was("MISS")
     assert "x-internal" not in client.post(chat()).was("HIT").headers
-
-
-def test_an_answer_framed_by_close_is_not_taken_for_whole(client, upstream):
-    """HTTP/1.0 manners: JSON that parses to its end is whole all the same; a stream is by its last event."""
-    upstream.reply(until_close, GOOD)
-    first = client.post(chat())
-    assert first.whole().body == GOOD
-    upstream.reply(until_close, GOOD[:-3])
-    broken = client.post(chat("other"))
-    broken.ends()
-    client.post(chat("other")).was("MISS")
 
 
 def test_an_embedding_answer_must_be_json(client, upstream):
