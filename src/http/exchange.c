@@ -138,7 +138,7 @@ static void count_and_log(struct exchange *x, bool sent)
     struct slice model =
         x->entry.entry ? entry_slice(x->entry.entry, x->entry.entry->model) : slice_str(x->model);
 
-    metric_add2(x->worker->counts, REQUESTS, x->op, results[x->outcome], 1);
+    metric_add2(x->worker->counts, REQUESTS, operation_kind(x->op), results[x->outcome], 1);
     metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
     if (x->outcome == OUT_HIT || x->outcome == OUT_STALE)
         metric_add1(x->worker->counts, HITS, TIER_MEMORY, 1);
@@ -466,9 +466,9 @@ static enum step step_key(struct exchange *x)
 
 static void canonicalise(struct exchange *x)
 {
-    struct keying k;
+    struct keying k = keying_of(x);
 
-    x->canon = keying_canonicalise(site_of(x), x->op, buf_slice(&x->body), &x->canonical, &x->facts, NULL);
+    x->canon = keying_canonicalise(&k, &x->canonical, &x->facts, NULL);
     k = keying_of(x);
     keying_trace_body(&k);
 }

@@ -75,16 +75,22 @@ enum gate_reason keep_head(struct keep *k, int64_t content_length)
     return k->reason;
 }
 
-bool keep_is_stream(const struct keep *k)
+/* The format that the answer streams in; STREAM_NONE: it does not. */
+static enum stream_format stream_format(const struct keep *k)
 {
     struct gate_answer a = answer_of(k);
 
-    return k->streamed && a.status == 200 && gate_stream_format(&a) != STREAM_NONE;
+    return a.status == 200 ? gate_stream_format(&a) : STREAM_NONE;
+}
+
+bool keep_is_stream(const struct keep *k)
+{
+    return stream_format(k) != STREAM_NONE;
 }
 
 void keep_follow(struct keep *k)
 {
-    stream_judge_init(&k->judge, dialect_of(k->op), k->wants_json);
+    stream_judge_init(&k->judge, dialect_of(k->op), stream_format(k), k->wants_json);
     k->following = true;
     if (!flight_head_is_gzip(flight_head(k->flight)))
         return;
@@ -116,12 +122,12 @@ bool keep_feed(struct keep *k, struct slice bytes)
         feed_coded(k, bytes);
     else
         stream_judge_feed(&k->judge, bytes);
-    return k->judge.seen_last;
+    return stream_judge_ended(&k->judge);
 }
 
 bool keep_has_whole_stream(const struct keep *k)
 {
-    return k->following && stream_judge_whole(&k->judge) &&
+    return k->following && stream_judge_ended(&k->judge) && stream_judge_whole(&k->judge) &&
            (!k->gunzip || (!k->damaged && gunzip_is_whole(k->gunzip)));
 }
 
@@ -218,7 +224,7 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
             .status = (uint16_t)head->status,
             .flags =
                 (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (flight_head_is_gzip(head) ? ENTRY_GZIP : 0)),
-            .operation = (uint8_t)k->op,
+            .operation = (uint8_t)operation_kind(k->op),
         };
         set_times(k, terms, &parts.head);
         memcpy(parts.head.id, flight_id(k->flight), ENTRY_ID_LEN);

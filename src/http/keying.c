@@ -29,16 +29,30 @@ static struct slice path_of(struct slice target)
     return slice_cut(&target, '?');
 }
 
-/* Behind what a route names of the path, though it is not taken off, may be one of the known ones. */
-static enum operation operation_behind(const struct site_route *route, struct slice method, struct slice path)
+static struct slice behind_route(const struct site_route *route, struct slice path)
 {
     size_t cut = route->prefix.len;
 
-    if (route->strip_prefix || cut < 2)
-        return OP_PASS;
-    if (route->prefix.data[cut - 1] == '/')
+    if (cut > 0 && route->prefix.data[cut - 1] == '/')
         cut--;
-    return operation_find(method, slice_skip(path, cut));
+    return slice_skip(path, cut);
+}
+
+/* Behind what a route names of the path, though it is not taken off, may be one of the known ones. */
+static enum operation operation_behind(const struct site_route *route, struct slice method, struct slice path)
+{
+    if (route->strip_prefix || route->prefix.len < 2)
+        return OP_PASS;
+    return operation_find(method, behind_route(route, path));
+}
+
+static void take_path_facts(const struct keying *k, struct canon_facts *facts)
+{
+    struct slice path = path_of(k->target);
+
+    operation_path_facts(k->op, path, facts);
+    if (!k->route->strip_prefix && k->route->prefix.len > 1)
+        operation_path_facts(k->op, behind_route(k->route, path), facts);
 }
 
 bool keying_operation(struct keying *k)
@@ -91,13 +105,17 @@ const char *keying_head_bypass(const struct keying *k)
     return NULL;
 }
 
-enum canon_verdict keying_canonicalise(const struct site *s, enum operation op, struct slice body,
-                                       struct buf *out, struct canon_facts *facts, const char **out_why)
+enum canon_verdict keying_canonicalise(const struct keying *k, struct buf *out, struct canon_facts *facts,
+                                       const char **out_why)
 {
-    out->max = body.len * 6 + 1024;
-    if (op == OP_READ)
+    enum canon_verdict verdict;
+
+    out->max = k->body.len * 6 + 1024;
+    if (k->op == OP_READ)
         return CANON_OK;
-    return canon_json(body, &s->canon[op], out, facts, out_why);
+    verdict = canon_json(k->body, &k->site->canon[k->op], out, facts, out_why);
+    take_path_facts(k, facts);
+    return verdict;
 }
 
 uint64_t keying_rules(struct keying *k)
@@ -169,6 +187,7 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         .custom_key = k->ask->custom_key,
         .body_kind = canonical ? KEY_BODY_CANONICAL : KEY_BODY_EXACT,
         .body = canonical ? k->canonical : k->body,
+        .key_in_query = dialect_of(k->op)->key_in_query,
         .accept_counts = k->op == OP_READ,
         .trace = k->trace,
     };

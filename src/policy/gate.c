@@ -75,37 +75,18 @@ static struct slice media_type(const struct fields *fields)
     return f ? slice_trim(slice_cut(&type, ';')) : type;
 }
 
-static bool is_json_type(struct slice type)
-{
-    static const struct slice suffix = SLICE("+json");
-
-    if (slice_ieq(type, SLICE_OF("application/json")))
-        return true;
-    return type.len > suffix.len && slice_ieq(slice_skip(type, type.len - suffix.len), suffix);
-}
-
-static bool is_stream_type(struct slice type, enum stream_format format)
-{
-    if (format == STREAM_SSE)
-        return slice_ieq(type, SLICE_OF("text/event-stream"));
-    return slice_ieq(type, SLICE_OF("application/x-ndjson")) ||
-           slice_ieq(type, SLICE_OF("application/ndjson")) || slice_ieq(type, SLICE_OF("application/jsonl"));
-}
-
 enum stream_format gate_stream_format(const struct gate_answer *a)
 {
-    const struct dialect *d = dialect_of(a->op);
-
-    return a->streamed && is_stream_type(media_type(a->fields), d->stream) ? d->stream : STREAM_NONE;
+    return a->streamed ? dialect_stream_format(dialect_of(a->op), media_type(a->fields)) : STREAM_NONE;
 }
 
 static bool content_type_ok(const struct gate_answer *a)
 {
     const struct dialect *d = dialect_of(a->op);
 
-    if (a->streamed && d->stream != STREAM_NONE)
+    if (a->streamed && d->streams != 0)
         return gate_stream_format(a) != STREAM_NONE;
-    return !d->json || is_json_type(media_type(a->fields));
+    return dialect_takes_type(d, media_type(a->fields));
 }
 
 /* What is not gzip cannot be looked into. A plain `read` is not looked into anyway. */

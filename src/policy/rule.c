@@ -79,7 +79,7 @@ static bool temperature_matches(const struct rule_match *m, const struct rule_fa
 
     if (!m->temperature.has_above && !m->temperature.has_below)
         return true;
-    if (!f->has_temperature && dialect_of(f->op)->stream == STREAM_NONE)
+    if (!f->has_temperature && !dialect_of(f->op)->event)
         return false; /* embeddings and the like have none to speak of */
     return is_within(&m->temperature, temperature);
 }

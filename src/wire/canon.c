@@ -804,7 +804,7 @@ static bool read_name(struct canon *c, struct frame *f)
     if (f->count > 0 && member_order(m - 1, m, c->text.data) >= 0)
         f->sorted = false;
     f->count++;
-    f->next.place = f->self.place == PLACE_NONE ? PLACE_NONE : canon_place_member(f->self.place, name);
+    f->next.place = canon_place_member(c->rules, f->self.place, name);
     apply_rules(c, f, name);
     return true;
 }

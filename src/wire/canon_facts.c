@@ -97,13 +97,10 @@ static const struct {
     const struct place_row *at;
     size_t n;
 } members[PLACE_COUNT] = {
-    [PLACE_ROOT] = ROWS(root_rows),
-    [PLACE_TOOL] = ROWS(tool_rows),
-    [PLACE_TOOL_ENVIRONMENT] = ROWS(environment_rows),
-    [PLACE_PROMPT] = ROWS(prompt_rows),
-    [PLACE_FORMAT] = ROWS(format_rows),
-    [PLACE_TEXT] = ROWS(text_rows),
-    [PLACE_OPTIONS] = ROWS(options_rows),
+    [PLACE_ROOT] = ROWS(root_rows),     [PLACE_TOOLS] = ROWS(tool_rows), /* one that stands in no array */
+    [PLACE_TOOL] = ROWS(tool_rows),     [PLACE_TOOL_ENVIRONMENT] = ROWS(environment_rows),
+    [PLACE_PROMPT] = ROWS(prompt_rows), [PLACE_FORMAT] = ROWS(format_rows),
+    [PLACE_TEXT] = ROWS(text_rows),     [PLACE_OPTIONS] = ROWS(options_rows),
     [PLACE_WORDS] = ROWS(words_rows),
 };
 
@@ -114,9 +111,21 @@ static const struct slice server_tool_types[] = {
     SLICE("image_gen"),  SLICE("collections_search"), SLICE("tool_search"), SLICE("browser_search"),
 };
 
-enum canon_place canon_place_member(enum canon_place parent, struct slice name)
+static bool is_client_tool(const struct canon_rules *rules, struct slice name)
+{
+    for (size_t i = 0; i < rules->client_tools_n; i++)
+        if (slice_eq(rules->client_tools[i], name))
+            return true;
+    return false;
+}
+
+enum canon_place canon_place_member(const struct canon_rules *rules, enum canon_place parent,
+                                    struct slice name)
 {
     const struct place_row *rows = members[parent].at;
+
+    if (UNLIKELY((parent == PLACE_TOOL || parent == PLACE_TOOLS) && rules->client_tools_n > 0))
+        return is_client_tool(rules, name) ? PLACE_NONE : PLACE_SERVER_TOOL_IF_THERE;
 
     for (size_t i = 0; i < members[parent].n; i++)
         if (rows[i].name.len == name.len && memcmp(rows[i].name.data, name.data, name.len) == 0)

@@ -52,7 +52,8 @@ struct canon_noted {
 };
 
 /* The place of the member @name of an object that stands at @parent. */
-enum canon_place canon_place_member(enum canon_place parent, struct slice name);
+enum canon_place canon_place_member(const struct canon_rules *rules, enum canon_place parent,
+                                    struct slice name);
 /* The place of the elements of an array that stands at @parent. */
 enum canon_place canon_place_element(enum canon_place parent);
 /* Writes down what the value at @place says. */

@@ -3,16 +3,9 @@
 #include "dialect_priv.h"
 #include "refrain/base/attr.h"
 
-static const struct dialect *const dialects[OP_COUNT] = {
-    [OP_PASS] = &dialect_pass,
-    [OP_CHAT] = &dialect_chat,
-    [OP_COMPLETION] = &dialect_completion,
-    [OP_RESPONSES] = &dialect_responses,
-    [OP_MESSAGES] = &dialect_messages,
-    [OP_EMBEDDING] = &dialect_embedding,
-    [OP_READ] = &dialect_read,
-    [OP_PLAIN] = &dialect_plain,
-};
+#define DIALECT_ROW(id, row) [id] = &dialect_##row,
+static const struct dialect *const dialects[OP_COUNT] = {DIALECT_ROWS(DIALECT_ROW)};
+#undef DIALECT_ROW
 
 static const struct {
     unsigned status;
@@ -110,12 +103,21 @@ static bool path_matches(struct slice path, struct slice pattern)
     return memchr(middle.data, '/', middle.len) == NULL;
 }
 
-static bool dialect_takes(const struct dialect *d, struct slice path)
+/* @path behind its prefix is @rest. A verb has a name before it. */
+static bool pattern_takes(struct slice pattern, struct slice path, struct slice rest)
 {
-    for (unsigned i = 0; i < DIALECT_PATHS_MAX && d->paths[i].len > 0; i++)
-        if (path_matches(path, d->paths[i]))
-            return true;
-    return false;
+    if (pattern.data[0] != ':')
+        return path_matches(rest, pattern);
+    return slice_ends(path, pattern) && path.len > pattern.len &&
+           path.data[path.len - pattern.len - 1] != '/';
+}
+
+static const struct dialect_path *find_path(const struct dialect *d, struct slice path, struct slice rest)
+{
+    for (unsigned i = 0; i < DIALECT_PATHS_MAX && d->paths[i].pattern.len > 0; i++)
+        if (pattern_takes(d->paths[i].pattern, path, rest))
+            return &d->paths[i];
+    return NULL;
 }
 
 enum operation operation_find(struct slice method, struct slice path)
@@ -128,9 +130,78 @@ enum operation operation_find(struct slice method, struct slice path)
         return OP_PASS;
     rest = skip_prefix(path);
     for (enum operation op = 0; op < OP_COUNT; op++)
-        if (dialect_takes(dialects[op], rest))
+        if (find_path(dialects[op], path, rest))
             return op;
     return OP_PASS;
+}
+
+/* `…/NAME:verb` */
+static struct slice model_of(struct slice path)
+{
+    struct slice last = path;
+
+    while (path.data)
+        last = slice_cut(&path, '/');
+    return slice_cut(&last, ':');
+}
+
+void operation_path_facts(enum operation op, struct slice path, struct canon_facts *facts)
+{
+    const struct dialect *d = dialects[op];
+    const struct dialect_path *p = find_path(d, path, skip_prefix(path));
+
+    if (p && p->stream != STREAM_BY_BODY)
+        facts->stream = p->stream == STREAM_ALWAYS;
+    if (p && d->model_in_path)
+        facts->model = model_of(path);
+}
+
+enum operation operation_kind(enum operation op)
+{
+    return operation_by_name(slice_str(dialects[op]->name));
+}
+
+static bool is_json_type(struct slice type)
+{
+    static const struct slice suffix = SLICE("+json");
+
+    if (slice_ieq(type, SLICE_OF("application/json")))
+        return true;
+    return type.len > suffix.len && slice_ieq(slice_skip(type, type.len - suffix.len), suffix);
+}
+
+static bool is_sound_type(struct slice type)
+{
+    static const struct slice audio = SLICE("audio/");
+
+    return type.len > audio.len && slice_ieq(slice_make(type.data, audio.len), audio);
+}
+
+static enum stream_format format_of(struct slice type)
+{
+    static const struct slice lines[] = {SLICE("application/x-ndjson"), SLICE("application/ndjson"),
+                                         SLICE("application/jsonl"), SLICE("application/x-jsonlines")};
+
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        if (slice_ieq(type, lines[i]))
+            return STREAM_NDJSON;
+    if (slice_ieq(type, SLICE_OF("text/event-stream")))
+        return STREAM_SSE;
+    if (is_json_type(type))
+        return STREAM_JSON_ARRAY;
+    return is_sound_type(type) ? STREAM_BYTES : STREAM_NONE;
+}
+
+enum stream_format dialect_stream_format(const struct dialect *d, struct slice media_type)
+{
+    enum stream_format format = format_of(media_type);
+
+    return d->streams & STREAMS(format) ? format : STREAM_NONE;
+}
+
+bool dialect_takes_type(const struct dialect *d, struct slice media_type)
+{
+    return !d->json || is_json_type(media_type);
 }
 
 enum operation operation_by_name(struct slice name)

@@ -151,14 +151,14 @@ static int anthropic_error(struct buf *out, unsigned status, const char *code, s
 
 const struct dialect dialect_messages = {
     .name = "messages",
-    .paths = {SLICE("/messages")},
+    .paths = {{SLICE("/messages")}},
     .canon = {.ignored = ignored,
               .ignored_n = ARRAY_LEN(ignored),
               .ordered = ordered,
               .ordered_n = ARRAY_LEN(ordered),
               .drop_nulls = true,
               .stream_default_dropped = true},
-    .stream = STREAM_SSE,
+    .streams = STREAMS(STREAM_SSE),
     .json = true,
     .request_id_header = "request-id",
     .finishes = finishes,

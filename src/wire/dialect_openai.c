@@ -332,6 +332,14 @@ static void embedding_whole(struct tally *t, struct slice body)
     tally_usage(t, jscan_get(root, SLICE_OF("usage")));
 }
 
+/* --- moderations --- */
+
+static void moderation_whole(struct tally *t, struct slice body)
+{
+    if (!jscan_is_empty(jscan_get(jscan_root(body), SLICE_OF("results"))))
+        tally_payload(t);
+}
+
 /* --- our own errors --- */
 
 static const char *error_type(unsigned status)
@@ -341,8 +349,7 @@ static const char *error_type(unsigned status)
     return status < 500 ? "invalid_request_error" : "server_error";
 }
 
-/* {"error":{"message","type","param","code"}} */
-static int openai_error(struct buf *out, unsigned status, const char *code, struct slice message)
+int dialect_openai_error(struct buf *out, unsigned status, const char *code, struct slice message)
 {
     size_t before = out->len;
     int r = buf_addf(out, "{\"error\":{\"message\":");
@@ -362,15 +369,15 @@ static int openai_error(struct buf *out, unsigned status, const char *code, stru
         .ordered_n = ARRAY_LEN(ordered), .drop_nulls = true, .stream_default_dropped = true                  \
     }
 
-#define COMMON .request_id_header = "x-request-id", .error = openai_error
+#define COMMON .request_id_header = "x-request-id", .error = dialect_openai_error
 
 #define ENDS .finishes = finishes, .finishes_n = ARRAY_LEN(finishes), .stream_word = SLICE("[DONE]")
 
 const struct dialect dialect_chat = {
     .name = "chat",
-    .paths = {SLICE("/chat/completions")},
+    .paths = {{SLICE("/chat/completions")}},
     .canon = CANON,
-    .stream = STREAM_SSE,
+    .streams = STREAMS(STREAM_SSE),
     .json = true,
     .whole = chat_whole,
     .event = chat_event,
@@ -380,9 +387,9 @@ const struct dialect dialect_chat = {
 
 const struct dialect dialect_completion = {
     .name = "completion",
-    .paths = {SLICE("/completions")},
+    .paths = {{SLICE("/completions")}},
     .canon = CANON,
-    .stream = STREAM_SSE,
+    .streams = STREAMS(STREAM_SSE),
     .json = true,
     .whole = chat_whole,
     .event = chat_event,
@@ -392,9 +399,9 @@ const struct dialect dialect_completion = {
 
 const struct dialect dialect_responses = {
     .name = "responses",
-    .paths = {SLICE("/responses")},
+    .paths = {{SLICE("/responses")}},
     .canon = CANON,
-    .stream = STREAM_SSE,
+    .streams = STREAMS(STREAM_SSE),
     .json = true,
     .whole = responses_whole,
     .event = responses_event,
@@ -404,10 +411,19 @@ const struct dialect dialect_responses = {
 
 const struct dialect dialect_embedding = {
     .name = "embedding",
-    .paths = {SLICE("/embeddings")},
+    .paths = {{SLICE("/embeddings"), STREAM_NEVER}},
     .canon = CANON,
     .json = true,
     .whole = embedding_whole,
+    COMMON,
+};
+
+const struct dialect dialect_moderation = {
+    .name = "moderation",
+    .paths = {{SLICE("/moderations"), STREAM_NEVER}},
+    .canon = CANON,
+    .json = true,
+    .whole = moderation_whole,
     COMMON,
 };
 

@@ -1,10 +1,13 @@
 /*
- * The rows of every dialect, for the one table in dialect.c.
- * A new API is a file of its own with rows like these, their declaration here, and a line each in that table.
+ * The rows of every dialect, for the one table in dialect.c. A new API is a file of its own with rows like
+ * these, and a line each in DIALECT_ROWS.
  */
 #pragma once
 #include "refrain/wire/dialect.h"
 
-extern const struct dialect dialect_pass, dialect_chat, dialect_completion, dialect_responses,
-    dialect_embedding, dialect_read, dialect_plain; /* dialect_openai.c */
-extern const struct dialect dialect_messages;       /* dialect_anthropic.c */
+#define DIALECT_DECLARE(id, row) extern const struct dialect dialect_##row;
+DIALECT_ROWS(DIALECT_DECLARE)
+#undef DIALECT_DECLARE
+
+/** {"error":{"message","type","param","code"}}: the shape of OpenAI's errors, and of most others. */
+int dialect_openai_error(struct buf *out, unsigned status, const char *code, struct slice message);

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "sse_priv.h"
+
 void sse_reader_init(struct sse_reader *r, enum stream_format format,
                      void (*on_event)(void *arg, struct slice event, struct slice data), void *arg)
 {
@@ -10,7 +12,7 @@ void sse_reader_init(struct sse_reader *r, enum stream_format format,
         .line = BUF_INIT(SSE_EVENT_BYTES_MAX),
         .data = BUF_INIT(SSE_EVENT_BYTES_MAX),
         .event = BUF_INIT(SSE_EVENT_BYTES_MAX),
-        .at_boundary = true,
+        .at_boundary = format != STREAM_JSON_ARRAY,
         .on_event = on_event,
         .arg = arg,
     };
@@ -23,17 +25,40 @@ void sse_reader_done(struct sse_reader *r)
     buf_done(&r->event);
 }
 
-/* Appends what fits under the ceiling: the head of an event is what is looked at. */
-static int add_head(struct buf *b, struct slice s)
+/* Appends what fits under the ceiling. */
+static int add_head(struct sse_reader *r, struct buf *b, struct slice s)
 {
     size_t room = b->max - b->len;
 
+    r->cut |= s.len > room;
     return buf_add(b, s.data, s.len < room ? s.len : room);
 }
 
-static struct slice head_of(struct slice s)
+int sse_reader_hold(struct sse_reader *r, struct slice part)
 {
+    return add_head(r, &r->line, part);
+}
+
+static struct slice head_of(struct sse_reader *r, struct slice s)
+{
+    r->cut |= s.len > SSE_EVENT_BYTES_MAX;
     return slice_make(s.data, s.len < SSE_EVENT_BYTES_MAX ? s.len : SSE_EVENT_BYTES_MAX);
+}
+
+int sse_reader_tell(struct sse_reader *r, struct slice last_part)
+{
+    int n = 0;
+
+    if (r->line.len == 0) { /* nearly always: it is read where it lies */
+        r->on_event(r->arg, SLICE_OF(""), head_of(r, last_part));
+    } else {
+        n = add_head(r, &r->line, last_part);
+        if (n == 0)
+            r->on_event(r->arg, SLICE_OF(""), buf_slice(&r->line));
+        buf_clear(&r->line);
+    }
+    r->cut = false;
+    return n;
 }
 
 /* WHATWG HTML section 9.2.6: an event without a data line is no event. */
@@ -43,7 +68,7 @@ static void end_event(struct sse_reader *r)
         r->on_event(r->arg, buf_slice(&r->event), buf_slice(&r->data));
     buf_clear(&r->data);
     buf_clear(&r->event);
-    r->has_data = r->open = false;
+    r->has_data = r->open = r->cut = false;
 }
 
 static int take_data(struct sse_reader *r, struct slice value)
@@ -51,9 +76,9 @@ static int take_data(struct sse_reader *r, struct slice value)
     int n = 0;
 
     if (r->has_data)
-        n = add_head(&r->data, SLICE_OF("\n"));
+        n = add_head(r, &r->data, SLICE_OF("\n"));
     r->has_data = true;
-    return n < 0 ? n : add_head(&r->data, value);
+    return n < 0 ? n : add_head(r, &r->data, value);
 }
 
 static int take_sse_line(struct sse_reader *r, struct slice line)
@@ -80,7 +105,7 @@ static int take_sse_line(struct sse_reader *r, struct slice line)
         return take_data(r, value);
     if (slice_eq(name, SLICE_OF("event"))) {
         buf_clear(&r->event);
-        return add_head(&r->event, value);
+        return add_head(r, &r->event, value);
     }
     return 0; /* id and retry are between the client and upstream; anything else is ignored */
 }
@@ -91,6 +116,7 @@ static int take_json_line(struct sse_reader *r, struct slice line)
         line.len--;
     if (line.len > 0)
         r->on_event(r->arg, (struct slice){"", 0}, line);
+    r->cut = false;
     return 0;
 }
 
@@ -130,9 +156,9 @@ static int end_line(struct sse_reader *r, const char *from, const char *to)
     int n = 0;
 
     if (r->line.len == 0) { /* nearly always: the line is read where it lies */
-        n = take_line(r, head_of(part));
+        n = take_line(r, head_of(r, part));
     } else {
-        n = add_head(&r->line, part);
+        n = add_head(r, &r->line, part);
         if (n == 0)
             n = take_line(r, buf_slice(&r->line));
         buf_clear(&r->line);
@@ -146,8 +172,10 @@ int sse_reader_feed(struct sse_reader *r, struct slice bytes)
     struct feed f = {bytes.data, bytes.data + bytes.len, NULL};
     int n = 0;
 
-    if (r->format == STREAM_NONE)
+    if (r->format == STREAM_NONE || r->format == STREAM_BYTES)
         return 0;
+    if (r->format == STREAM_JSON_ARRAY)
+        return sse_array_feed(r, bytes);
     while (n == 0 && f.at < f.end) {
         const char *to;
 
@@ -163,7 +191,7 @@ int sse_reader_feed(struct sse_reader *r, struct slice bytes)
             n = end_line(r, f.at, to);
             f.at = to + 1;
         } else {
-            n = add_head(&r->line, slice_make(f.at, (size_t)(f.end - f.at)));
+            n = add_head(r, &r->line, slice_make(f.at, (size_t)(f.end - f.at)));
             f.at = f.end;
         }
     }
@@ -173,35 +201,39 @@ int sse_reader_feed(struct sse_reader *r, struct slice bytes)
 
 /* --- the judge --- */
 
+/* With ends_with_message it is the latest event that tells whether anything is missing yet. */
+static void note_last(struct stream_judge *j, enum event_meaning meaning)
+{
+    if (j->tally.dialect->ends_with_message) {
+        j->seen_last = meaning == EVENT_LAST;
+        return;
+    }
+    j->seen_more |= j->seen_last;
+    j->seen_last |= meaning == EVENT_LAST;
+}
+
 static void judge_event(void *arg, struct slice event, struct slice data)
 {
     struct stream_judge *j = arg;
-    enum event_meaning meaning = tally_event(&j->tally, event, data);
+    enum event_meaning meaning;
 
+    if (j->reader.cut)
+        tally_lost(&j->tally);
+    meaning = tally_event(&j->tally, event, data);
     j->events++;
     if (meaning == EVENT_IGNORE)
         return;
-    if (j->seen_last)
-        j->seen_more = true;
-    switch (meaning) {
-    case EVENT_LAST:
-        j->seen_last = true;
-        break;
-    case EVENT_ERROR:
-        j->seen_error = true;
-        break;
-    case EVENT_MORE:
-    case EVENT_IGNORE:
-        break;
-    }
+    note_last(j, meaning);
+    j->seen_error |= meaning == EVENT_ERROR;
 }
 
-void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, bool wants_json)
+void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, enum stream_format format,
+                       bool wants_json)
 {
-    assert(dialect->stream == STREAM_NONE || dialect->event);
+    assert(format == STREAM_NONE || format == STREAM_BYTES || dialect->event);
     *j = (struct stream_judge){.events = 0};
     tally_init(&j->tally, dialect, wants_json);
-    sse_reader_init(&j->reader, dialect->stream, judge_event, j);
+    sse_reader_init(&j->reader, format, judge_event, j);
 }
 
 void stream_judge_done(struct stream_judge *j)
@@ -214,6 +246,15 @@ void stream_judge_feed(struct stream_judge *j, struct slice bytes)
 {
     if (!j->failed && sse_reader_feed(&j->reader, bytes) < 0)
         j->failed = true;
+    if (j->reader.format == STREAM_BYTES && bytes.len > 0) {
+        tally_bytes(&j->tally);
+        j->seen_last = true;
+    }
+}
+
+bool stream_judge_ended(const struct stream_judge *j)
+{
+    return j->seen_last && !j->tally.dialect->ends_with_message;
 }
 
 bool stream_judge_whole(const struct stream_judge *j)

@@ -44,6 +44,11 @@ void tally_lost(struct tally *t)
     tally_fault(t, TALLY_MEMORY);
 }
 
+void tally_bytes(struct tally *t)
+{
+    tally_payload(t);
+}
+
 void tally_payload(struct tally *t)
 {
     t->has_payload = true;
@@ -216,6 +221,18 @@ void tally_refuse(struct tally *t, struct tally_part *choice)
     if (choice)
         choice->said = choice->refused = true;
     tally_finish_as(t, FINISH_REFUSAL, SLICE_OF("refusal"));
+}
+
+bool tally_is_finished(const struct tally *t)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < t->parts_n; i++) {
+        if (t->parts[i].index == TALLY_CHOICE && !t->parts[i].finished)
+            return false;
+        any |= t->parts[i].index == TALLY_CHOICE;
+    }
+    return any;
 }
 
 static uint32_t part_faults(const struct tally *t, const struct tally_part *p)

@@ -10,6 +10,7 @@ struct tally_part {
     uint64_t id;            /* of a call: a digest of its own id; 0: none */
     uint32_t choice, index; /* TALLY_CHOICE: the choice itself */
     bool said;              /* something */
+    bool finished;          /* a choice of which nothing more is expected; for dialects that ask */
     bool has_text, refused, calls;
     struct jscan_text text; /* of a call: its arguments */
 };
@@ -40,5 +41,7 @@ void tally_say(struct tally_part *choice);
 void tally_arguments(struct tally *t, struct tally_part *choice, struct jscan_value arguments);
 /** A refusal in words. */
 void tally_refuse(struct tally *t, struct tally_part *choice);
+/** True when there is a choice and every one is finished. */
+bool tally_is_finished(const struct tally *t);
 /** Judges the parts that are open, and closes them. */
 void tally_settle(struct tally *t);

@@ -49,7 +49,7 @@ static struct seen look(struct slice bytes, enum stream_format format, enum oper
     AUTO(stream_judge_done) struct stream_judge j;
 
     sse_reader_init(&r, format, write_event, &s.log);
-    stream_judge_init(&j, dialect_of(op), true);
+    stream_judge_init(&j, dialect_of(op), format, true);
     while (bytes.len > 0) {
         struct slice part = slice_make(bytes.data, next_cut(&seed, step, bytes.len));
 
@@ -73,15 +73,16 @@ static void compare(const struct seen *a, const struct seen *b)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static const enum operation ops[] = {OP_CHAT, OP_RESPONSES, OP_MESSAGES};
+    static const enum operation ops[] = {OP_CHAT, OP_RESPONSES, OP_MESSAGES, OP_GENERATE, OP_OLLAMA};
+    static const enum stream_format formats[] = {STREAM_SSE, STREAM_NDJSON, STREAM_JSON_ARRAY};
     enum stream_format format;
     enum operation op;
     struct slice bytes;
 
     if (len < 2)
         return 0;
-    format = data[0] & 1 ? STREAM_NDJSON : STREAM_SSE;
-    op = ops[(data[0] >> 1) % ARRAY_LEN(ops)];
+    format = formats[data[0] % ARRAY_LEN(formats)];
+    op = ops[(data[0] / ARRAY_LEN(formats)) % ARRAY_LEN(ops)];
     bytes = slice_make(data + 2, len - 2);
     {
         AUTO(seen_done) struct seen whole = look(bytes, format, op, 0, 0);

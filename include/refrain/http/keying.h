@@ -57,11 +57,12 @@ const char *keying_head_bypass(const struct keying *k);
 
 /**
  * Appends the body's canonical form, under the operation's rules, to @out, whose ceiling it sets; nothing for
- * `read`, whose body there is none. @facts as canon_json. @out_why, when not NULL, gets a short static text
- * on CANON_EXACT. For a body over 64 KiB this belongs on the thread pool.
+ * `read`, whose body there is none. @facts as canon_json, and what the path says in place of the body: model,
+ * stream. @out_why, when not NULL, gets a short static text on CANON_EXACT. For a body over 64 KiB this
+ * belongs on the thread pool.
  */
-enum canon_verdict keying_canonicalise(const struct site *s, enum operation op, struct slice body,
-                                       struct buf *out, struct canon_facts *facts, const char **out_why);
+enum canon_verdict keying_canonicalise(const struct keying *k, struct buf *out, struct canon_facts *facts,
+                                       const char **out_why);
 
 /** Which rules match, once the body is there; finds own by the model where nothing has told it before. */
 uint64_t keying_rules(struct keying *k);

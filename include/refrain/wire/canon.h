@@ -27,6 +27,9 @@ struct canon_rules {
     size_t ignored_n;
     const struct slice *ordered; /* members below which member order is kept: schemas (SPEC section 4) */
     size_t ordered_n;
+    const struct slice *client_tools; /* members that a tool of the client's own has: any other makes it one
+                                       * that runs upstream. None: a tool says by its type where it runs */
+    size_t client_tools_n;
     bool drop_nulls;             /* top-level members that are null count as absent */
     bool stream_is_default;      /* the API streams unless told otherwise (Ollama) */
     bool stream_default_dropped; /* a `stream` equal to the API's default counts as absent */

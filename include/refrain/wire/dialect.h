@@ -11,19 +11,52 @@
 
 struct tally; /* wire/tally.h */
 
-enum operation {
-    OP_PASS, /* not cacheable by its shape: forwarded */
-    OP_CHAT,
-    OP_COMPLETION,
-    OP_RESPONSES,
-    OP_MESSAGES,
-    OP_EMBEDDING,
-    OP_READ,  /* GET and HEAD */
-    OP_PLAIN, /* the operator's own, of which no more is known than that it is JSON */
-    OP_COUNT
-};
+/*
+ * Every row: its id, and its variable, dialect_NAME. Rows of one `name` are one operation in several
+ * dialects; the first of them stands for all in metrics and configuration.
+ */
+#define DIALECT_ROWS(ROW)                                                                                    \
+    ROW(OP_PASS, pass) /* not cacheable by its shape: forwarded */                                           \
+    ROW(OP_CHAT, chat)                                                                                       \
+    ROW(OP_COMPLETION, completion)                                                                           \
+    ROW(OP_RESPONSES, responses)                                                                             \
+    ROW(OP_MESSAGES, messages)                                                                               \
+    ROW(OP_GENERATE, generate) /* Gemini */                                                                  \
+    ROW(OP_OLLAMA, ollama)                                                                                   \
+    ROW(OP_EMBEDDING, embedding)                                                                             \
+    ROW(OP_EMBEDDING_GEMINI, embedding_gemini)                                                               \
+    ROW(OP_EMBEDDING_OLLAMA, embedding_ollama)                                                               \
+    ROW(OP_MODERATION, moderation)                                                                           \
+    ROW(OP_RERANK, rerank)                                                                                   \
+    ROW(OP_SPEECH, speech)                                                                                   \
+    ROW(OP_READ, read)   /* GET and HEAD */                                                                  \
+    ROW(OP_PLAIN, plain) /* the operator's own, of which no more is known than that it is JSON */
 
-enum stream_format { STREAM_NONE, STREAM_SSE, STREAM_NDJSON };
+#define DIALECT_ID(id, row) id,
+enum operation { DIALECT_ROWS(DIALECT_ID) OP_COUNT };
+#undef DIALECT_ID
+
+/* How an answer may come piece by piece. */
+enum stream_format {
+    STREAM_NONE,
+    STREAM_SSE,
+    STREAM_NDJSON,     /* a line is an event */
+    STREAM_JSON_ARRAY, /* an element is an event */
+    STREAM_BYTES,      /* sound: no events, whole when the message is */
+};
+#define STREAMS(format) (1U << (format))
+
+/* Where a request says whether it wants a stream. */
+enum stream_ask { STREAM_BY_BODY, STREAM_NEVER, STREAM_ALWAYS };
+
+/*
+ * A path behind the prefix, for POST: a `*` in it is one or more bytes other than `/`. A pattern that begins
+ * with `:` is a verb at the end of a whole path whatever stands before it, as Google has them.
+ */
+struct dialect_path {
+    struct slice pattern;
+    enum stream_ask stream;
+};
 
 /* What one event of a stream means for the whole. */
 enum event_meaning {
@@ -74,11 +107,14 @@ enum { DIALECT_PATHS_MAX = 4 };
 
 struct dialect {
     const char *name; /* of the operation: "chat" */
-    /* Patterns of its paths behind the prefix, for POST; a `*` is one or more bytes other than `/`. */
-    struct slice paths[DIALECT_PATHS_MAX];
+    struct dialect_path paths[DIALECT_PATHS_MAX];
+    bool model_in_path; /* what stands before the verb */
+    bool key_in_query;  /* the API takes its credential as `?key=`, too */
     struct canon_rules canon;
-    enum stream_format stream;
-    bool json;                     /* a whole answer is one JSON text */
+    unsigned streams;       /* formats that its streams may have: STREAMS(…) of each */
+    bool ends_with_message; /* no event ends a stream for certain: what has come is whole once the message is
+                             */
+    bool json;              /* a whole answer is one JSON text */
     const char *request_id_header; /* the API's own, "x-request-id"; NULL when it has none */
     /* How its answers end; what is not among these is @finish_otherwise. */
     const struct finish_name *finishes;
@@ -87,8 +123,7 @@ struct dialect {
     /* What an answer adds up to (wire/tally.h). @body is JSON where the row says so, and has no error inside;
      * NULL: nothing is promised of it. */
     void (*whole)(struct tally *t, struct slice body);
-    /* STREAM_SSE: @event is the event's name ("" when none), @data its data lines joined by LF. @data is
-     * JSON, or the word below. */
+    /* @event is the event's name (of STREAM_SSE; "" when none), @data its data: JSON, or the word below. */
     enum event_meaning (*event)(struct tally *t, struct slice event, struct slice data);
     struct slice stream_word; /* data of an event that is no JSON and no fault: "[DONE]" */
     /* Appends the body of an error of ours, in the shape the API's clients parse. */
@@ -102,6 +137,16 @@ const struct dialect *dialect_of(enum operation op);
  * prefix is already gone). SPEC section 3: the path must *be* one of the known ones behind an empty, version
  * or Azure prefix. */
 enum operation operation_find(struct slice method, struct slice path);
+/** What the path says of a request, in place of what its body said: model, stream. @facts->model borrows from
+ * @path then. */
+void operation_path_facts(enum operation op, struct slice path, struct canon_facts *facts);
+/** The row that stands for all of the same name. */
+enum operation operation_kind(enum operation op);
+/** The format that an answer of this media type (without parameters) streams in; STREAM_NONE: in none that
+ * the dialect has. */
+enum stream_format dialect_stream_format(const struct dialect *d, struct slice media_type);
+/** True when a whole answer may be of this media type. */
+bool dialect_takes_type(const struct dialect *d, struct slice media_type);
 /** By name, for config and flags; OP_COUNT when there is none such. */
 enum operation operation_by_name(struct slice name);
 

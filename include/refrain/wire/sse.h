@@ -1,19 +1,21 @@
 /*
- * sse - splits an event stream into events however its bytes were cut (WHATWG HTML, section 9.2, server-sent
- * events), and judges whether a stream ended as its API promises. NDJSON is split by the same reader, a line
- * being an event.
+ * sse - splits a stream into events however its bytes were cut: event streams (WHATWG HTML, section 9.2,
+ * server-sent events), NDJSON, of which a line is an event, and JSON arrays, of which an element is one. And
+ * it judges whether a stream ended as its API promises.
  */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "refrain/base/buf.h"
 #include "refrain/base/slice.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/tally.h"
 
-/* Bytes of one event that are looked at; a longer one still passes, its meaning taken from its head. */
-enum { SSE_EVENT_BYTES_MAX = 1 << 20 };
+/* Bytes of one event that are looked at; a longer one still passes, but is not judged, so not stored. Images
+ * come in one event. */
+enum { SSE_EVENT_BYTES_MAX = 16 << 20 };
 
 struct sse_reader {
     enum stream_format format;
@@ -22,7 +24,13 @@ struct sse_reader {
     bool open;                    /* the event under way has a line that is not a comment */
     bool cr;                      /* the last byte was CR: an LF now belongs to it */
     bool bom_checked;
-    bool at_boundary; /* no event and no line is under way */
+    bool at_boundary; /* no event and no line is under way; of an array: it has ended */
+    bool cut;         /* of the event under way, or being told: it is longer than what is looked at */
+    struct {
+        uint8_t state;
+        bool in_string, escaped;
+        unsigned depth;
+    } array;
     void (*on_event)(void *arg, struct slice event, struct slice data);
     void *arg;
 };
@@ -43,9 +51,12 @@ struct stream_judge {
     size_t events;
 };
 /* The judge holds a pointer into itself: it must not be moved. */
-void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, bool wants_json);
+void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, enum stream_format format,
+                       bool wants_json);
 void stream_judge_done(struct stream_judge *j);
 void stream_judge_feed(struct stream_judge *j, struct slice bytes);
+/** True once the API's terminal event has come: a client may leave with all that there is. */
+bool stream_judge_ended(const struct stream_judge *j);
 /** True when the stream so far is one whole answer: the API's terminal event, at a frame boundary, with
  * nothing behind it but comments, and no error inside. How the answer ended is the tally's to tell. */
 bool stream_judge_whole(const struct stream_judge *j);

@@ -80,6 +80,8 @@ void tally_done(struct tally *t);
 void tally_whole(struct tally *t, struct slice body);
 /** The next event of a stream, as sse_reader gives it; tells what it means for the stream. */
 enum event_meaning tally_event(struct tally *t, struct slice event, struct slice data);
+/** Bytes of a stream that has no events came. */
+void tally_bytes(struct tally *t);
 /** What an event could not be looked at for its size, or what else was lost: TALLY_MEMORY. */
 void tally_lost(struct tally *t);
 

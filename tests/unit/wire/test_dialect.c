@@ -30,10 +30,38 @@ static void a_path_is_an_operation_or_passes(void **state)
         {SLICE("POST"), SLICE("/v1/messages"), OP_MESSAGES},
         {SLICE("POST"), SLICE("/v1/embeddings"), OP_EMBEDDING},
         {SLICE("POST"), SLICE("/openai/deployments/e/embeddings"), OP_EMBEDDING},
+        {SLICE("POST"), SLICE("/v1beta/models/gemini-2.5-pro:generateContent"), OP_GENERATE},
+        {SLICE("POST"), SLICE("/v1beta/models/gemini-2.5-pro:streamGenerateContent"), OP_GENERATE},
+        {SLICE("POST"), SLICE("/v1beta/tunedModels/mine:generateContent"), OP_GENERATE},
+        {SLICE("POST"), SLICE("/v1/projects/p/locations/l/publishers/google/models/m:generateContent"),
+         OP_GENERATE},
+        {SLICE("POST"), SLICE("/v1beta/models/e:embedContent"), OP_EMBEDDING_GEMINI},
+        {SLICE("POST"), SLICE("/v1beta/models/e:batchEmbedContents"), OP_EMBEDDING_GEMINI},
+        {SLICE("POST"), SLICE("/api/chat"), OP_OLLAMA},
+        {SLICE("POST"), SLICE("/api/generate"), OP_OLLAMA},
+        {SLICE("POST"), SLICE("/api/embed"), OP_EMBEDDING_OLLAMA},
+        {SLICE("POST"), SLICE("/api/embeddings"), OP_EMBEDDING_OLLAMA},
+        {SLICE("POST"), SLICE("/v1/moderations"), OP_MODERATION},
+        {SLICE("POST"), SLICE("/rerank"), OP_RERANK},
+        {SLICE("POST"), SLICE("/v1/rerank"), OP_RERANK},
+        {SLICE("POST"), SLICE("/v2/rerank"), OP_RERANK},
+        {SLICE("POST"), SLICE("/v1/audio/speech"), OP_SPEECH},
+        {SLICE("POST"), SLICE("/openai/deployments/tts/audio/speech"), OP_SPEECH},
         {SLICE("GET"), SLICE("/v1/models"), OP_READ},
         {SLICE("HEAD"), SLICE("/anything"), OP_READ},
         {SLICE("GET"), SLICE("/v1/chat/completions"), OP_READ},
 
+        {SLICE("POST"), SLICE("/v1beta/models/:generateContent"), OP_PASS},
+        {SLICE("POST"), SLICE(":generateContent"), OP_PASS},
+        {SLICE("POST"), SLICE("/v1beta/models/m:generateContent/x"), OP_PASS},
+        {SLICE("POST"), SLICE("/v1beta/models/m:countTokens"), OP_PASS},
+        {SLICE("POST"), SLICE("/v1beta/models/m:batchGenerateContent"), OP_PASS},
+        {SLICE("POST"), SLICE("/v1beta/models/m:asyncBatchEmbedContent"), OP_PASS},
+        {SLICE("POST"), SLICE("/v1beta/cachedContents"), OP_PASS},
+        {SLICE("POST"), SLICE("/v1/audio/transcriptions"), OP_PASS},
+        {SLICE("POST"), SLICE("/api/pull"), OP_PASS},
+        {SLICE("POST"), SLICE("/api/create"), OP_PASS},
+        {SLICE("POST"), SLICE("/api/show"), OP_PASS},
         {SLICE("POST"), SLICE("/v1/threads/t/messages"), OP_PASS},
         {SLICE("POST"), SLICE("/v1/messages/batches"), OP_PASS},
         {SLICE("POST"), SLICE("/v1/messages/count_tokens"), OP_PASS},
@@ -69,7 +97,10 @@ static void operations_have_names(void **state)
 {
     (void)state;
     for (enum operation op = 0; op < OP_COUNT; op++)
-        assert_int_equal(operation_by_name(slice_str(dialect_of(op)->name)), op);
+        assert_int_equal(operation_by_name(slice_str(dialect_of(op)->name)), operation_kind(op));
+    assert_int_equal(operation_kind(OP_EMBEDDING_GEMINI), OP_EMBEDDING);
+    assert_int_equal(operation_kind(OP_EMBEDDING_OLLAMA), OP_EMBEDDING);
+    assert_int_equal(operation_kind(OP_CHAT), OP_CHAT);
     assert_int_equal(operation_by_name(SLICE_OF("chat")), OP_CHAT);
     assert_int_equal(operation_by_name(SLICE_OF("Chat")), OP_COUNT);
     assert_int_equal(operation_by_name(SLICE_OF("")), OP_COUNT);
@@ -82,8 +113,75 @@ static void every_row_is_whole(void **state)
         const struct dialect *d = dialect_of(op);
 
         assert_non_null(d->error);
-        assert_int_equal(d->stream == STREAM_NONE, d->event == NULL);
-        assert_int_equal(d->paths[0].len == 0, op == OP_PASS || op == OP_READ || op == OP_PLAIN);
+        assert_int_equal(d->streams == 0, d->event == NULL);
+        assert_int_equal(d->paths[0].pattern.len == 0, op == OP_PASS || op == OP_READ || op == OP_PLAIN);
+    }
+}
+
+static void paths_say_model_and_stream_where_the_api_has_them_there(void **state)
+{
+    static const struct {
+        const char *why;
+        enum operation op;
+        const char *path;
+        bool stream; /* what the body said */
+        const char *want_model;
+        bool want_stream;
+    } cases[] = {
+        {"Gemini", OP_GENERATE, "/v1beta/models/gemini-2.5-pro:generateContent", true, "gemini-2.5-pro",
+         false},
+        {"Gemini, a stream", OP_GENERATE, "/v1beta/models/g:streamGenerateContent", false, "g", true},
+        {"Vertex", OP_GENERATE, "/v1/projects/p/locations/l/publishers/google/models/g-1:generateContent",
+         false, "g-1", false},
+        {"embedding", OP_EMBEDDING_GEMINI, "/v1beta/models/e:batchEmbedContents", false, "e", false},
+        {"chat says so in its body", OP_CHAT, "/v1/chat/completions", true, "body", true},
+        {"embeddings never stream", OP_EMBEDDING, "/v1/embeddings", true, "body", false},
+        {"speech always does", OP_SPEECH, "/v1/audio/speech", false, "body", true},
+        {"a path of the operator's own says nothing", OP_GENERATE, "/mine", true, "body", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct canon_facts facts = {.model = SLICE("body"), .stream = cases[i].stream};
+
+        operation_path_facts(cases[i].op, slice_str(cases[i].path), &facts);
+        if (!slice_eq(facts.model, slice_str(cases[i].want_model)) || facts.stream != cases[i].want_stream)
+            fail_msg("%s: %.*s, %d", cases[i].why, (int)facts.model.len, facts.model.data, facts.stream);
+    }
+}
+
+static void media_types_tell_the_format(void **state)
+{
+    static const struct {
+        enum operation op;
+        struct slice type;
+        enum stream_format want;
+        bool whole;
+    } cases[] = {
+        {OP_CHAT, SLICE("text/event-stream"), STREAM_SSE, false},
+        {OP_CHAT, SLICE("Text/Event-Stream"), STREAM_SSE, false},
+        {OP_CHAT, SLICE("application/json"), STREAM_NONE, true},
+        {OP_CHAT, SLICE("application/problem+json"), STREAM_NONE, true},
+        {OP_CHAT, SLICE("text/html"), STREAM_NONE, false},
+        {OP_GENERATE, SLICE("text/event-stream"), STREAM_SSE, false},
+        {OP_GENERATE, SLICE("application/json"), STREAM_JSON_ARRAY, true},
+        {OP_OLLAMA, SLICE("application/x-ndjson"), STREAM_NDJSON, false},
+        {OP_OLLAMA, SLICE("application/json"), STREAM_NONE, true},
+        {OP_EMBEDDING, SLICE("text/event-stream"), STREAM_NONE, false},
+        {OP_SPEECH, SLICE("audio/mpeg"), STREAM_BYTES, true},
+        {OP_SPEECH, SLICE("audio/"), STREAM_NONE, true},
+        {OP_SPEECH, SLICE("application/json"), STREAM_NONE, true},
+        {OP_SPEECH, SLICE("text/event-stream"), STREAM_SSE, true},
+        {OP_CHAT, SLICE(""), STREAM_NONE, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct dialect *d = dialect_of(cases[i].op);
+
+        if (dialect_stream_format(d, cases[i].type) != cases[i].want ||
+            dialect_takes_type(d, cases[i].type) != cases[i].whole)
+            fail_msg("%s: %s", d->name, cases[i].type.data);
     }
 }
 
@@ -172,6 +270,12 @@ static void errors_have_the_shape_of_the_api(void **state)
         {OP_MESSAGES, ERR_UPSTREAM_UNREACHABLE,
          "{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"a \\\"b\\\"\",\"code\":"
          "\"upstream_unreachable\"}}"},
+        {OP_GENERATE, ERR_UPSTREAM_TIMEOUT,
+         "{\"error\":{\"code\":504,\"message\":\"a "
+         "\\\"b\\\"\",\"status\":\"DEADLINE_EXCEEDED\",\"details\":[{"
+         "\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\",\"reason\":\"upstream_timeout\",\"domain\":"
+         "\"refrain\"}]}}"},
+        {OP_OLLAMA, ERR_OVERLOADED, "{\"error\":\"a \\\"b\\\"\",\"code\":\"overloaded\"}"},
         {OP_MESSAGES, ERR_EXPECT,
          "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"a "
          "\\\"b\\\"\",\"code\":"
@@ -196,7 +300,7 @@ static void an_error_that_does_not_fit_adds_nothing(void **state)
 {
     (void)state;
     for (enum operation op = 0; op < OP_COUNT; op++) {
-        for (size_t max = 1; max < 60; max++) {
+        for (size_t max = 1; max < 39; max++) {
             AUTO(buf_done) struct buf b = BUF_INIT(max);
 
             assert_int_equal(buf_add_byte(&b, 'x'), 0);
@@ -221,6 +325,8 @@ int main(void)
         cmocka_unit_test(a_path_is_an_operation_or_passes),
         cmocka_unit_test(operations_have_names),
         cmocka_unit_test(every_row_is_whole),
+        cmocka_unit_test(paths_say_model_and_stream_where_the_api_has_them_there),
+        cmocka_unit_test(media_types_tell_the_format),
         cmocka_unit_test(reads_of_changing_things_are_known),
         cmocka_unit_test(events_mean_what_each_api_says),
         cmocka_unit_test(errors_have_the_shape_of_the_api),

@@ -82,6 +82,18 @@ static void events_are_the_same_however_the_bytes_are_cut(void **state)
         {"blank lines", STREAM_NDJSON, SLICE("\n\r\n{}\n\n"), "|{};", true},
         {"no end", STREAM_NDJSON, SLICE("{}\n{}"), "|{};", false},
 
+        {"an array", STREAM_JSON_ARRAY, SLICE("[{\"a\":1}\n,\r\n{\"b\":[2,3]}]\n"),
+         "|{\"a\":1}\n;|{\"b\":[2,3]};", true},
+        {"brackets in strings", STREAM_JSON_ARRAY, SLICE("[{\"a\":\"]},\\\"[\"},{}]"),
+         "|{\"a\":\"]},\\\"[\"};|{};", true},
+        {"an empty array", STREAM_JSON_ARRAY, SLICE(" [ ] "), "", true},
+        {"bare words", STREAM_JSON_ARRAY, SLICE("[1,\"a,\",null]"), "|1;|\"a,\";|null;", true},
+        {"an array without end", STREAM_JSON_ARRAY, SLICE("[{},{}"), "|{};", false},
+        {"something behind it", STREAM_JSON_ARRAY, SLICE("[{}]["), "|{};", false},
+        {"a comma too many", STREAM_JSON_ARRAY, SLICE("[{},]"), "|{};", false},
+        {"no array", STREAM_JSON_ARRAY, SLICE("{\"error\":{}}"), "", false},
+        {"no array at all", STREAM_JSON_ARRAY, SLICE(""), "", false},
+
         {"not a stream", STREAM_NONE, SLICE("data: a\n\n"), "", true},
     };
 
@@ -141,7 +153,7 @@ static void a_long_event_is_known_by_its_head(void **state)
     assert_true(r.line.cap <= SSE_EVENT_BYTES_MAX && r.data.cap <= SSE_EVENT_BYTES_MAX);
 
     got.events = 0;
-    for (int i = 0; i < 3000; i++)
+    for (int i = 0; i < 50000; i++)
         assert_int_equal(
             sse_reader_feed(&r, SLICE_OF("data: 0123456789 0123456789 0123456789 0123456789 "
                                          "0123456789 0123456789 0123456789 0123456789 0123456789 "
@@ -161,36 +173,101 @@ static void a_stream_is_whole_or_not(void **state)
     static const struct {
         const char *why;
         enum operation op;
+        enum stream_format format;
         struct slice bytes;
         bool whole, error;
     } cases[] = {
-        {"chat", OP_CHAT, SLICE("data: {\"a\":1}\n\ndata: [DONE]\n\n"), true, false},
-        {"nothing but the end", OP_CHAT, SLICE("data: [DONE]\n\n"), true, false},
-        {"a comment behind it", OP_CHAT, SLICE("data: {}\n\ndata: [DONE]\n\n: ok\n\n"), true, false},
-        {"no end", OP_CHAT, SLICE("data: {\"a\":1}\n\n"), false, false},
-        {"no blank line", OP_CHAT, SLICE("data: {}\n\ndata: [DONE]\n"), false, false},
-        {"something behind the end", OP_CHAT, SLICE("data: [DONE]\n\ndata: {}\n\n"), false, false},
-        {"two streams", OP_CHAT, SLICE("data: [DONE]\n\ndata: {}\n\ndata: [DONE]\n\n"), false, false},
-        {"half an event behind it", OP_CHAT, SLICE("data: [DONE]\n\ndata: {"), false, false},
-        {"an error", OP_CHAT, SLICE("data: {\"error\":{}}\n\ndata: [DONE]\n\n"), false, true},
-        {"an error behind the end", OP_CHAT, SLICE("data: [DONE]\n\ndata: {\"error\":1}\n\n"), false, true},
-        {"empty", OP_CHAT, SLICE(""), false, false},
-        {"not a stream at all", OP_CHAT, SLICE("{\"error\":{}}"), false, false},
+        {"chat", OP_CHAT, STREAM_SSE, SLICE("data: {\"a\":1}\n\ndata: [DONE]\n\n"), true, false},
+        {"nothing but the end", OP_CHAT, STREAM_SSE, SLICE("data: [DONE]\n\n"), true, false},
+        {"a comment behind it", OP_CHAT, STREAM_SSE, SLICE("data: {}\n\ndata: [DONE]\n\n: ok\n\n"), true,
+         false},
+        {"no end", OP_CHAT, STREAM_SSE, SLICE("data: {\"a\":1}\n\n"), false, false},
+        {"no blank line", OP_CHAT, STREAM_SSE, SLICE("data: {}\n\ndata: [DONE]\n"), false, false},
+        {"something behind the end", OP_CHAT, STREAM_SSE, SLICE("data: [DONE]\n\ndata: {}\n\n"), false,
+         false},
+        {"two streams", OP_CHAT, STREAM_SSE, SLICE("data: [DONE]\n\ndata: {}\n\ndata: [DONE]\n\n"), false,
+         false},
+        {"half an event behind it", OP_CHAT, STREAM_SSE, SLICE("data: [DONE]\n\ndata: {"), false, false},
+        {"an error", OP_CHAT, STREAM_SSE, SLICE("data: {\"error\":{}}\n\ndata: [DONE]\n\n"), false, true},
+        {"an error behind the end", OP_CHAT, STREAM_SSE, SLICE("data: [DONE]\n\ndata: {\"error\":1}\n\n"),
+         false, true},
+        {"empty", OP_CHAT, STREAM_SSE, SLICE(""), false, false},
+        {"not a stream at all", OP_CHAT, STREAM_SSE, SLICE("{\"error\":{}}"), false, false},
 
-        {"responses", OP_RESPONSES, SLICE("event: response.completed\ndata: {}\n\n"), true, false},
-        {"and [DONE]", OP_RESPONSES, SLICE("event: response.completed\ndata: {}\n\ndata: [DONE]\n\n"), true,
+        {"responses", OP_RESPONSES, STREAM_SSE, SLICE("event: response.completed\ndata: {}\n\n"), true,
          false},
-        {"[DONE] alone", OP_RESPONSES, SLICE("event: response.created\ndata: {}\n\ndata: [DONE]\n\n"), false,
+        {"and [DONE]", OP_RESPONSES, STREAM_SSE,
+         SLICE("event: response.completed\ndata: {}\n\ndata: [DONE]\n\n"), true, false},
+        {"[DONE] alone", OP_RESPONSES, STREAM_SSE,
+         SLICE("event: response.created\ndata: {}\n\ndata: [DONE]\n\n"), false, false},
+        {"incomplete", OP_RESPONSES, STREAM_SSE, SLICE("event: response.incomplete\ndata: {}\n\n"), true,
          false},
-        {"incomplete", OP_RESPONSES, SLICE("event: response.incomplete\ndata: {}\n\n"), true, false},
 
-        {"messages", OP_MESSAGES, SLICE("event: ping\ndata: {}\n\nevent: message_stop\ndata: {}\n\n"), true,
-         false},
-        {"a late ping", OP_MESSAGES, SLICE("event: message_stop\ndata: {}\n\nevent: ping\ndata: {}\n\n"),
+        {"messages", OP_MESSAGES, STREAM_SSE,
+         SLICE("event: ping\ndata: {}\n\nevent: message_stop\ndata: {}\n\n"), true, false},
+        {"a late ping", OP_MESSAGES, STREAM_SSE,
+         SLICE("event: message_stop\ndata: {}\n\nevent: ping\ndata: {}\n\n"), true, false},
+        {"overloaded", OP_MESSAGES, STREAM_SSE, SLICE("event: error\ndata: {}\n\n"), false, true},
+
+        {"Gemini", OP_GENERATE, STREAM_SSE,
+         SLICE("data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\r\n\r\ndata: {"
+               "\"candidates\":[{\"finishReason\":\"STOP\"}]}\r\n\r\n"),
          true, false},
-        {"overloaded", OP_MESSAGES, SLICE("event: error\ndata: {}\n\n"), false, true},
+        {"a reason in every piece", OP_GENERATE, STREAM_SSE,
+         SLICE("data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\ndata: "
+               "{\"candidates\":[{\"finishReason\":"
+               "\"STOP\"}]}\n\n"),
+         true, false},
+        {"usage behind it", OP_GENERATE, STREAM_SSE,
+         SLICE("data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\ndata: {\"usageMetadata\":{}}\n\n"),
+         true, false},
+        {"more text behind it", OP_GENERATE, STREAM_SSE,
+         SLICE("data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\ndata: "
+               "{\"candidates\":[{\"content\":{}}]}"
+               "\n\n"),
+         false, false},
+        {"one of two candidates", OP_GENERATE, STREAM_SSE,
+         SLICE("data: {\"candidates\":[{\"index\":0},{\"index\":1}]}\n\ndata: {\"candidates\":[{\"index\":0,"
+               "\"finishReason\":\"STOP\"}]}\n\n"),
+         false, false},
+        {"a blocked prompt", OP_GENERATE, STREAM_SSE,
+         SLICE("data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n"), true, false},
+        {"an error on the way", OP_GENERATE, STREAM_SSE,
+         SLICE("data: {\"candidates\":[{\"content\":{}}]}\n\ndata: {\"error\":{\"code\":503}}\n\n"), false,
+         true},
+        {"an array", OP_GENERATE, STREAM_JSON_ARRAY,
+         SLICE("[{\"candidates\":[{\"content\":{}}]}\n,\r\n{\"candidates\":[{\"finishReason\":\"STOP\"}]}\n]"
+               "\n"),
+         true, false},
+        {"an array without a reason", OP_GENERATE, STREAM_JSON_ARRAY,
+         SLICE("[{\"candidates\":[{\"content\":{}}]}]"), false, false},
+        {"a reason without the array's end", OP_GENERATE, STREAM_JSON_ARRAY,
+         SLICE("[{\"candidates\":[{\"finishReason\":\"STOP\"}]}"), false, false},
+        {"an error in an array", OP_GENERATE, STREAM_JSON_ARRAY, SLICE("[{\"error\":{\"code\":400}}]"), false,
+         true},
 
-        {"an operation without streams", OP_EMBEDDING, SLICE("data: [DONE]\n\n"), false, false},
+        {"Ollama", OP_OLLAMA, STREAM_NDJSON,
+         SLICE("{\"response\":\"a\",\"done\":false}\n{\"response\":\"\",\"done\":true}\n"), true, false},
+        {"Ollama, cut", OP_OLLAMA, STREAM_NDJSON, SLICE("{\"response\":\"a\",\"done\":false}\n"), false,
+         false},
+        {"Ollama, cut in the last line", OP_OLLAMA, STREAM_NDJSON,
+         SLICE("{\"response\":\"a\",\"done\":true}"), false, false},
+        {"Ollama, more behind the end", OP_OLLAMA, STREAM_NDJSON,
+         SLICE("{\"done\":true}\n{\"done\":false}\n"), false, false},
+        {"Ollama, an error", OP_OLLAMA, STREAM_NDJSON,
+         SLICE("{\"done\":false}\n{\"error\":\"out of memory\"}\n"), false, true},
+
+        {"sound", OP_SPEECH, STREAM_BYTES, SLICE("\xFF\xFB\x90"), true, false},
+        {"no sound", OP_SPEECH, STREAM_BYTES, SLICE(""), false, false},
+        {"sound in events", OP_SPEECH, STREAM_SSE,
+         SLICE("data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA\"}\n\ndata: "
+               "{\"type\":\"speech.audio.done\"}"
+               "\n\n"),
+         true, false},
+        {"sound in events, cut", OP_SPEECH, STREAM_SSE,
+         SLICE("data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA\"}\n\n"), false, false},
+
+        {"an operation without streams", OP_EMBEDDING, STREAM_NONE, SLICE("data: [DONE]\n\n"), false, false},
     };
 
     (void)state;
@@ -198,7 +275,7 @@ static void a_stream_is_whole_or_not(void **state)
         for (size_t cut = 0; cut <= cases[i].bytes.len; cut++) {
             AUTO(stream_judge_done) struct stream_judge j;
 
-            stream_judge_init(&j, dialect_of(cases[i].op), false);
+            stream_judge_init(&j, dialect_of(cases[i].op), cases[i].format, false);
             stream_judge_feed(&j, slice_make(cases[i].bytes.data, cut));
             stream_judge_feed(&j, slice_skip(cases[i].bytes, cut));
             if (stream_judge_whole(&j) != cases[i].whole || j.seen_error != cases[i].error)

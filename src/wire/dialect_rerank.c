@@ -1,0 +1,47 @@
+/*
+ * Reranking, as Cohere began it (`/v2/rerank`) and Jina, Voyage, vLLM, TEI and others have it with names of
+ * their own. https://docs.cohere.com/reference/rerank
+ */
+#include "dialect_priv.h"
+#include "tally_priv.h"
+
+/* `results`, `data`, or the list itself. With a threshold it may rightly be empty. */
+static struct jscan_value find_results(struct jscan_value root)
+{
+    struct jscan_value results = jscan_get(root, SLICE_OF("results"));
+
+    if (results.kind == JSCAN_ARRAY || root.kind != JSCAN_OBJECT)
+        return root.kind == JSCAN_OBJECT ? results : root;
+    return jscan_get(root, SLICE_OF("data"));
+}
+
+/* In `usage` or in `meta.billed_units` or not at all: only what is counted in tokens counts. */
+static void tally_usage(struct tally *t, struct jscan_value root)
+{
+    struct jscan_value tokens = jscan_get(jscan_get(root, SLICE_OF("usage")), SLICE_OF("total_tokens"));
+
+    tally_tokens(t, jscan_count(tokens, -1), -1);
+}
+
+static void rerank_whole(struct tally *t, struct slice body)
+{
+    struct jscan_value root = jscan_root(body);
+    struct jscan_value results = find_results(root);
+    struct tally_part *answer = tally_choice(t, 0);
+
+    if (results.kind == JSCAN_ARRAY)
+        tally_payload(t);
+    if (!jscan_is_empty(results))
+        tally_say(answer);
+    tally_usage(t, root);
+}
+
+const struct dialect dialect_rerank = {
+    .name = "rerank",
+    .paths = {{SLICE("/rerank"), STREAM_NEVER}},
+    .canon = {.drop_nulls = true},
+    .json = true,
+    .request_id_header = "x-request-id",
+    .whole = rerank_whole,
+    .error = dialect_openai_error,
+};

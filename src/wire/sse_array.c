@@ -1,0 +1,90 @@
+/*
+ * JSON arrays, each element an event: `[{…},\r\n{…}]`. Only brackets and strings are followed; whether an
+ * element is JSON is seen when it is told, which is at the comma or bracket behind it. What is no array never
+ * ends.
+ */
+#include "sse_priv.h"
+
+enum state {
+    BEFORE, /* the array */
+    FIRST,  /* element, or the end */
+    NEXT,   /* element */
+    INSIDE, /* one */
+    BEHIND, /* the array */
+    WRONG,
+};
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Outside of elements; INSIDE when @c begins one. */
+static enum state step_outside(enum state now, char c)
+{
+    if (is_space(c))
+        return now;
+    switch (now) {
+    case BEFORE:
+        return c == '[' ? FIRST : WRONG;
+    case FIRST:
+        return c == ']' ? BEHIND : c == ',' ? WRONG : INSIDE;
+    case NEXT:
+        return c == ']' || c == ',' ? WRONG : INSIDE;
+    default:
+        return WRONG;
+    }
+}
+
+static void step_string(struct sse_reader *r, char c)
+{
+    if (r->array.escaped)
+        r->array.escaped = false;
+    else if (c == '\\')
+        r->array.escaped = true;
+    else if (c == '"')
+        r->array.in_string = false;
+}
+
+/* Inside of an element; NEXT or BEHIND when @c ends it, and is none of it. */
+static enum state step_inside(struct sse_reader *r, char c)
+{
+    if (r->array.in_string) {
+        step_string(r, c);
+        return INSIDE;
+    }
+    if (r->array.depth == 0 && (c == ',' || c == ']'))
+        return c == ',' ? NEXT : BEHIND;
+    if (c == '"')
+        r->array.in_string = true;
+    else if (c == '{' || c == '[')
+        r->array.depth++;
+    else if ((c == '}' || c == ']') && r->array.depth > 0)
+        r->array.depth--;
+    return INSIDE;
+}
+
+int sse_array_feed(struct sse_reader *r, struct slice bytes)
+{
+    enum state now = (enum state)r->array.state;
+    size_t begin = 0;
+    int n = 0;
+
+    for (size_t i = 0; i < bytes.len && n == 0; i++) {
+        if (now != INSIDE) {
+            now = step_outside(now, bytes.data[i]);
+            begin = i;
+            if (now != INSIDE)
+                continue;
+            r->array.depth = 0;
+        }
+        now = step_inside(r, bytes.data[i]);
+        if (now != INSIDE)
+            n = sse_reader_tell(r, slice_make(bytes.data + begin, i - begin));
+    }
+    if (now == INSIDE && n == 0)
+        n = sse_reader_hold(r, slice_skip(bytes, begin));
+    r->array.state = (uint8_t)now;
+    r->at_boundary = now == BEHIND;
+    return n;
+}
