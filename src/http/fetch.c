@@ -80,8 +80,7 @@ static void fail(struct fetch *x, enum error_code code, const char *why, enum ga
     head->error = code;
     head->error_text = text.data ? text.data : "";
     head->judged = true;
-    if (is_storable(x))
-        x->keep.reason = reason;
+    keep_give_up(&x->keep, reason);
     head->reason = x->keep.reason;
     finish(x, FLIGHT_FAILED);
 }
@@ -170,8 +169,7 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
     if (result == UPSTREAM_OK) {
         ended_whole(x);
     } else if (x->reading) {
-        if (is_storable(x))
-            x->keep.reason = reason_of_failure(x, result);
+        keep_give_up(&x->keep, reason_of_failure(x, result));
         finish(x, FLIGHT_CUT); /* half an answer never ends cleanly */
     } else {
         fail(x, x->overloaded ? ERR_OVERLOADED : failures[result].code,
@@ -482,6 +480,7 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .started_ns = x->started_ns,
         .asked_wall_ms = clock_wall_ms(),
         .scope = spec->scope,
+        .breakers = spec->upstream->breakers,
         .reason = GATE_CLIENT,
         .on_settled = on_settled,
     };

@@ -54,6 +54,19 @@ static struct gate_conf gate_of(const struct keep *k)
     return conf;
 }
 
+/* The validation breaker is told what the gate has found, good or broken, and has a say of its own. Before
+ * storing is tried: whether anything is written tells nothing of upstream. */
+static void weigh(struct keep *k)
+{
+    bool broken = gate_reason_is_broken(k->reason), trusted;
+
+    if (k->reason != GATE_STORE && !broken)
+        return;
+    trusted = breakers_judged(k->breakers, broken, gate_reason_name(k->reason), clock_mono_ms());
+    if (!broken && !trusted)
+        k->reason = GATE_BREAKER;
+}
+
 /* -- the head, and what follows it -- */
 
 bool keep_is_shareable(const struct keep *k)
@@ -70,8 +83,13 @@ enum gate_reason keep_head(struct keep *k, int64_t content_length)
     struct gate_conf conf = gate_of(k);
 
     a.body_bytes = content_length > 0 ? (uint64_t)content_length : 0;
-    if (k->reason == GATE_STORE)
-        k->reason = gate_head(&a, &conf);
+    if (k->reason != GATE_STORE)
+        return k->reason;
+    k->reason = gate_head(&a, &conf);
+    if (k->reason != GATE_STORE)
+        weigh(k);
+    else if (!breakers_may_store(k->breakers, clock_mono_ms()))
+        k->reason = GATE_BREAKER;
     return k->reason;
 }
 
@@ -250,6 +268,7 @@ static void store(struct keep *k)
 {
     struct flight_terms terms;
 
+    weigh(k);
     if (k->reason == GATE_STORE && !k->site->memory)
         k->reason = GATE_RULE;
     if (k->reason == GATE_STORE && !flight_get_terms(k->flight, &terms))
@@ -368,6 +387,14 @@ static void judge_stream(struct keep *k)
     }
     store(k);
     k->on_settled(k);
+}
+
+void keep_give_up(struct keep *k, enum gate_reason reason)
+{
+    if (k->reason != GATE_STORE)
+        return;
+    k->reason = reason;
+    weigh(k);
 }
 
 void keep_settle(struct keep *k)

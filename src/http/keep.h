@@ -34,6 +34,7 @@ struct keep {
     struct varying varying;         /* begun where there is a key */
     struct slice namespace_, model; /* kept by the flight */
     const struct key_scope *scope;  /* the site's */
+    struct breakers_upstream *breakers;
     int64_t route_ttl_s;
     bool heuristic;
     int64_t started_ns;                    /* monotonic: when upstream was asked */
@@ -70,6 +71,9 @@ bool keep_feed(struct keep *k, struct slice bytes);
 /** True when what is followed is one whole answer already, whatever still comes on the wire. */
 bool keep_has_whole_stream(const struct keep *k);
 
+/** The message has not ended as it should, or never began: it is not stored, for @reason unless there was one
+ * before. */
+void keep_give_up(struct keep *k, enum gate_reason reason);
 /** The message has ended as it should: judges the answer and stores it. on_settled comes within the call for
  * small answers, later for large ones. */
 void keep_settle(struct keep *k);

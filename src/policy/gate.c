@@ -31,6 +31,7 @@ static const struct {
     [GATE_RULE] = {"rule", false},
     [GATE_CLIENT] = {"client", false},
     [GATE_MEMORY] = {"memory", false},
+    [GATE_BREAKER] = {"breaker", false},
 };
 
 const char *gate_reason_name(enum gate_reason r)
