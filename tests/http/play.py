@@ -28,7 +28,7 @@ def configuration(folder, upstream_url):
         "cache": {"state_dir": str(folder / "state")},
         "tiers": {"memory": {"max_bytes": "64MiB"}},
         "log": {"requests": False},
-        "routes": [{"path": "/timed/", "ttl": "1h"}, {"path": "/"}],
+        "routes": [{"path": "/heuristic/", "heuristic": True}, {"path": "/timed/", "ttl": "1h"}, {"path": "/"}],
     }
 
 
