@@ -135,13 +135,19 @@ static bool is_whole_no_cache(const struct cachectl *cc)
     return cc->no_cache && !cc->no_cache_fields;
 }
 
-static bool lifetime_given(const struct fresh_arrival *a, int64_t *out_s)
+/* What is left of a lifetime that others than upstream give. The operator's begins when the answer comes: it
+ * is his word. A guessed one stands for upstream's own, so the age counts (RFC 9111 section 4.2.2). */
+static bool left_of_given(const struct fresh_arrival *a, int64_t age_s, int64_t *out_left_s)
 {
-    if (a->given_ttl_s > 0 && fresh_status_has_default(a->status))
-        *out_s = a->given_ttl_s;
-    else
-        *out_s = a->heuristic ? fresh_heuristic_s(a->fields, a->status, a->came_ms / 1000) : -1;
-    return *out_s >= 0;
+    int64_t guess_s;
+
+    if (a->given_ttl_s > 0 && fresh_status_has_default(a->status)) {
+        *out_left_s = a->given_ttl_s;
+        return true;
+    }
+    guess_s = a->heuristic ? fresh_heuristic_s(a->fields, a->status, a->came_ms / 1000) : -1;
+    *out_left_s = guess_s - age_s;
+    return guess_s >= 0;
 }
 
 void fresh_life_read(const struct fresh_arrival *a, struct fresh_life *out)
@@ -156,7 +162,7 @@ void fresh_life_read(const struct fresh_arrival *a, struct fresh_life *out)
     out->known = lifetime_s >= 0;
     out->left_s = out->known ? lifetime_s - out->age_s : 0;
     if (!out->known)
-        out->known = lifetime_given(a, &out->left_s);
+        out->known = left_of_given(a, out->age_s, &out->left_s);
     out->known |= out->must_ask;
     if (out->must_ask || !out->known)
         out->left_s = 0;

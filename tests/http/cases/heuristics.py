@@ -49,7 +49,7 @@ case(T, "route-ttl-max-age-0", "where it gives one, that counts",
      [says("max-age=0")], [get("MISS", of=1), get("MISS", of=2)], where="timed")
 case(T, "route-ttl-no-store", "and what it forbids is forbidden",
      [says("no-store")], [get("MISS", of=1), get("MISS", of=2)], where="timed")
-case(T, "route-ttl-age", "an answer has been as long on its way as it says",
-     [says(None, ("Age", "7200"))], [get("MISS", of=1), get("MISS", of=2)], where="timed")
+case(T, "route-ttl-age", "it begins when the answer comes: it is the operator's word, not upstream's",
+     [says(None, ("Age", "7200"))], [get("MISS", of=1), get("HIT", of=1, age=(7200, 7215))], where="timed")
 case("9110 8.8.3", "etag-made", "under a route's TTL, where nothing comes from upstream, Refrain makes the ETag",
      [says(None)], [get("MISS", of=1), get("HIT", of=1)], where="timed")
