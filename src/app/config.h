@@ -106,6 +106,7 @@ struct cache_conf {
     bool custom_keys; /* leave for Refrain-Key under `scope: shared` */
     bool endless_ttl; /* leave for `Refrain-TTL: none` under `scope: shared` */
     uint64_t object_bytes_max;
+    int64_t reauth_ms;
     unsigned variants_max; /* of one answer that varies */
 };
 

@@ -171,6 +171,11 @@ static const struct option_row root_rows[] = {
      .help = "Heed `Refrain-TTL: none` even where the scope is shared."},
     {"cache.max_object_bytes", OPTION_BYTES, 0, "16MiB", RANGE(KIB, GIB), ROOT(cache.object_bytes_max),
      .help = "A larger answer flows on and is not stored."},
+    {"cache.reauth", OPTION_MS, 0, "off", RANGE(SECOND, (int64_t)365 * DAY), WORD("off", 0),
+     ROOT(cache.reauth_ms),
+     .help =
+         "Under `scope: credential`: how long ago upstream must last have accepted a credential for it to "
+         "have hits. A 401 takes them away at once, whatever this says."},
     {"cache.max_variants", OPTION_COUNT, 0, "64", RANGE(1, 1024), ROOT(cache.variants_max),
      .help = "How many variants of one answer are kept that varies by what is not in its key (`Vary`)."},
 

@@ -43,6 +43,7 @@ struct server {
     struct metrics *metrics;
     struct store_mem *memory;
     struct limits *limits;
+    struct proofs *proofs;
     struct flights *flights;
     struct breakers *breakers;
     struct recent *recent;
@@ -96,6 +97,7 @@ static void collect(void *arg, struct metrics *m)
     metrics_set(m, CONNECTIONS_ACCEPTED, limits_accepted(s->limits));
     metrics_set(m, CONNECTIONS_REFUSED, limits_refused(s->limits));
     metrics_set(m, BUFFERED_BYTES, limits_buffered_bytes(s->limits));
+    metrics_set(m, CREDENTIALS_SUSPENDED, proofs_refused_n(s->proofs));
     breakers_show(s->breakers, m, clock_mono_ms());
     if (!s->memory)
         return;
@@ -146,8 +148,8 @@ static struct front_conf front_conf_of(const struct config *conf)
 
 static struct site *site_of_conf(const struct server *s, const struct config *conf)
 {
-    struct site_parts parts = {s->memory,   s->flights, s->limits,
-                               s->breakers, s->recent,  buf_slice(&s->secret)};
+    struct site_parts parts = {s->memory, s->flights,           s->limits, s->proofs, s->breakers,
+                               s->recent, buf_slice(&s->secret)};
 
     return site_build(conf, &parts);
 }
@@ -183,6 +185,7 @@ static int build_parts(struct server *s)
     metrics_on_scrape(s->metrics, collect, s);
     s->loop = loop_new();
     s->limits = limits_new(&limits);
+    s->proofs = proofs_new();
     flights.limits = s->limits;
     s->flights = flights_new(&flights);
     s->breakers = breakers_new();
@@ -190,7 +193,8 @@ static int build_parts(struct server *s)
         s->recent = recent_new(conf->admin.recent_requests);
     if (conf->tiers.memory.enabled)
         s->memory = store_mem_new(&memory);
-    if (!s->loop || !s->limits || !s->flights || !s->breakers || (conf->tiers.memory.enabled && !s->memory))
+    if (!s->loop || !s->limits || !s->proofs || !s->flights || !s->breakers ||
+        (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
     return s->site ? 0 : -ENOMEM;
@@ -485,6 +489,7 @@ static void stop(struct server *s)
     recent_free(s->recent);
     store_mem_free(s->memory);
     limits_free(s->limits);
+    proofs_free(s->proofs);
     metrics_free(s->metrics);
     buf_done(&s->secret);
     buf_done(&s->admin_token);

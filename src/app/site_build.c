@@ -364,6 +364,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
 {
     s->ttl_max_s = conf->cache.max_ttl_s;
     s->keep_stale_s = conf->cache.keep_stale_s;
+    s->reauth_ms = conf->cache.reauth_ms;
     s->variants_max = conf->cache.variants_max;
     s->ask = (struct ask_conf){
         .client_control = conf->cache.client_control,
@@ -383,6 +384,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->flights = parts->flights;
     s->recent = parts->recent;
     s->limits = parts->limits;
+    s->proofs = parts->proofs;
 }
 
 struct site *site_build(const struct config *conf, const struct site_parts *parts)

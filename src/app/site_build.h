@@ -12,9 +12,10 @@ struct site_parts {
     struct store_mem *memory; /* NULL: off */
     struct flights *flights;
     struct limits *limits;
+    struct proofs *proofs;
     struct breakers *breakers;
     struct recent *recent; /* NULL: off */
-    struct slice secret; /* the server's */
+    struct slice secret;   /* the server's */
 };
 
 /** A site with one reference. @conf must outlive it. NULL when out of memory. */

@@ -369,15 +369,17 @@ static void flight_status_text(const struct exchange *x, const struct flight_hea
         }
         return;
     }
-    text_add(t, x->ask.may_read ? "refrain; fwd=miss" : "refrain; fwd=request");
+    text_add(t, x->ask.may_read && !x->unproven ? "refrain; fwd=miss" : "refrain; fwd=request");
     if (x->outcome == OUT_COALESCED)
         text_add(t, "; collapsed");
     if (head->judged && head->stored) {
         text_add(t, "; stored");
-    } else if (head->judged) {
+    } else if (head->judged && !x->unproven) {
         text_add(t, "; detail=not-stored:");
         text_add(t, gate_reason_name(head->reason));
     }
+    if (x->unproven)
+        text_add(t, "; detail=reauth");
 }
 
 static void flight_cache_fields(struct exchange *x, const struct flight_head *head)
@@ -438,7 +440,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && !x->gzip && !x->head_request;
     x->status = head->status;
     x->verdict_in_trailer = head->stream && wants_trailers(x);
-    if (x->outcome != OUT_BYPASS && head->judged && !head->stored)
+    if (x->outcome != OUT_BYPASS && head->judged && !head->stored && !x->unproven)
         x->detail = gate_reason_name(head->reason);
     if (decode && !decoding_begin(x))
         decode = false;

@@ -286,6 +286,10 @@ static void choose_manner(struct exchange *x)
 
 static void start_alone(struct exchange *x, bool streamed)
 {
+    struct keying k = keying_of(x);
+
+    if (x->caller == 0) /* its key was never made */
+        x->caller = keying_caller(x->worker->keys, &k);
     if (!flight_open_alone(site_of(x)->flights, &x->reader))
         refuse(x, ERR_OVERLOADED, "out of memory");
     else
@@ -458,6 +462,7 @@ static enum step step_key(struct exchange *x)
     if (!known)
         return STEP_MAKE;
     x->key = x->common_key = x->base_key = known->key;
+    x->caller = known->caller;
     if (known->own_operation > 0)
         x->own = &site_of(x)->rules.own[known->own_operation - 1];
     plan_take(x, known->rules);
@@ -565,9 +570,11 @@ static enum step step_made(struct exchange *x)
     x->keyed = true;
     if (x->looked)
         return x->entry.entry ? STEP_REFRESH : STEP_JOIN;
+    k.out_caller = &x->caller;
     x->key = x->common_key = x->base_key = value.key = keying_make(x->worker->keys, &k);
     remember(x);
     value.own_operation = x->own ? (uint16_t)(x->own - site_of(x)->rules.own + 1) : 0;
+    value.caller = x->caller & KEY_CALLER_MAX;
     memo_put(x->worker->memo, &x->tag, &value);
     return planned;
 }
@@ -590,9 +597,8 @@ static void entry_drop(struct exchange *x)
     x->entry.entry = NULL;
 }
 
-/* Holds the entry of the request's key, if there is one; where the answer has variants, of this request's
- * own. */
-static bool entry_find(struct exchange *x, int64_t now_ms)
+/* Where the answer has variants, from the common key to that of this request's own. */
+static bool find_variant(struct exchange *x, int64_t now_ms)
 {
     struct store_mem *memory = site_of(x)->memory;
 
@@ -604,6 +610,30 @@ static bool entry_find(struct exchange *x, int64_t now_ms)
         varying_key(x->worker->variant_keys, x->entry.entry, x->req.fields.at, x->req.fields.n, scope_of(x));
     entry_drop(x);
     return store_mem_get(memory, &x->key, now_ms, &x->entry);
+}
+
+/* Nearly always answered without a look at the clock. */
+static bool is_unproven(const struct exchange *x)
+{
+    const struct site *s = site_of(x);
+
+    if (x->caller == 0 || (s->reauth_ms == 0 && proofs_refused_n(s->proofs) == 0))
+        return false;
+    return !proofs_hold(s->proofs, x->caller, s->reauth_ms, clock_mono_ms());
+}
+
+/* A credential that upstream has refused, or not been shown for long, has nothing in the store, fresh or
+ * stale. */
+static bool entry_find(struct exchange *x, int64_t now_ms)
+{
+    if (!find_variant(x, now_ms))
+        return false;
+    x->unproven = is_unproven(x);
+    if (!x->unproven)
+        return true;
+    x->detail = "reauth";
+    entry_drop(x);
+    return false;
 }
 
 static enum fresh_verdict entry_judge(const struct exchange *x, int64_t now_ms)

@@ -7,6 +7,7 @@
 #include "keep.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/base/log.h"
 #include "refrain/wire/httpdate.h"
 #include "tries.h"
 
@@ -33,6 +34,7 @@ struct fetch {
     struct buf body;
     size_t body_charged;
     struct upload *upload;
+    uint64_t caller;
     int64_t started_ns, first_byte_ns;
 };
 
@@ -248,6 +250,24 @@ static void add_date(struct fetch *x, struct flight_head *head)
         head->fields.at[head->fields.n - 1].flags = HEADER_DATE;
 }
 
+/* 403 is about what was asked for, not about who asked. */
+static void note_proof(const struct fetch *x, unsigned status)
+{
+    struct proofs *proofs = x->site->proofs;
+    const char *news = NULL;
+
+    if (x->caller == 0)
+        return;
+    if (status == 401 && proofs_refused(proofs, x->caller, clock_mono_ms()))
+        news = "credential_suspended";
+    else if (status >= 200 && status < 400 &&
+             proofs_accepted(proofs, x->caller, x->started_ns / 1000000, x->site->reauth_ms > 0))
+        news = "credential_restored";
+    if (news)
+        log_event(LOG_INFO, news, LOG_STR("upstream", x->tries.upstream->conf.name),
+                  LOG_STR("flight", flight_id(x->flight)));
+}
+
 /* May others have what this one is about to get? false: the call was given up. */
 static bool keep_company(struct fetch *x, unsigned status, bool unshareable)
 {
@@ -315,6 +335,7 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
         loop_timer_stop(x->late);
     head->status = status;
     tries_head(&x->tries, status);
+    note_proof(x, status);
     if (!head_copy(x, head, fields)) {
         x->overloaded = true;
         upstream_cancel(x->call);
@@ -519,6 +540,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
         .model = flight_keep(f, spec->model),
         .id = flight_id(f),
     };
+    x->caller = spec->caller;
     x->started_ns = clock_mono_ns();
     begin_keeping(x, spec);
     take_body(x, spec, &req);

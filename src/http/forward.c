@@ -97,6 +97,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .wants_json = x->facts.wants_json,
         .key = key ? &x->common_key : NULL,
         .asked = &x->req.fields,
+        .caller = x->caller,
         .vary_id = slice_make(x->vary_id, x->has_vary_id ? sizeof(x->vary_id) : 0),
         .namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_),
         .scope = scope_of(x),

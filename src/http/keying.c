@@ -170,6 +170,18 @@ void keying_trace_body(const struct keying *k)
         trace_body(k->trace, k->canonical);
 }
 
+uint64_t keying_caller(struct key_maker *maker, const struct keying *k)
+{
+    struct key_request r = {
+        .scope = keying_scope(k),
+        .upstream = slice_str(k->site->upstreams[k->route->upstream].conf.name),
+        .target = k->target,
+        .fields = k->fields,
+    };
+
+    return key_caller(maker, &r);
+}
+
 struct digest keying_make(struct key_maker *maker, const struct keying *k)
 {
     const struct site_upstream *upstream = &k->site->upstreams[k->route->upstream];
@@ -190,6 +202,7 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         .key_in_query = dialect_of(k->op)->key_in_query,
         .accept_counts = k->op == OP_READ,
         .trace = k->trace,
+        .out_caller = k->out_caller,
     };
 
     if (k->trace &&

@@ -389,6 +389,51 @@ static void put_scope(struct key_maker *m, const struct key_request *r, const st
         put_field(m, TAG_SCOPE, scope_is_client(r) ? r->client : SLICE_OF(""));
 }
 
+/* ---- callers ---- */
+
+static bool brings_credential(const struct key_request *r)
+{
+    struct slice value;
+
+    for (size_t i = 0; i < r->fields->n; i++)
+        if ((r->fields->at[i].flags & (HEADER_CREDENTIAL | HEADER_HOP)) == HEADER_CREDENTIAL)
+            return true;
+    for (struct slice rest = query_of(r->target); rest.data;)
+        if (is_key_parameter(slice_cut(&rest, '&'), &value))
+            return true;
+    return false;
+}
+
+static bool has_caller(const struct key_request *r)
+{
+    return r->scope->mode == KEY_SCOPE_CREDENTIAL && r->client.len == 0 && brings_credential(r);
+}
+
+/* A credential is known to one upstream, and unknown to another. */
+static uint64_t caller_of(struct key_maker *m, const struct key_request *r, const struct digest *scope)
+{
+    struct digest sum;
+    uint64_t caller;
+
+    begin(m);
+    put_field(m, TAG_SCOPE, slice_make(scope->bytes, sizeof(scope->bytes)));
+    put_field(m, TAG_UPSTREAM, r->upstream);
+    sum = end(m);
+    memcpy(&caller, sum.bytes, sizeof(caller));
+    caller &= KEY_CALLER_MAX;
+    return caller == 0 ? 1 : caller;
+}
+
+uint64_t key_caller(struct key_maker *m, const struct key_request *r)
+{
+    struct digest scope;
+
+    if (!has_caller(r))
+        return 0;
+    scope = scope_sum(m, r);
+    return caller_of(m, r, &scope);
+}
+
 /* ---- body ---- */
 
 /* A member of the canonical body that counts beside a custom key; absent, null and "null" differ by their
@@ -438,6 +483,8 @@ struct digest key_make(struct key_maker *m, const struct key_request *r)
 
     if (scope_has_sum(r)) /* first: it uses the same hash */
         sum = scope_sum(m, r);
+    if (r->out_caller)
+        *r->out_caller = has_caller(r) ? caller_of(m, r, &sum) : 0;
     begin(m);
     put_field(m, TAG_FORMAT, SLICE_OF(KEY_FORMAT));
     m->trace = r->trace; /* not before: the scope's own sum is made by the same hands */

@@ -93,6 +93,8 @@ enum metric_code {
       "Client connections closed at once, a limit being reached.")                                           \
     X(BUFFERED_BYTES, GAUGE, "refrain_buffered_bytes", NONE, NONE, ONE,                                      \
       "Bytes of requests and of answers under way held in memory.")                                          \
+    X(CREDENTIALS_SUSPENDED, GAUGE, "refrain_credentials_suspended", NONE, NONE, ONE,                        \
+      "Credentials without hits, since upstream has refused them.")                                          \
     X(KEY, CPU, "refrain_key_seconds", SIZE, NONE, NANO, "Time to make a key, by size of the prompt.")       \
     X(MEMO_HITS, COUNTER, "refrain_memo_hits_total", NONE, NONE, ONE,                                        \
       "Requests whose key was known from identical bytes.")                                                  \

@@ -30,6 +30,7 @@ struct fetch_spec {
     bool wants_json;            /* and for JSON as the answer's text */
     const struct digest *key;   /* without Vary; NULL: not to be stored */
     const struct fields *asked; /* of the client's request, classified: what an answer may vary by */
+    uint64_t caller;            /* key_caller's: of whom upstream's status tells */
     struct slice vary_id;       /* what flight_split named where the request was sent away from, or empty */
     struct slice namespace_, model;
     const struct key_scope *scope; /* as long as the site */

@@ -37,6 +37,7 @@ struct keying {
     const struct canon_facts *facts;
     const struct plan *plan; /* what rules say */
     struct trace *trace;     /* gets the parts of the key; NULL: nobody asks */
+    uint64_t *out_caller;    /* what keying_caller says, from keying_make; NULL: nobody asks */
 };
 
 /** The route of a raw target, and target and path (without query) as its upstream is to see them. false: no
@@ -83,3 +84,6 @@ void keying_trace_body(const struct keying *k);
 
 /** The request's key. */
 struct digest keying_make(struct key_maker *maker, const struct keying *k);
+
+/** Names the credential that the request brings; 0: none (policy/key.h). From the head alone. */
+uint64_t keying_caller(struct key_maker *maker, const struct keying *k);

@@ -19,8 +19,9 @@
 
 struct memo_value {
     struct digest key;
-    uint64_t rules;         /* which match; see policy/rule.h */
-    uint16_t own_operation; /* the operator's own, counted from 1; 0: none */
+    uint64_t rules;              /* which match; see policy/rule.h */
+    uint64_t own_operation : 16; /* the operator's own, counted from 1; 0: none */
+    uint64_t caller : 48;        /* key_caller's */
 };
 
 struct memo;

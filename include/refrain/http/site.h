@@ -15,6 +15,7 @@
 #include "refrain/http/breakers.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/limits.h"
+#include "refrain/http/proofs.h"
 #include "refrain/http/upstream.h"
 #include "refrain/policy/ask.h"
 #include "refrain/policy/gate.h"
@@ -56,6 +57,7 @@ struct site {
     int64_t ttl_s[OP_COUNT];            /* ASK_TTL_NONE: for ever */
     int64_t ttl_max_s;
     int64_t keep_stale_s; /* what upstream can be asked about is kept so long for that */
+    int64_t reauth_ms;    /* how old upstream's word for a credential may be; 0: no bound */
     size_t variants_max;  /* of an answer that varies */
     struct ask_conf ask;
     struct gate_conf gate;
@@ -75,6 +77,7 @@ struct site {
     struct flights *flights;
     struct recent *recent; /* NULL: nothing is remembered of requests */
     struct limits *limits;
+    struct proofs *proofs;
     /* what all of the above lies in; freed with the site */
     void *owner;
     void (*owner_free)(void *owner);

@@ -12,6 +12,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "refrain/base/buf.h"
 #include "refrain/base/digest.h"
@@ -65,6 +66,7 @@ struct key_request {
     unsigned variant;   /* 0: the one that key_of_variant goes out from */
     struct trace
         *trace; /* gets the parts of the key, but for the leaves of a canonical body; NULL: nobody asks */
+    uint64_t *out_caller; /* what key_caller says; NULL: nobody asks */
 };
 
 /**
@@ -93,6 +95,15 @@ struct digest key_make(struct key_maker *m, const struct key_request *request);
 /** The key of one of several answers kept for the same request, @number counting from 1; @base is key_make's.
  */
 struct digest key_of_variant(struct key_maker *m, const struct digest *base, unsigned number);
+
+/* A caller has 48 bits, to lie in the memo beside the rest: two of many thousands may meet, and then share
+ * the word of upstream on either, never an answer. */
+#define KEY_CALLER_MAX ((UINT64_C(1) << 48) - 1)
+
+/** Names the credential that @request brings to its upstream, by a sum under the scope's secret: 0 where it
+ * brings none, or where answers do not belong to credentials. Only scope, client, upstream, target and fields
+ * count. */
+uint64_t key_caller(struct key_maker *m, const struct key_request *request);
 
 /* Bytes of a model's name that a text shows. */
 enum { KEY_MODEL_MAX = 64 };

@@ -618,6 +618,70 @@ static void shared_scope_leaves_credentials_out_and_nothing_else(void **state)
     assert_false(digest_eq(&one, &two));
 }
 
+/* ---- callers ---- */
+
+static uint64_t caller(struct context *c, struct request *r)
+{
+    uint64_t by_key = 1, alone;
+
+    r->key.out_caller = &by_key;
+    (void)make(c, r);
+    alone = key_caller(c->maker, &r->key);
+    assert_true(alone == by_key); /* with the key, or without one */
+    assert_true(alone <= KEY_CALLER_MAX);
+    return alone;
+}
+
+static void a_caller_is_a_credential_at_an_upstream(void **state)
+{
+    AUTO(request_done) struct request a, b;
+    uint64_t alice;
+
+    request_init(&a);
+    request_init(&b);
+    assert_true(caller(*state, &a) == 0); /* nothing that could be revoked */
+    add_field(&a, "Authorization", "Bearer alice");
+    add_field(&b, "Authorization", "Bearer alice");
+    alice = caller(*state, &a);
+    assert_true(alice != 0);
+    b.key.target = SLICE_OF("/v1/models");
+    b.key.namespace_ = SLICE_OF("other");
+    b.key.body = SLICE_OF("{}");
+    assert_true(caller(*state, &b) == alice); /* whatever is asked for */
+    b.key.upstream = SLICE_OF("anthropic");
+    assert_true(caller(*state, &b) != alice);
+    b.key.upstream = a.key.upstream;
+    add_field(&b, "x-api-key", "more");
+    assert_true(caller(*state, &b) != alice);
+    a.scope.secret = SLICE_OF("another");
+    assert_true(caller(*state, &a) != alice);
+}
+
+static void nobody_is_a_caller_where_answers_do_not_belong_to_credentials(void **state)
+{
+    static const struct slice listed[] = {SLICE("Authorization")};
+    AUTO(request_done) struct request r;
+
+    request_init(&r);
+    add_field(&r, "Authorization", "Bearer alice");
+    r.scope.mode = KEY_SCOPE_SHARED;
+    assert_true(caller(*state, &r) == 0);
+    r.scope.mode = KEY_SCOPE_HEADERS;
+    r.scope.headers = listed;
+    r.scope.headers_n = ARRAY_LEN(listed);
+    assert_true(caller(*state, &r) == 0);
+    r.scope.mode = KEY_SCOPE_CREDENTIAL;
+    r.key.client = SLICE_OF("a client");
+    assert_true(caller(*state, &r) == 0);
+    r.key.client = SLICE_OF("");
+    r.fields.n = 0;
+    r.key.target = SLICE_OF("/v1/models?key=alice");
+    assert_true(caller(*state, &r) != 0);
+    r.fields.n = 0;
+    r.key.target = SLICE_OF("/v1/models?monkey=alice");
+    assert_true(caller(*state, &r) == 0);
+}
+
 static void a_list_of_fields_is_all_of_the_scope(void **state)
 {
     static const struct slice listed[] = {SLICE("Authorization"), SLICE("?key")};
@@ -1034,6 +1098,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_vectors_keep_their_keys),
         cmocka_unit_test(every_part_counts),
         cmocka_unit_test(what_says_nothing_does_not_count),
+        cmocka_unit_test(a_caller_is_a_credential_at_an_upstream),
+        cmocka_unit_test(nobody_is_a_caller_where_answers_do_not_belong_to_credentials),
         cmocka_unit_test(shared_scope_leaves_credentials_out_and_nothing_else),
         cmocka_unit_test(a_list_of_fields_is_all_of_the_scope),
         cmocka_unit_test(a_client_is_its_name),
