@@ -143,10 +143,16 @@ bool keep_feed(struct keep *k, struct slice bytes)
     return stream_judge_ended(&k->judge);
 }
 
+/* So far; of an API whose streams end with their message more may come. */
+static bool stream_is_whole(const struct keep *k)
+{
+    return k->following && stream_judge_whole(&k->judge) &&
+           (!k->gunzip || (!k->damaged && gunzip_is_whole(k->gunzip)));
+}
+
 bool keep_has_whole_stream(const struct keep *k)
 {
-    return k->following && stream_judge_ended(&k->judge) && stream_judge_whole(&k->judge) &&
-           (!k->gunzip || (!k->damaged && gunzip_is_whole(k->gunzip)));
+    return stream_is_whole(k) && stream_judge_ended(&k->judge);
 }
 
 /* -- storing -- */
@@ -379,7 +385,7 @@ static void judge_stream(struct keep *k)
     else if (k->judge.failed)
         k->reason = GATE_MEMORY;
     else
-        k->reason = judge(k, &k->judge.tally, keep_has_whole_stream(k));
+        k->reason = judge(k, &k->judge.tally, stream_is_whole(k));
     if (flight_bytes(k->flight) > JUDGE_INLINE_MAX) {
         k->work = (struct loop_work){.on_work = on_store_work, .on_done = on_judge_done};
         loop_work_start(k->loop, &k->work);

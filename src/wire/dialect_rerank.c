@@ -10,9 +10,9 @@ static struct jscan_value find_results(struct jscan_value root)
 {
     struct jscan_value results = jscan_get(root, SLICE_OF("results"));
 
-    if (results.kind == JSCAN_ARRAY || root.kind != JSCAN_OBJECT)
-        return root.kind == JSCAN_OBJECT ? results : root;
-    return jscan_get(root, SLICE_OF("data"));
+    if (results.kind == JSCAN_ARRAY)
+        return results;
+    return root.kind == JSCAN_ARRAY && !jscan_is_empty(root) ? root : jscan_get(root, SLICE_OF("data"));
 }
 
 /* In `usage` or in `meta.billed_units` or not at all: only what is counted in tokens counts. */

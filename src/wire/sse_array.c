@@ -1,7 +1,6 @@
 /*
  * JSON arrays, each element an event: `[{…},\r\n{…}]`. Only brackets and strings are followed; whether an
- * element is JSON is seen when it is told, which is at the comma or bracket behind it. What is no array never
- * ends.
+ * element is JSON is seen when it is told, as soon as its last bracket is there. What is no array never ends.
  */
 #include "sse_priv.h"
 
@@ -10,6 +9,7 @@ enum state {
     FIRST,  /* element, or the end */
     NEXT,   /* element */
     INSIDE, /* one */
+    AFTER,  /* one */
     BEHIND, /* the array */
     WRONG,
 };
@@ -31,6 +31,8 @@ static enum state step_outside(enum state now, char c)
         return c == ']' ? BEHIND : c == ',' ? WRONG : INSIDE;
     case NEXT:
         return c == ']' || c == ',' ? WRONG : INSIDE;
+    case AFTER:
+        return c == ',' ? NEXT : c == ']' ? BEHIND : WRONG;
     default:
         return WRONG;
     }
@@ -46,7 +48,8 @@ static void step_string(struct sse_reader *r, char c)
         r->array.in_string = false;
 }
 
-/* Inside of an element; NEXT or BEHIND when @c ends it, and is none of it. */
+/* Inside of an element: AFTER when @c is its last bracket; what stands behind a bare word (NEXT, BEHIND) when
+ * @c ends that, being none of it. */
 static enum state step_inside(struct sse_reader *r, char c)
 {
     if (r->array.in_string) {
@@ -60,7 +63,7 @@ static enum state step_inside(struct sse_reader *r, char c)
     else if (c == '{' || c == '[')
         r->array.depth++;
     else if ((c == '}' || c == ']') && r->array.depth > 0)
-        r->array.depth--;
+        return --r->array.depth == 0 ? AFTER : INSIDE;
     return INSIDE;
 }
 
@@ -80,7 +83,7 @@ int sse_array_feed(struct sse_reader *r, struct slice bytes)
         }
         now = step_inside(r, bytes.data[i]);
         if (now != INSIDE)
-            n = sse_reader_tell(r, slice_make(bytes.data + begin, i - begin));
+            n = sse_reader_tell(r, slice_make(bytes.data + begin, i - begin + (now == AFTER)));
     }
     if (now == INSIDE && n == 0)
         n = sse_reader_hold(r, slice_skip(bytes, begin));

@@ -75,10 +75,10 @@ def stream_cells(api):
     yield from (Cell(f"cut after {n} of {len(good)}", "incomplete", good[:n]) for n in range(len(good)))
     yield Cell("cut in last event", "incomplete", [*good[:-1], good[-1][:-1]])
     yield Cell("goes on after its end", "incomplete", [*good, good[0]])
-    yield Cell("no payload", "payload", api.no_payload_frames())
+    yield Cell("no payload", api.no_payload_streamed, api.no_payload_frames())
     yield Cell("says nothing", "empty", api.frames(text=""))
-    yield from (Cell(f"error after {n}", "error_inside", [*good[:n], api.error_frame()]) for n in range(len(good)))
-    yield Cell("error, then its end", "error_inside", [*good[:1], api.error_frame(), *good[1:]])
+    yield from (Cell(f"error after {n}", "error_inside", [*good[:n], api.error_frame(n)]) for n in range(len(good)))
+    yield Cell("error, then its end", "error_inside", [*good[:1], api.error_frame(1), *good[1:]])
     if api.can_call:
         yield Cell("good arguments", STORED, api.frames(arguments=GOOD_ARGUMENTS))
         yield Cell("bad arguments", "tool_arguments", api.frames(arguments=BAD_ARGUMENTS))

@@ -28,6 +28,7 @@ class Api:
     ends = (GOOD, LENGTH, FILTERED)
     can_call = can_ask_json = False
     can_be_silent = True  # a choice may say nothing at all
+    no_payload_streamed = "payload"  # why a stream without one is not stored
 
     def ask(self, number, streamed, **more):
         raise NotImplementedError
@@ -51,7 +52,8 @@ class Api:
     def no_payload_frames(self):
         raise NotImplementedError
 
-    def error_frame(self):
+    def error_frame(self, behind):
+        """An error as the event that comes behind so many others."""
         return sse_event(self.error())
 
 
@@ -201,7 +203,7 @@ class Responses(Api):
         return [self._frame("response.created", response=self._whole([], "in_progress")),
                 self._frame("response.completed", response=self._whole([]))]
 
-    def error_frame(self):
+    def error_frame(self, behind):
         return self._frame("response.failed", response=self.error())
 
 
@@ -262,7 +264,7 @@ class Messages(Api):
     def no_payload_frames(self):
         return self._around([], "end_turn")
 
-    def error_frame(self):
+    def error_frame(self, behind):
         return sse_event(self.error(), "error")
 
 
@@ -285,4 +287,202 @@ class Embedding(Api):
         return self._whole([])
 
 
-APIS = [Chat(), Completion(), Responses(), Messages(), Embedding()]
+class Generate(Api):
+    """Gemini, whose streams are events with `?alt=sse`."""
+
+    name = "generate"
+    can_ask_json = True
+    words = {GOOD: "STOP", LENGTH: "MAX_TOKENS", FILTERED: "SAFETY"}
+    headers = {"x-goog-api-key": "AIza-alice", "Authorization": None}
+    query = "?alt=sse"
+    no_payload_streamed = "incomplete"  # without a candidate there is no end either
+
+    def ask(self, number, streamed, **more):
+        verb = "streamGenerateContent" + self.query if streamed else "generateContent"
+        return Ask(f"/v1beta/models/gemini-2.5-flash:{verb}",
+                   {"contents": [{"role": "user", "parts": [{"text": f"question {number}"}]}], **more}, self.headers)
+
+    def asking_json(self):
+        return {"generationConfig": {"responseMimeType": "application/json"}}
+
+    @staticmethod
+    def _answer(text, finish=None):
+        candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}
+        return {"candidates": [candidate | ({"finishReason": finish} if finish else {})],
+                "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 22, "totalTokenCount": 33},
+                "modelVersion": "gemini-2.5-flash", "responseId": "r1"}
+
+    def whole(self, text=TEXT, ends=GOOD, arguments=None):
+        return self._answer(text, self.words[ends])
+
+    def no_payload(self):
+        return {"usageMetadata": {"promptTokenCount": 11}, "modelVersion": "gemini-2.5-flash"}
+
+    def error(self):
+        return {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
+
+    def pieces(self, text, ends):
+        return [*[self._answer(part) for part in halves(text) if part], self._answer("", self.words[ends])]
+
+    def frames(self, text=TEXT, ends=GOOD, arguments=None):
+        return [sse_event(piece) for piece in self.pieces(text, ends)]
+
+    def no_payload_frames(self):
+        return [sse_event(self.no_payload())]
+
+
+class GenerateArray(Generate):
+    """The same without `?alt=sse`: a JSON array that grows."""
+
+    name, stream_type, query = "generate []", "application/json", ""
+
+    @staticmethod
+    def _framed(pieces):
+        return [*[("," if n else "[").encode() + compact(piece).encode() for n, piece in enumerate(pieces)], b"]"]
+
+    def frames(self, text=TEXT, ends=GOOD, arguments=None):
+        return self._framed(self.pieces(text, ends))
+
+    def no_payload_frames(self):
+        return self._framed([self.no_payload()])
+
+    def error_frame(self, behind):
+        return self._framed([self.error()])[0].replace(b"[", b"," if behind else b"[", 1)
+
+
+class Ollama(Api):
+    name = "ollama"
+    stream_type = "application/x-ndjson"
+    ends = (GOOD, LENGTH)
+    can_ask_json = True
+    words = {GOOD: "stop", LENGTH: "length"}
+    path, headers = "/api/chat", {"Authorization": None}
+
+    def ask(self, number, streamed, **more):
+        body = {"model": "llama3.2", **self._prompt(f"question {number}"), **more}
+        return Ask(self.path, body if streamed else {**body, "stream": False}, self.headers)
+
+    def asking_json(self):
+        return {"format": "json"}
+
+    @staticmethod
+    def _prompt(text):
+        return {"messages": [{"role": "user", "content": text}]}
+
+    @staticmethod
+    def _said(text):
+        return {"message": {"role": "assistant", "content": text}}
+
+    def _answer(self, text, finish=None):
+        answer = {"model": "llama3.2", "created_at": "2025-07-01T09:00:00Z", **self._said(text), "done": bool(finish)}
+        if not finish:
+            return answer
+        return {**answer, "done_reason": finish, "total_duration": 5, "prompt_eval_count": 11, "eval_count": 22}
+
+    def whole(self, text=TEXT, ends=GOOD, arguments=None):
+        return self._answer(text, self.words[ends])
+
+    def no_payload(self):
+        return {"model": "llama3.2", "created_at": "2025-07-01T09:00:00Z", "done": True}
+
+    def error(self):
+        return {"error": "model runner has unexpectedly stopped"}
+
+    def frames(self, text=TEXT, ends=GOOD, arguments=None):
+        said = [self._answer(part) for part in halves(text) if part]
+        return [ndjson(line) for line in [*said, self._answer("", self.words[ends])]]
+
+    def no_payload_frames(self):
+        return [ndjson(self.no_payload())]
+
+    def error_frame(self, behind):
+        return ndjson(self.error())
+
+
+class OllamaGenerate(Ollama):
+    name, path = "ollama gen.", "/api/generate"
+
+    @staticmethod
+    def _prompt(text):
+        return {"prompt": text}
+
+    @staticmethod
+    def _said(text):
+        return {"response": text}
+
+
+class Plain(Api):
+    """What streams never and is good or not: `good`, and the same with nothing in it."""
+
+    streams = can_be_silent = False
+    ends = (GOOD,)
+    path, headers, good, empty = None, {}, None, None
+
+    def _body(self, number):
+        raise NotImplementedError
+
+    def ask(self, number, streamed, **more):
+        return Ask(self.path, {**self._body(number), **more}, self.headers)
+
+    def whole(self, text=TEXT, ends=GOOD, arguments=None):
+        return self.good
+
+    def no_payload(self):
+        return self.empty
+
+
+class EmbedContent(Plain):
+    name, path = "embed gem.", "/v1beta/models/gemini-embedding-001:embedContent"
+    headers = Generate.headers
+    good, empty = {"embedding": {"values": [0.25, -0.5]}}, {"embedding": {"values": []}}
+
+    def _body(self, number):
+        return {"content": {"parts": [{"text": f"question {number}"}]}}
+
+
+class BatchEmbedContents(EmbedContent):
+    name, path = "embed gem. n", "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+    good = {"embeddings": [{"values": [0.25, -0.5]}, {"values": [1]}]}
+    empty = {"embeddings": [{"values": [0.25, -0.5]}, {}]}
+
+    def _body(self, number):
+        return {"requests": [{"model": "models/gemini-embedding-001",
+                              "content": {"parts": [{"text": f"question {number}"}]}}]}
+
+
+class OllamaEmbed(Plain):
+    name, path, headers = "embed oll.", "/api/embed", Ollama.headers
+    good, empty = {"model": "m", "embeddings": [[0.25], [1]]}, {"model": "m", "embeddings": [[0.25], []]}
+
+    def _body(self, number):
+        return {"model": "all-minilm", "input": [f"question {number}", "another"]}
+
+
+class OllamaEmbeddings(Plain):
+    name, path, headers = "embed oll. 1", "/api/embeddings", Ollama.headers
+    good, empty = {"embedding": [0.25, 1]}, {"embedding": []}
+
+    def _body(self, number):
+        return {"model": "all-minilm", "prompt": f"question {number}"}
+
+
+class Moderation(Plain):
+    name, path = "moderation", "/v1/moderations"
+    good = {"id": "modr-1", "model": "omni-moderation-latest",
+            "results": [{"flagged": False, "categories": {"hate": False}, "category_scores": {"hate": 1e-5}}]}
+    empty = {"id": "modr-1", "model": "omni-moderation-latest", "results": []}
+
+    def _body(self, number):
+        return {"model": "omni-moderation-latest", "input": f"question {number}"}
+
+
+class Rerank(Plain):
+    name, path = "rerank", "/v2/rerank"
+    good, empty = {"id": "r1", "results": [{"index": 0, "relevance_score": 0.9}]}, {"id": "r1", "meta": {}}
+
+    def _body(self, number):
+        return {"model": "rerank-v3.5", "query": f"question {number}", "documents": ["a", "b"]}
+
+
+APIS = [Chat(), Completion(), Responses(), Messages(), Generate(), GenerateArray(), Ollama(), OllamaGenerate(),
+        Embedding(), EmbedContent(), BatchEmbedContents(), OllamaEmbed(), OllamaEmbeddings(), Moderation(), Rerank()]
