@@ -56,8 +56,9 @@ struct admin_conf {
 struct upstream_section {
     struct upstream_conf conf; /* as upstream_start() takes it */
     struct breakers_conf breaker;
-    struct text_list retry_on; /* names of causes, … */
-    struct retry_conf retry;   /* … as its bits */
+    enum { CONTROLS_STRIP, CONTROLS_PASS } control_headers; /* of other gateways */
+    struct text_list retry_on;                              /* names of causes, … */
+    struct retry_conf retry;                                /* … as its bits */
 };
 
 struct route_conf {
@@ -91,6 +92,9 @@ struct named_ttl {
 struct cache_conf {
     int64_t default_ttl_s; /* TTL_NONE */
     int64_t max_ttl_s;
+    enum { TTL_ABSOLUTE, TTL_SLIDING } ttl_mode;
+    int64_t max_lifetime_s; /* of what slides */
+    unsigned ttl_jitter_percent;
     int64_t stale_while_revalidate_s, stale_if_error_s; /* 0: not served stale */
     int64_t keep_stale_s;
     struct named_ttl *ttl; /* by operation; see config_ttl_s */

@@ -88,6 +88,8 @@ static void judge_lifetimes(struct loading *l)
     if (c->default_ttl_s > c->max_ttl_s)
         warn(l, "cache.default_ttl",
              "longer than cache.max_ttl, which bounds what requests ask for, not this");
+    if (c->ttl_mode == TTL_SLIDING && c->default_ttl_s >= c->max_lifetime_s)
+        warn(l, "cache.max_lifetime", "not longer than cache.default_ttl, so nothing slides");
     for (size_t i = 0; i < c->ttl_n; i++) {
         enum operation op = operation_by_name(slice_str(c->ttl[i].name));
 

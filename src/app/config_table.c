@@ -21,6 +21,8 @@ static const char *const origin_schemes[] = {"https", "http", NULL};
 static const char *const proxy_schemes[] = {"http", "https", "socks5", "socks5h", NULL};
 static const char *const evictions[] = {"lru", "lfu", "fifo", "sieve", NULL};
 static const char *const on_abandons[] = {"cancel", "finish", NULL};
+static const char *const control_headers[] = {"strip", "pass", NULL};
+static const char *const ttl_modes[] = {"absolute", "sliding", NULL};
 static const char *const log_formats[] = {"json", "text", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const presets[] = {"none", "development", "production", "testing", NULL};
@@ -31,6 +33,8 @@ static const char *const rule_caches[] = {"unset", "on", "off", "read-only", "wr
 _Static_assert(CACHE_UNSAID == 0 && CACHE_ON == 1 && CACHE_OFF == 2 && CACHE_READ_ONLY == 3 &&
                    CACHE_WRITE_ONLY == 4,
                "the order of the choices");
+_Static_assert(CONTROLS_STRIP == 0 && CONTROLS_PASS == 1, "the order of the choices");
+_Static_assert(TTL_ABSOLUTE == 0 && TTL_SLIDING == 1, "the order of the choices");
 _Static_assert(EVICT_LRU == 0 && EVICT_LFU == 1 && EVICT_FIFO == 2 && EVICT_SIEVE == 3,
                "the order of the choices");
 _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
@@ -140,6 +144,16 @@ static const struct option_row root_rows[] = {
      .help =
          "How long past its lifetime an answer to GET with ETag or Last-Modified is kept, so that upstream "
          "need only say whether it has changed."},
+    {"cache.ttl_mode", OPTION_ENUM, 0, "absolute", .choices = ttl_modes, ROOT(cache.ttl_mode),
+     .help = "`sliding`: a hit makes an answer last its lifetime again, up to `cache.max_lifetime`. Not on "
+             "GET, whose "
+             "lifetime is upstream's word."},
+    {"cache.max_lifetime", OPTION_SECONDS, 0, "7d", RANGE(1, YEAR_S), ROOT(cache.max_lifetime_s),
+     .help = "Where lifetimes slide: how old an answer may become all the same."},
+    {"cache.ttl_jitter", OPTION_COUNT, 0, "0", RANGE(0, 50), ROOT(cache.ttl_jitter_percent),
+     .help = "Percent by which lifetimes are made longer or shorter at random, so that what came together "
+             "does not "
+             "end together. Not on GET."},
     {"cache.ttl", OPTION_LIFETIMES, 0, NULL, RANGE(1, YEAR_S), WORD("none", TTL_NONE),
      .offset = offsetof(struct config, cache.ttl), .size = sizeof(void *),
      .count_offset = offsetof(struct config, cache.ttl_n),
@@ -260,6 +274,13 @@ static const struct option_row upstream_rows[] = {
     {"http2", OPTION_BOOL, 0, "true", UPSTREAM(http2), .help = "Offer HTTP/2 over TLS."},
     {"max_concurrent", OPTION_COUNT, 0, "off", RANGE(1, 1000000), WORD("off", 0), UPSTREAM(max_concurrent),
      .help = "Calls at once, of each worker; further ones wait their turn."},
+    {"control_headers", OPTION_ENUM, 0, "strip", .choices = control_headers,
+     FIELD(struct upstream_section, control_headers),
+     .help = "`pass`: headers by which requests steer another gateway's cache (`cf-aig-*`, "
+             "`Helicone-Cache-*` and so "
+             "on) go on to this upstream, because it is that gateway; Refrain heeds them all the same. "
+             "`Refrain-*` "
+             "never goes on."},
     {"headers.add", OPTION_HEADERS, OPTION_MASKED, UPSTREAM(headers_add),
      .help = "Headers to set on what is forwarded, replacing the client's: `{Name: value}`."},
     {"headers.remove", OPTION_NAMES, OPTION_FIELDS, UPSTREAM(headers_remove),

@@ -79,6 +79,7 @@ static bool build_upstream(struct site_upstream *u, const struct upstream_sectio
     u->conf = conf->conf;
     u->alters = alterations(&conf->conf);
     u->retry = conf->retry;
+    u->takes_controls = conf->control_headers == CONTROLS_PASS;
     u->breakers = breakers_take(parts->breakers, conf->conf.name, &conf->breaker, clock_mono_ms());
     return u->breakers;
 }
@@ -363,6 +364,12 @@ static bool build_own_operations(struct build *b, const struct config *conf)
 static void build_values(struct site *s, const struct config *conf, const struct site_parts *parts)
 {
     s->ttl_max_s = conf->cache.max_ttl_s;
+    s->lifetime = (struct lifetime_conf){
+        .max_s = conf->cache.max_ttl_s,
+        .sliding = conf->cache.ttl_mode == TTL_SLIDING,
+        .max_lifetime_s = conf->cache.max_lifetime_s,
+        .jitter_percent = conf->cache.ttl_jitter_percent,
+    };
     s->keep_stale_s = conf->cache.keep_stale_s;
     s->reauth_ms = conf->cache.reauth_ms;
     s->variants_max = conf->cache.variants_max;

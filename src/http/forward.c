@@ -19,7 +19,9 @@ static bool is_condition(const struct field *f)
 
 static bool goes_on(const struct exchange *x, const struct field *f)
 {
-    if (f->flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS | HEADER_PEER))
+    if (f->flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS))
+        return false;
+    if (f->flags & HEADER_PEER && !site_of(x)->upstreams[x->route->upstream].takes_controls)
         return false;
     switch (field_id(f)) {
     case HEADER_HOST:

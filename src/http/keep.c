@@ -157,23 +157,19 @@ bool keep_has_whole_stream(const struct keep *k)
 
 /* -- storing -- */
 
-static int64_t capped(const struct keep *k, int64_t ttl_s)
+static int64_t later_ms(int64_t ms, int64_t by_ms)
 {
-    return ttl_s > k->site->ttl_max_s ? k->site->ttl_max_s : ttl_s;
+    return ms == INT64_MAX || by_ms == INT64_MAX ? INT64_MAX : ms + by_ms;
 }
 
-/* The way an answer ended may have a lifetime of its own: a request or a rule may shorten it, not lengthen
- * it. */
-static int64_t by_its_end(const struct keep *k, const struct flight_terms *terms, int64_t left_s)
+/* Of the flight's id, which was drawn. */
+static uint64_t dice_of(const struct keep *k)
 {
-    if (k->finish_ttl_s < 0)
-        return left_s;
-    return terms->ttl_s >= 0 && left_s < k->finish_ttl_s ? left_s : k->finish_ttl_s;
-}
+    uint64_t dice;
 
-static int64_t later_ms(int64_t ms, int64_t by_s)
-{
-    return ms == INT64_MAX ? ms : ms + by_s * 1000;
+    memcpy(&dice, flight_id(k->flight), sizeof(dice));
+    dice *= UINT64_C(0x9E3779B97F4A7C15); /* from hex digits to bits that are evenly spread */
+    return dice ^ dice >> 32;
 }
 
 /* On `read`, and where upstream is listened to, its own word closes windows and opens others. */
@@ -202,18 +198,20 @@ static void set_times(const struct keep *k, const struct flight_terms *terms, st
     struct gate_conf conf = gate_of(k);
     struct fresh_windows windows;
     struct fresh_life life;
-    int64_t left_s;
+    struct lifetime_says says = {
+        .terms_s = terms->ttl_s, .finish_s = k->finish_ttl_s, .read = k->op == OP_READ, .dice = dice_of(k)};
+    struct lifetime lifetime;
 
     gate_life(&a, &conf, &life);
-    left_s = k->op == OP_READ ? life.left_s : k->site->ttl_s[k->op];
-    if (terms->ttl_s != -1)
-        left_s = terms->ttl_s; /* what a request asks for counts from now, too */
-    left_s = by_its_end(k, terms, left_s);
+    says.otherwise_s = k->op == OP_READ ? life.left_s : k->site->ttl_s[k->op];
+    lifetime_choose(&k->site->lifetime, &says, &lifetime);
     windows = windows_of(k, terms, &life.word);
     e->created_ms = k->head_wall_ms;
     e->initial_age_s = k->op == OP_READ ? (uint32_t)life.age_s : 0;
-    e->expires_ms = left_s == ASK_TTL_NONE ? INT64_MAX : later_ms(k->head_wall_ms, capped(k, left_s));
-    e->gone_ms = later_ms(e->expires_ms, kept_s(k, &windows, k->op == OP_READ && life.validator));
+    e->expires_ms = later_ms(k->head_wall_ms, lifetime.fresh_ms);
+    e->gone_ms = later_ms(e->expires_ms, kept_s(k, &windows, k->op == OP_READ && life.validator) * 1000);
+    e->sliding_ms = lifetime.sliding_ms;
+    e->max_expires_ms = lifetime.sliding_ms > 0 ? later_ms(k->head_wall_ms, lifetime.max_ms) : 0;
     e->while_revalidate_s = (uint32_t)windows.while_revalidate_s;
     e->if_error_s = (uint32_t)windows.if_error_s;
     e->flags |= windows.must_revalidate ? ENTRY_MUST_REVALIDATE : 0;

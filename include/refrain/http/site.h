@@ -20,6 +20,7 @@
 #include "refrain/policy/ask.h"
 #include "refrain/policy/gate.h"
 #include "refrain/policy/key.h"
+#include "refrain/policy/lifetime.h"
 #include "refrain/policy/rule.h"
 #include "refrain/store/store_mem.h"
 #include "refrain/wire/canon.h"
@@ -42,6 +43,7 @@ struct site_upstream {
     struct digest alters; /* of what configuration changes in a forwarded request: part of the key */
     struct breakers_upstream *breakers;
     struct retry_conf retry;
+    bool takes_controls; /* it is a gateway, too: other gateways' control headers go on to it */
 };
 
 struct site {
@@ -56,6 +58,7 @@ struct site {
     struct canon_rules canon[OP_COUNT]; /* the dialect's, with key.ignore_fields */
     int64_t ttl_s[OP_COUNT];            /* ASK_TTL_NONE: for ever */
     int64_t ttl_max_s;
+    struct lifetime_conf lifetime;
     int64_t keep_stale_s; /* what upstream can be asked about is kept so long for that */
     int64_t reauth_ms;    /* how old upstream's word for a credential may be; 0: no bound */
     size_t variants_max;  /* of an answer that varies */
