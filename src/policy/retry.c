@@ -78,7 +78,7 @@ static int64_t whole_number(struct slice s)
 int64_t retry_after_ms(const struct fields *fields, int64_t now_wall_ms)
 {
     const struct field *in_ms = fields_find(fields, SLICE_OF("retry-after-ms"));
-    const struct field *after = fields_find_id(fields, HEADER_RETRY_AFTER);
+    const struct field *after = fields_find(fields, SLICE_OF("retry-after"));
     int64_t n = in_ms ? whole_number(slice_trim(in_ms->value)) : -1, at_s;
 
     if (n >= 0)

@@ -51,6 +51,7 @@ int64_t retry_wait_ms(const struct retry_conf *conf, enum retry_cause cause, uns
 /**
  * How long an answer asks us to wait: retry-after-ms, or else Retry-After, as seconds or as a date (RFC 9110
  * section 10.2.3); a date that has passed is 0. -1: it does not say, or nothing that can be read.
+ * @fields need not be classified.
  */
 int64_t retry_after_ms(const struct fields *fields, int64_t now_wall_ms);
 
