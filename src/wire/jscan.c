@@ -270,18 +270,21 @@ bool jscan_valid(struct slice text)
 /* --- one member --- */
 
 /* Like take_string, for text whose faults are not our business here: steps behind the closing quote, or to
- * the end. */
+ * the end. Walks skip the same text more than once, so the search for a quote is the C library's. */
 static void skip_string(struct scan *s)
 {
-    for (s->at++; s->at < s->end && *s->at != '"'; s->at++) {
-        skip_plain(s);
-        if (s->at >= s->end || *s->at == '"')
-            break;
-        if (*s->at == '\\' && s->end - s->at > 1)
-            s->at++;
+    const char *from = ++s->at, *quote;
+
+    while ((quote = memchr(s->at, '"', (size_t)(s->end - s->at))) != NULL) {
+        const char *escape = quote;
+
+        while (escape > from && escape[-1] == '\\')
+            escape--;
+        s->at = quote + 1;
+        if ((quote - escape) % 2 == 0)
+            return;
     }
-    if (s->at < s->end)
-        s->at++;
+    s->at = s->end;
 }
 
 static void skip_nested(struct scan *s)

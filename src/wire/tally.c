@@ -113,6 +113,7 @@ static struct tally_part *part_new(struct tally *t, uint32_t choice, uint32_t in
     t->last = t->parts_n++;
     p = &t->parts[t->last];
     *p = (struct tally_part){.id = id, .choice = choice, .index = index};
+    p->is_json = index != TALLY_CHOICE || t->wants_json;
     jscan_text_init(&p->text);
     return p;
 }
@@ -185,7 +186,8 @@ void tally_add(struct tally_part *p, struct jscan_value text)
     if (text.kind != JSCAN_STRING)
         return;
     p->has_text = true;
-    jscan_text_feed_string(&p->text, text.text);
+    if (p->is_json)
+        jscan_text_feed_string(&p->text, text.text);
 }
 
 void tally_say(struct tally_part *choice)

@@ -88,7 +88,7 @@ static void judge_stream(struct work *w)
 {
     struct stream_judge j;
 
-    stream_judge_init(&j, dialect_of(OP_CHAT), false);
+    stream_judge_init(&j, dialect_of(OP_CHAT), STREAM_SSE, false);
     stream_judge_feed(&j, buf_slice(&w->stream));
     judge(w, &j.tally, true, stream_judge_whole(&j));
     stream_judge_done(&j);
