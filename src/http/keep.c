@@ -98,7 +98,7 @@ static enum stream_format stream_format(const struct keep *k)
 {
     struct gate_answer a = answer_of(k);
 
-    return a.status == 200 ? gate_stream_format(&a) : STREAM_NONE;
+    return a.status / 100 == 2 ? gate_stream_format(&a) : STREAM_NONE;
 }
 
 bool keep_is_stream(const struct keep *k)

@@ -24,11 +24,11 @@ def ndjson(value):
 class Api:
     name = None
     whole_type, stream_type = "application/json", "text/event-stream"
-    streams = True
+    forms = ("whole", "streamed")
     ends = (GOOD, LENGTH, FILTERED)
     can_call = can_ask_json = False
     can_be_silent = True  # a choice may say nothing at all
-    no_payload_streamed = "payload"  # why a stream without one is not stored
+    wants = {}  # (form, case): why an answer is not stored, where this API differs from the others
 
     def ask(self, number, streamed, **more):
         raise NotImplementedError
@@ -270,7 +270,8 @@ class Messages(Api):
 
 class Embedding(Api):
     name = "embedding"
-    streams = can_be_silent = False
+    forms = ("whole",)
+    can_be_silent = False
     ends = (GOOD,)
 
     def ask(self, number, streamed, **more):
@@ -292,10 +293,11 @@ class Generate(Api):
 
     name = "generate"
     can_ask_json = True
+    ends = (GOOD, LENGTH, FILTERED, REFUSED)
     words = {GOOD: "STOP", LENGTH: "MAX_TOKENS", FILTERED: "SAFETY"}
     headers = {"x-goog-api-key": "AIza-alice", "Authorization": None}
     query = "?alt=sse"
-    no_payload_streamed = "incomplete"  # without a candidate there is no end either
+    wants = {("streamed", "no payload"): "incomplete"}  # without a candidate there is no end either
 
     def ask(self, number, streamed, **more):
         verb = "streamGenerateContent" + self.query if streamed else "generateContent"
@@ -307,12 +309,15 @@ class Generate(Api):
 
     @staticmethod
     def _answer(text, finish=None):
-        candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}
+        content = {} if finish == "SAFETY" else {"content": {"role": "model", "parts": [{"text": text}]}}
+        candidate = {**content, "index": 0}
         return {"candidates": [candidate | ({"finishReason": finish} if finish else {})],
                 "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 22, "totalTokenCount": 33},
                 "modelVersion": "gemini-2.5-flash", "responseId": "r1"}
 
     def whole(self, text=TEXT, ends=GOOD, arguments=None):
+        if ends == REFUSED:  # of the prompt
+            return {**self.no_payload(), "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
         return self._answer(text, self.words[ends])
 
     def no_payload(self):
@@ -322,6 +327,8 @@ class Generate(Api):
         return {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
 
     def pieces(self, text, ends):
+        if ends == REFUSED:
+            return [self.whole(ends=ends)]
         return [*[self._answer(part) for part in halves(text) if part], self._answer("", self.words[ends])]
 
     def frames(self, text=TEXT, ends=GOOD, arguments=None):
@@ -414,7 +421,8 @@ class OllamaGenerate(Ollama):
 class Plain(Api):
     """What streams never and is good or not: `good`, and the same with nothing in it."""
 
-    streams = can_be_silent = False
+    forms = ("whole",)
+    can_be_silent = False
     ends = (GOOD,)
     path, headers, good, empty = None, {}, None, None
 
@@ -484,5 +492,37 @@ class Rerank(Plain):
         return {"model": "rerank-v3.5", "query": f"question {number}", "documents": ["a", "b"]}
 
 
+class Speech(Api):
+    """Sound, which has no end of its own: all that can be known is whether the message came whole."""
+
+    name, stream_type = "speech", "audio/mpeg"
+    forms = ("sound",)
+    more = {}
+
+    def ask(self, number, streamed, **more):
+        return Ask("/v1/audio/speech", {"model": "tts-1", "voice": "alloy", "input": f"question {number}", **self.more,
+                                        **more})
+
+    def frames(self, text=TEXT, ends=GOOD, arguments=None):
+        return [b"ID3" + bytes(range(256)), bytes(range(255, -1, -1))]
+
+
+class SpeechEvents(Speech):
+    name, stream_type = "speech events", "text/event-stream"
+    forms = ("streamed",)
+    ends = (GOOD,)
+    can_be_silent = False
+    more = {"stream_format": "sse"}
+
+    def frames(self, text=TEXT, ends=GOOD, arguments=None):
+        done = {"type": "speech.audio.done", "usage": {"input_tokens": 11, "output_tokens": 22, "total_tokens": 33}}
+        return [sse_event({"type": "speech.audio.delta", "audio": "SUQz"}),
+                sse_event({"type": "speech.audio.delta", "audio": "AAEC"}), sse_event(done)]
+
+    def no_payload_frames(self):
+        return self.frames()[2:]
+
+
 APIS = [Chat(), Completion(), Responses(), Messages(), Generate(), GenerateArray(), Ollama(), OllamaGenerate(),
-        Embedding(), EmbedContent(), BatchEmbedContents(), OllamaEmbed(), OllamaEmbeddings(), Moderation(), Rerank()]
+        Embedding(), EmbedContent(), BatchEmbedContents(), OllamaEmbed(), OllamaEmbeddings(), Moderation(), Rerank(),
+        Speech(), SpeechEvents()]
