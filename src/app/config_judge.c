@@ -196,6 +196,18 @@ static bool says_something(const struct rule_conf *r)
            r->server_tools != MAYBE_UNSAID;
 }
 
+/* Where the first option stands that is given of those whose names begin with @base. */
+static const struct origin *origin_within(const struct loading *l, const char *base)
+{
+    const struct config_origin *o = l->conf->origin;
+
+    for (size_t i = 0; i < o->entries_n; i++)
+        if (strncmp(o->entries[i].name, base, strlen(base)) == 0 &&
+            o->entries[i].origin.source != SOURCE_BUILT_IN)
+            return &o->entries[i].origin;
+    return origin_of(l, pool_printf(l->pool, "%scache", base));
+}
+
 static void judge_rule(struct loading *l, size_t i)
 {
     struct rule_conf *r = &l->conf->rules[i];
@@ -216,8 +228,9 @@ static void judge_rule(struct loading *l, size_t i)
                 r->match.prompt_below);
     judge_range(l, pool_printf(l->pool, "%s.match.messages_below", base), r->match.messages_above,
                 r->match.messages_below);
-    if (!says_something(r))
-        warn(l, operation, "the rule says nothing of the requests that it matches");
+    if (!says_something(r) && l->report->errors_n == 0) /* else it may be what was refused */
+        report_warning(l->report, origin_within(l, pool_printf(l->pool, "%s.", base)), base,
+                       "the rule says nothing of the requests that it matches");
 }
 
 static void judge_operation(struct loading *l, size_t i)

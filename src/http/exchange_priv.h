@@ -109,7 +109,7 @@ struct exchange {
     bool refused, keyed, looked, chosen, asked_upstream, waiting_for_work, ended;
     enum error_code refusal;
     const char *refusal_text;
-    int64_t retry_after_s; /* of an error; 0: no more than a second */
+    int64_t retry_after_s;  /* of an error; 0: no more than a second */
     int64_t content_length; /* -1: not given */
     uint64_t body_seen;
     struct ask ask;

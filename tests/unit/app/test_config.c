@@ -321,6 +321,49 @@ static void the_file_may_be_named_in_the_environment(void **state)
 #define UP "upstream: http://127.0.0.1:1\n"
 
 /* What is said, exactly. */
+static void rules_and_operations_are_read(void **state)
+{
+    write_file("c.yaml",
+               UP "rules:\n"
+                  "  - {match: {operation: chat, temperature_above: 1.0}, cache: off}\n"
+                  "  - match: {path: [/a*, /b], model: gpt*, header: {X-Plan: 'gold: *'}, stream: yes}\n"
+                  "    ttl: none\n"
+                  "    scope: shared\n"
+                  "    stale_if_error: 1d\n"
+                  "    tags: [a, b]\n"
+                  "operations:\n"
+                  "  summarize: {tags: s}\n"
+                  "  mine: {path: /mine, dialect: messages, ttl: 5m}\n");
+    AUTO(free_config) struct config *c = good((struct config_sources){.file = "c.yaml"});
+    const struct rule_conf *r = c->rules;
+
+    (void)state;
+    assert_int_equal(c->rules_n, 2);
+    assert_string_equal(r[0].match.operations.at[0].data, "chat");
+    assert_int_equal(r[0].match.temperature_above, 1000);
+    assert_int_equal(r[0].match.temperature_below, RANGE_ANY);
+    assert_int_equal(r[0].match.stream, MAYBE_UNSAID);
+    assert_int_equal(r[0].cache, CACHE_OFF);
+    assert_int_equal(r[0].ttl_s, 0);
+    assert_int_equal(r[0].stale_if_error_s, RANGE_ANY);
+    assert_false(r[0].scope_given);
+    assert_int_equal(r[1].match.paths.n, 2);
+    assert_string_equal(r[1].match.models.at[0].data, "gpt*");
+    assert_string_equal(r[1].match.headers[0], "X-Plan: gold: *");
+    assert_int_equal(r[1].match.stream, MAYBE_YES);
+    assert_int_equal(r[1].cache, CACHE_UNSAID);
+    assert_int_equal(r[1].ttl_s, TTL_NONE);
+    assert_true(r[1].scope_given && r[1].scope == SCOPE_SHARED);
+    assert_int_equal(r[1].stale_if_error_s, 86400);
+    assert_int_equal(r[1].tags.n, 2);
+    assert_int_equal(config_operation(c, "summarize")->ttl_s, 7200); /* as shipped, with what is added */
+    assert_int_equal(config_operation(c, "summarize")->tags.n, 1);
+    assert_int_equal(config_operation(c, "sentiment")->ttl_s, 86400);
+    assert_int_equal(config_operation(c, "qa")->ttl_s, 1800);
+    assert_string_equal(config_operation(c, "mine")->dialect, "messages");
+    assert_null(config_operation(c, "chat"));
+}
+
 static void faults_say_where_what_and_what_was_expected(void **state)
 {
     static const struct {
@@ -332,6 +375,35 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "c.yaml:2: lsiten: no such option; did you mean listen?\n"},
         {"the right name in the wrong place", "c.yaml", UP "cache: {eviction: lru}\n",
          "c.yaml:2: cache.eviction: no such option; did you mean tiers.memory.eviction?\n"},
+        {"a slip in what a rule matches", "c.yaml", UP "rules:\n  - {match: {modle: gpt*}, ttl: 1h}\n",
+         "c.yaml:3: rules[0].match.modle: no such option; did you mean model?\n"},
+        {"a match outside of it", "c.yaml", UP "rules: [{model: gpt*, ttl: 1h}]\n",
+         "c.yaml:2: rules[0].model: no such option; did you mean rules[].match.model?\n"},
+        {"an operation that there is none of", "c.yaml",
+         UP "rules: [{match: {operation: [chta, sumarize]}, ttl: 1h}]\n",
+         "c.yaml:2: rules[0].match.operation: no operation is named chta; did you mean chat?\n"
+         "c.yaml:2: rules[0].match.operation: no operation is named sumarize; did you mean summarize?\n"},
+        {"a dialect that there is none of", "c.yaml", UP "operations: {mine: {dialect: mesages}}\n",
+         "c.yaml:2: operations.mine.dialect: no operation is named mesages; did you mean messages?\n"},
+        {"a name that is taken", "c.yaml", UP "operations: {chat: {ttl: 1h}}\n",
+         "c.yaml:2: operations.chat.ttl: this operation is a shipped one; its lifetime is set by cache.ttl, "
+         "anything else by rules\n"},
+        {"no truth", "c.yaml", UP "rules: [{match: {stream: maybe}, ttl: 1h}]\n",
+         "c.yaml:2: rules[0].match.stream: expected true, false, or any, got maybe\n"},
+        {"no tag", "c.yaml", UP "rules: [{tags: [a b]}]\n",
+         "c.yaml:2: rules[0].tags: a tag is 1 to 64 of: A-Z a-z 0-9 . _ - : / @ + =, got a b\n"},
+        {"a lifetime of over a year", "c.yaml", UP "rules: [{ttl: 400d}]\n",
+         "c.yaml:2: rules[0].ttl: expected a time such as 90s, 2h or 7d from 1s to 365d, or none, got "
+         "400d\n"},
+        {"a scope that is no scope", "c.yaml", UP "rules: [{scope: [shared, X-A]}]\n",
+         "c.yaml:2: rules[0].scope: expected credential, shared or a list of header names, got shared\n"},
+        {"a rule that says nothing", "c.yaml", UP "rules: [{match: {operation: chat}}]\n",
+         "W c.yaml:2: rules[0]: the rule says nothing of the requests that it matches\n"},
+        {"a rule that never matches", "c.yaml",
+         UP "rules: [{match: {prompt_above: 9, prompt_below: 9}, ttl: 1h}]\n",
+         "W c.yaml:2: rules[0].match.prompt_below: nothing is above the one and below the other: the rule "
+         "never "
+         "matches\n"},
         {"a name like no other", "c.yaml", UP "cache: {zzzzzz: 1}\n",
          "c.yaml:2: cache.zzzzzz: no such option\n"},
         {"a slip in an upstream's option", "c.yaml",
@@ -652,6 +724,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_one_upstream_form_joins_others, enter, leave),
         cmocka_unit_test(foreign_names_in_the_environment_are_left_alone),
         cmocka_unit_test_setup_teardown(the_file_may_be_named_in_the_environment, enter, leave),
+        cmocka_unit_test_setup_teardown(rules_and_operations_are_read, enter, leave),
         cmocka_unit_test_setup_teardown(faults_say_where_what_and_what_was_expected, enter, leave),
         cmocka_unit_test_setup_teardown(every_fault_of_every_source_is_told_in_one_go, enter, leave),
         cmocka_unit_test_setup_teardown(what_is_unwise_is_a_warning, enter, leave),

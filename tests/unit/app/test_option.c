@@ -70,6 +70,7 @@ static void ranges_words_and_choices_hold(void **state)
 {
     const struct option_row ranged = {.type = OPTION_COUNT, .min = 1, .max = 256, .word = "auto", .size = 4};
     const struct option_row small = {.type = OPTION_COUNT, .size = 4};
+    const struct option_row maybe = {.type = OPTION_MAYBE, .word = "any", .size = 4};
     const struct option_row chosen = {.type = OPTION_ENUM, .choices = fruits, .size = 4};
     int64_t n;
 
@@ -79,6 +80,10 @@ static void ranges_words_and_choices_hold(void **state)
     assert_true(option_parse(&ranged, SLICE_OF("256"), &n) && n == 256);
     assert_true(option_parse(&ranged, SLICE_OF("auto"), &n) && n == 0);
     assert_false(option_parse(&small, SLICE_OF("4294967296"), &n)); /* would not fit its field */
+    assert_true(option_parse(&maybe, SLICE_OF("any"), &n) && n == MAYBE_UNSAID);
+    assert_true(option_parse(&maybe, SLICE_OF("yes"), &n) && n == MAYBE_YES);
+    assert_true(option_parse(&maybe, SLICE_OF("off"), &n) && n == MAYBE_NO);
+    assert_false(option_parse(&maybe, SLICE_OF("1"), &n));
     assert_true(option_parse(&chosen, SLICE_OF("pear"), &n) && n == 1);
     assert_false(option_parse(&chosen, SLICE_OF("Pear"), &n));
 }
