@@ -271,7 +271,7 @@ static void note_proof(const struct fetch *x, unsigned status)
 /* May others have what this one is about to get? false: the call was given up. */
 static bool keep_company(struct fetch *x, unsigned status, bool unshareable)
 {
-    bool unproven = x->keep.scope->mode == KEY_SCOPE_SHARED && (status == 401 || status == 403);
+    bool unproven = x->keep.scope->mode != KEY_SCOPE_CREDENTIAL && (status == 401 || status == 403);
     bool kept = unshareable && is_storable(x);
 
     if (!unshareable && !unproven)

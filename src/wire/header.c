@@ -128,12 +128,11 @@ static const struct row shipped[] = {
     {SLICE("x-datadog-*"), UNKEYED | UNSTORED},
     {SLICE("uber-trace-id"), UNKEYED | UNSTORED},
 
-    /* Marks of the proxies on the way that differ from client to client. X-Forwarded-Host, -Proto, -Port and
-     * -Prefix are missing on purpose: they are the same for all clients of one deployment, origins build
-     * links from them, and left out of the key they would let one caller plant such a link in everyone's
-     * answer. */
+    /* Marks of the proxies on the way that differ from client to client, and say nothing but who that is.
+     * X-Forwarded-Host, -Proto, -Port and -Prefix, Forwarded, which may say as much, and CF-Visitor are
+     * missing on purpose: origins build links and redirects from them, and left out of the key they would let
+     * one caller plant such a link in everyone's answer. So is CF-IPCountry: answers may go by it. */
     {SLICE("x-forwarded-for"), UNKEYED},
-    {SLICE("forwarded"), UNKEYED},
     {SLICE("x-real-ip"), UNKEYED},
     {SLICE("x-client-ip"), UNKEYED},
     {SLICE("x-cluster-client-ip"), UNKEYED},
@@ -142,8 +141,6 @@ static const struct row shipped[] = {
     {SLICE("fastly-client-ip"), UNKEYED},
     {SLICE("cf-connecting-ip"), UNKEYED},
     {SLICE("cf-connecting-ipv6"), UNKEYED},
-    {SLICE("cf-ipcountry"), UNKEYED},
-    {SLICE("cf-visitor"), UNKEYED},
     {SLICE("cdn-loop"), UNKEYED},
     {SLICE("via"), HEADER_VIA | UNKEYED},
 
