@@ -266,8 +266,12 @@ static struct site *site_in_force(void *arg)
 
 static int build_admin(struct server *s, struct buf *out_where)
 {
-    struct admin_parts parts = {
-        .metrics = s->metrics, .ready = is_ready, .site = site_in_force, .arg = s, .breakers = s->breakers};
+    struct admin_parts parts = {.metrics = s->metrics,
+                                .ready = is_ready,
+                                .site = site_in_force,
+                                .arg = s,
+                                .breakers = s->breakers,
+                                .key_prefix = slice_str(s->conf->cache.prefix)};
     struct admin_access access;
     const char *why = "";
     struct address a;

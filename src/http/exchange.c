@@ -579,18 +579,6 @@ static enum step step_made(struct exchange *x)
     return planned;
 }
 
-static struct fresh_stored stored_of(const struct entry_ref *ref)
-{
-    const struct entry *e = ref->entry;
-
-    return (struct fresh_stored){
-        .created_ms = e->created_ms,
-        .initial_age_s = e->initial_age_s,
-        .expires_ms = ref->expires_ms,
-        .windows = {e->while_revalidate_s, e->if_error_s, (e->flags & ENTRY_MUST_REVALIDATE) != 0},
-    };
-}
-
 static void entry_drop(struct exchange *x)
 {
     store_mem_release(&x->entry);
@@ -643,7 +631,7 @@ static enum fresh_verdict entry_judge(const struct exchange *x, int64_t now_ms)
 
     if (now_ms < x->entry.expires_ms && cc->max_age_s == CC_ABSENT && cc->min_fresh_s == CC_ABSENT)
         return FRESH_SERVE; /* nearly always */
-    stored = stored_of(&x->entry);
+    stored = keying_stored(&x->entry);
     return fresh_judge(&stored, cc, now_ms);
 }
 
@@ -669,7 +657,7 @@ static bool found_instead(struct exchange *x, unsigned error_status)
 
     if (x->manner != MANNER_CACHED || !entry_find(x, now_ms))
         return false;
-    stored = stored_of(&x->entry);
+    stored = keying_stored(&x->entry);
     x->verdict = entry_judge(x, now_ms);
     if (x->verdict == FRESH_SERVE)
         return true; /* another one has been luckier */

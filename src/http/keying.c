@@ -210,3 +210,15 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         k->trace->leaves_n = 0;
     return key_make(maker, &r);
 }
+
+struct fresh_stored keying_stored(const struct entry_ref *ref)
+{
+    const struct entry *e = ref->entry;
+
+    return (struct fresh_stored){
+        .created_ms = e->created_ms,
+        .initial_age_s = e->initial_age_s,
+        .expires_ms = ref->expires_ms,
+        .windows = {e->while_revalidate_s, e->if_error_s, (e->flags & ENTRY_MUST_REVALIDATE) != 0},
+    };
+}

@@ -5,12 +5,13 @@
 
 #include "refrain/base/attr.h"
 
-enum { SMALL_BODY = 16 * 1024 };
+enum { SMALL_BODY = 16 * 1024, REQUEST_BODY = 16 << 20 };
 
 static const struct api_route routes[] = {
     {"GET", "", false, false, SMALL_BODY, api_index},
     {"GET", "/breakers", false, false, SMALL_BODY, api_breakers_list},
     {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
+    {"POST", "/explain", false, true, REQUEST_BODY, api_explain},
 };
 
 /* What can be asked. */

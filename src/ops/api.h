@@ -57,3 +57,4 @@ void api_done(struct api_call *c, const struct jout *j);
 void api_index(struct api_call *c);
 void api_breakers_list(struct api_call *c);
 void api_breakers_command(struct api_call *c); /* of args: upstream, kind */
+void api_explain(struct api_call *c);

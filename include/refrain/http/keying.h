@@ -12,8 +12,10 @@
 #include "refrain/base/buf.h"
 #include "refrain/http/site.h"
 #include "refrain/policy/ask.h"
+#include "refrain/policy/fresh.h"
 #include "refrain/policy/key.h"
 #include "refrain/policy/rule.h"
+#include "refrain/store/store_mem.h"
 #include "refrain/wire/canon.h"
 #include "refrain/wire/dialect.h"
 
@@ -87,3 +89,6 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k);
 
 /** Names the credential that the request brings; 0: none (policy/key.h). From the head alone. */
 uint64_t keying_caller(struct key_maker *maker, const struct keying *k);
+
+/** What an entry that was found goes by. */
+struct fresh_stored keying_stored(const struct entry_ref *ref);

@@ -23,6 +23,7 @@ struct admin_parts {
     struct site *(*site)(void *arg);
     void *arg;
     struct breakers *breakers;
+    struct slice key_prefix; /* of keys as text; outlives the listener */
 };
 
 /* Who may use the API. */

@@ -1,0 +1,222 @@
+#include "refrain/http/explain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "refrain/base/attr.h"
+#include "refrain/http/keying.h"
+#include "refrain/store/store_mem.h"
+#include "varying.h"
+
+struct explaining {
+    const struct site *site;
+    const struct explain_request *r;
+    int64_t wall_ms, mono_ms;
+    struct explanation *out;
+    uint64_t caller; /* who asks; 0: nobody that proves anything */
+};
+
+static bool end(struct explaining *x, enum explain_fate fate, const char *why)
+{
+    x->out->fate = fate;
+    x->out->why = why;
+    return false;
+}
+
+static struct keying keying_of(const struct explaining *x)
+{
+    const struct explanation *e = x->out;
+
+    return (struct keying){
+        .site = x->site,
+        .route = e->route,
+        .op = e->op,
+        .own = e->own,
+        .method = x->r->method,
+        .raw_target = x->r->target,
+        .target = e->target,
+        .fields = x->r->fields,
+        .ask = &e->ask,
+        .has_body = x->r->has_body,
+        .content_length = x->r->has_body ? (int64_t)x->r->body.len : -1,
+        .body = x->r->body,
+        .canon = e->canon,
+        .canonical = buf_slice(&e->canonical),
+        .facts = &e->facts,
+        .plan = &e->plan,
+        .trace = e->trace,
+    };
+}
+
+/* -- as an exchange does it: from its head, from its body, in the store -- */
+
+static bool read_head(struct explaining *x)
+{
+    struct explanation *e = x->out;
+    const char *why = "";
+    struct keying k;
+
+    fields_classify(x->r->fields, x->site->headers);
+    if (!keying_route(x->site, x->r->target, &e->route, &e->target, &e->path))
+        return end(x, EXPLAIN_REFUSED, "no route matches this path");
+    if (x->site->body_bytes_max > 0 && x->r->body.len > x->site->body_bytes_max)
+        return end(x, EXPLAIN_REFUSED, "the body is larger than listen.max_body_bytes");
+    if (!ask_read(x->r->fields, &x->site->ask, &e->ask, &why))
+        return end(x, EXPLAIN_REFUSED, why);
+    k = keying_of(x);
+    if (!keying_operation(&k))
+        return end(x, EXPLAIN_REFUSED, x->site->own_operations);
+    e->op = k.op;
+    e->own = k.own;
+    plan_make(&x->site->rules, 0, e->own, &e->plan);
+    why = keying_head_bypass(&k);
+    return why ? end(x, EXPLAIN_PASSED, why) : true;
+}
+
+static bool read_body(struct explaining *x)
+{
+    struct explanation *e = x->out;
+    const char *why;
+    struct keying k;
+
+    k = keying_of(x);
+    e->canon = keying_canonicalise(&k, &e->canonical, &e->facts, &e->canon_why);
+    e->canonicalised = true;
+    k = keying_of(x);
+    keying_trace_body(&k);
+    plan_make(&x->site->rules, keying_rules(&k), k.own, &e->plan);
+    e->own = k.own;
+    plan_bound(&e->plan, &e->ask);
+    e->scope = keying_scope(&k);
+    e->namespace_ = keying_namespace(&k);
+    why = keying_body_bypass(&k);
+    if (why)
+        return end(x, EXPLAIN_PASSED, why);
+    if (!ask_check_leave(&e->ask, &x->site->ask, e->scope->mode == KEY_SCOPE_SHARED, &why))
+        return end(x, EXPLAIN_REFUSED, why);
+    return e->plan.cache == RULE_CACHE_OFF ? end(x, EXPLAIN_PASSED, "rule") : true;
+}
+
+static void make_key(struct explaining *x)
+{
+    struct key_maker *maker = key_maker_new();
+    struct keying k = keying_of(x);
+
+    k.out_caller = &x->caller;
+    x->out->key = keying_make(maker, &k);
+    x->out->keyed = true;
+    key_maker_free(maker);
+}
+
+/* Which of the variants is the request's. */
+static bool peek_variant(struct explaining *x, struct entry_ref *ref)
+{
+    struct sha256 *hash = sha256_new();
+    struct digest key = varying_key(hash, ref->entry, x->r->fields->at, x->r->fields->n, x->out->scope);
+
+    sha256_free(hash);
+    store_mem_release(ref);
+    x->out->entry.varies = true;
+    return store_mem_peek(x->site->memory, &key, x->wall_ms, ref);
+}
+
+static void note_entry(struct explaining *x, const struct entry_ref *ref)
+{
+    struct explain_entry *out = &x->out->entry;
+    const struct entry *e = ref->entry;
+    struct fresh_stored stored = keying_stored(ref);
+
+    out->held = true;
+    memcpy(out->id, e->id, ENTRY_ID_LEN);
+    out->age_s = fresh_age_s(&stored, x->wall_ms);
+    out->left_ms = ref->expires_ms == INT64_MAX ? INT64_MAX : ref->expires_ms - x->wall_ms;
+    out->status = e->status;
+    out->bytes = e->bytes;
+    out->verdict = fresh_judge(&stored, &x->out->ask.cc, x->wall_ms);
+}
+
+static bool peek(struct explaining *x)
+{
+    struct entry_ref ref;
+
+    if (!x->site->memory || !store_mem_peek(x->site->memory, &x->out->key, x->wall_ms, &ref))
+        return false;
+    if ((ref.entry->flags & ENTRY_VARY) != 0 && !peek_variant(x, &ref))
+        return false;
+    note_entry(x, &ref);
+    store_mem_release(&ref);
+    return true;
+}
+
+/* Upstream has refused the credential, or has not been shown it for long. */
+static bool is_unproven(const struct explaining *x)
+{
+    return x->caller != 0 && x->site->proofs &&
+           !proofs_hold(x->site->proofs, x->caller, x->site->reauth_ms, x->mono_ms);
+}
+
+static void look_up(struct explaining *x)
+{
+    struct explanation *e = x->out;
+
+    if (!peek(x))
+        (void)end(x, EXPLAIN_MISS, e->entry.varies ? "vary" : "absent");
+    else if (!e->ask.may_read)
+        (void)end(x, EXPLAIN_MISS, "request");
+    else if (is_unproven(x))
+        (void)end(x, EXPLAIN_MISS, "reauth");
+    else if (e->entry.verdict == FRESH_ASK)
+        (void)end(x, EXPLAIN_MISS, e->entry.left_ms > 0 ? "request" : "expired");
+    else
+        (void)end(x, e->entry.verdict == FRESH_SERVE ? EXPLAIN_HIT : EXPLAIN_STALE, NULL);
+}
+
+static void find_nearest(struct explaining *x)
+{
+    struct explanation *e = x->out;
+
+    if (x->site->recent)
+        e->has_nearest = recent_find(x->site->recent, e->trace, e->op, x->mono_ms, &e->nearest);
+}
+
+static bool prepare(struct explaining *x)
+{
+    static const struct siphash_key nobody = {
+        {0, 0}}; /* of names alone: with nothing to compare to, no secret */
+    struct explanation *e = x->out;
+
+    *e = (struct explanation){.canonical = BUF_INIT(0)};
+    e->trace = malloc(sizeof(*e->trace));
+    e->shipped = header_table_new((struct header_names){NULL, 0}, (struct header_names){NULL, 0});
+    if (e->trace)
+        trace_begin(e->trace, x->site->recent ? recent_secret(x->site->recent) : &nobody);
+    return e->trace && e->shipped;
+}
+
+int explain(const struct site *site, const struct explain_request *r, int64_t wall_ms, int64_t mono_ms,
+            struct explanation *out)
+{
+    struct explaining x = {site, r, wall_ms, mono_ms, out, 0};
+
+    if (!prepare(&x)) {
+        explanation_done(out);
+        return -ENOMEM;
+    }
+    if (!read_head(&x) || !read_body(&x))
+        return 0;
+    make_key(&x);
+    look_up(&x);
+    out->in_flight = site->flights && flight_is_open(site->flights, &out->key);
+    if (out->fate == EXPLAIN_MISS)
+        find_nearest(&x);
+    return 0;
+}
+
+void explanation_done(struct explanation *e)
+{
+    buf_done(&e->canonical);
+    free(e->trace);
+    header_table_free(e->shipped);
+    e->trace = NULL;
+    e->shipped = NULL;
+}
