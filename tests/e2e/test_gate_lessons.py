@@ -223,11 +223,12 @@ def test_the_reason_is_told_to_the_client_to_the_log_and_to_the_metrics(client, 
         assert refrain.metric("not_stored_total", reason=reason) == 1
 
 
-def test_what_a_follower_is_told_is_the_same(client, upstream):
+def test_what_a_follower_is_told_is_the_same(client, refrain, upstream):
     upstream.reply(whole, body_of(CHAT.whole(ends=LENGTH)), before=hold("g"))
     first = client.post(chat())
     upstream.held("g")
     second = client.post(chat())
+    refrain.waits_for("flight_readers", 2)
     upstream.release("g")
     first.was("MISS")
     status = second.whole().header("cache-status")
