@@ -69,6 +69,29 @@ static struct text own_etag(const char *id, bool gzip)
 
 /* -- what every reply says -- */
 
+/* RFC 9211 section 2.2. */
+static const char *forwarded_word(const struct exchange *x)
+{
+    static const char *const words[] = {
+        [FOR_MISS] = "miss",
+        [FOR_VARY_MISS] = "vary-miss",
+        [FOR_STALE] = "stale",
+        [FOR_REQUEST] = "request",
+    };
+
+    if (x->manner == MANNER_CACHED)
+        return words[x->forwarded_for];
+    if (x->op == OP_PASS && !slice_eq(x->req.method, SLICE_OF("GET")) && !x->head_request)
+        return "method";
+    return "bypass";
+}
+
+static void text_add_forwarded(struct text *t, const struct exchange *x)
+{
+    text_add(t, "refrain; fwd=");
+    text_add(t, forwarded_word(x));
+}
+
 static void common_fields(struct exchange *x, const char *cache_status)
 {
     front_reply_field(&x->req, "Cache-Status", cache_status);
@@ -293,7 +316,7 @@ static void verdict_trailer(struct exchange *x)
     enum gate_reason verdict = flight_verdict(&x->reader);
     struct text t = {.len = 0};
 
-    text_add(&t, "refrain; fwd=miss");
+    text_add_forwarded(&t, x);
     if (x->outcome == OUT_COALESCED)
         text_add(&t, "; collapsed");
     text_add(&t, verdict == GATE_STORE ? "; stored" : "; detail=not-stored:");
@@ -361,15 +384,14 @@ static void head_fields(struct exchange *x, const struct flight_head *head, bool
 
 static void flight_status_text(const struct exchange *x, const struct flight_head *head, struct text *t)
 {
+    text_add_forwarded(t, x);
     if (x->outcome == OUT_BYPASS) {
-        text_add(t, "refrain; fwd=bypass");
         if (x->detail) {
             text_add(t, "; detail=");
             text_add(t, x->detail);
         }
         return;
     }
-    text_add(t, x->ask.may_read && !x->unproven ? "refrain; fwd=miss" : "refrain; fwd=request");
     if (x->outcome == OUT_COALESCED)
         text_add(t, "; collapsed");
     if (head->judged && head->stored) {
@@ -473,8 +495,11 @@ void answer_error(struct exchange *x, enum error_code code, const char *text)
     x->detail = error_name(code);
     x->status = status;
     x->bytes_sent = x->canonical.len;
-    text_add(&cache_status,
-             x->asked_upstream ? "refrain; fwd=miss; detail=" : "refrain; fwd=bypass; detail=");
+    if (x->asked_upstream)
+        text_add_forwarded(&cache_status, x);
+    else
+        text_add(&cache_status, "refrain"); /* neither a hit nor forwarded */
+    text_add(&cache_status, "; detail=");
     text_add(&cache_status, x->detail);
     front_reply_bytes(r, buf_slice(&x->canonical), NULL, NULL);
     httpdate_write(clock_wall_ms() / 1000, date);
@@ -483,6 +508,8 @@ void answer_error(struct exchange *x, enum error_code code, const char *text)
     common_fields(x, cache_status.bytes);
     if (is_final(code))
         front_reply_field(r, "x-should-retry", "false");
+    if (code == ERR_METHOD_NOT_ALLOWED) /* RFC 9110 section 15.5.6; any other method passes, too */
+        front_reply_field(r, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
     if (code == ERR_OVERLOADED || code == ERR_CIRCUIT_OPEN)
         field_number(x, "Retry-After", x->retry_after_s > 0 ? (uint64_t)x->retry_after_s : 1);
     own_request_id(x);

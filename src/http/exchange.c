@@ -635,15 +635,25 @@ static enum fresh_verdict entry_judge(const struct exchange *x, int64_t now_ms)
     return fresh_judge(&stored, cc, now_ms);
 }
 
+static enum forwarded_for absent_for(const struct exchange *x)
+{
+    if (!x->ask.may_read || x->unproven)
+        return FOR_REQUEST;
+    return digest_eq(&x->key, &x->common_key) ? FOR_MISS : FOR_VARY_MISS;
+}
+
 /* The entry is held, and may be served, on any verdict but FRESH_ASK. */
 static enum fresh_verdict look_up(struct exchange *x)
 {
     int64_t now_ms = clock_wall_ms();
 
     x->verdict = FRESH_ASK;
-    if (!entry_find(x, now_ms))
+    if (!entry_find(x, now_ms)) {
+        x->forwarded_for = absent_for(x);
         return x->verdict;
+    }
     x->verdict = entry_judge(x, now_ms);
+    x->forwarded_for = now_ms < x->entry.expires_ms ? FOR_REQUEST : FOR_STALE;
     if (x->verdict == FRESH_ASK)
         entry_drop(x);
     return x->verdict;

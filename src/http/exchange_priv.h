@@ -68,6 +68,14 @@ struct worker {
 /* What became of a request; an error until something better is known. */
 enum outcome { OUT_ERROR, OUT_HIT, OUT_STALE, OUT_MISS, OUT_COALESCED, OUT_BYPASS };
 
+/* Why a cached request goes on to upstream all the same, after RFC 9211 section 2.2. */
+enum forwarded_for {
+    FOR_MISS,
+    FOR_VARY_MISS, /* other variants are there */
+    FOR_STALE,
+    FOR_REQUEST, /* it would have been a hit, had the request not asked for more */
+};
+
 enum step {
     STEP_KEY,
     STEP_MAKE,
@@ -102,6 +110,7 @@ struct exchange {
     struct plan plan;                /* what rules say */
     enum manner manner;
     enum outcome outcome;
+    enum forwarded_for forwarded_for;
     const char *detail;        /* for Cache-Status and the log; static text */
     struct slice target, path; /* as upstream is to see them */
     enum step next;            /* where on_run goes on */

@@ -206,7 +206,8 @@ def judge_always(ask, answer):
     status, x_cache = own_status(answer), answer.header("x-cache")
     for name in status:
         assert name in ("hit", "fwd", "fwd-status", "ttl", "stored", "collapsed", "key", "detail"), f"{name}: {answer!r}"
-    assert ("hit" in status) != ("fwd" in status), f"either a hit or forwarded (RFC 9211 section 2): {answer!r}"
+    assert not {"hit", "fwd"} <= set(status), f"either a hit or forwarded (RFC 9211 section 2): {answer!r}"
+    assert {"hit", "fwd", "detail"} & set(status), f"what else would there be to say: {answer!r}"
     if "fwd" in status:
         assert isinstance(status["fwd"], sf.Token) and status["fwd"] in FWD_REASONS, f"fwd of RFC 9211: {answer!r}"
     else:
@@ -220,7 +221,7 @@ def judge_always(ask, answer):
         assert status.get("hit") and status.get("ttl", 1) > 0, f"a hit is fresh: {answer!r}"
         assert len(answer.headers.all("age")) == 1, f"what comes from the store has an Age (RFC 9111 5.1): {answer!r}"
     if x_cache in ("MISS", "COALESCED", "BYPASS"):
-        assert "fwd" in status, f"X-Cache and Cache-Status say the same: {answer!r}"
+        assert "hit" not in status, f"X-Cache and Cache-Status say the same: {answer!r}"
     assert len(answer.headers.all("date")) == 1, f"one Date (RFC 9110 section 6.6.1): {answer!r}"
     if answer.status in (204, 304):
         assert answer.body == b"" and "transfer-encoding" not in answer.headers, f"it has no body: {answer!r}"
