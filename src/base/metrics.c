@@ -92,7 +92,7 @@ struct metrics {
     struct metric_block *blocks;
     struct metric_block set;           /* what metrics_set brought */
     atomic_bool touched[METRIC_SLOTS]; /* by metrics_set: shown even at 0 */
-    struct names upstreams, models;
+    struct names upstreams, models, operations;
     unsigned named[LABEL_SETS]; /* how many values have a name by callback */
     const char *(*name[LABEL_SETS])(unsigned value);
     unsigned collectors_n;
@@ -131,6 +131,7 @@ struct metrics *metrics_new(void)
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->upstreams.lock, NULL);
     pthread_mutex_init(&m->models.lock, NULL);
+    pthread_mutex_init(&m->operations.lock, NULL);
     return m;
 }
 
@@ -244,9 +245,16 @@ static unsigned names_add(struct names *names, struct slice text)
 
 static struct names *names_of(struct metrics *m, enum metric_label set)
 {
-    if (set == LABEL_UPSTREAM)
+    switch (set) {
+    case LABEL_UPSTREAM:
         return &m->upstreams;
-    return set == LABEL_MODEL ? &m->models : NULL;
+    case LABEL_MODEL:
+        return &m->models;
+    case LABEL_OPERATION:
+        return &m->operations;
+    default:
+        return NULL;
+    }
 }
 
 unsigned metrics_label(struct metrics *m, enum metric_label set, struct slice text)
@@ -257,10 +265,13 @@ unsigned metrics_label(struct metrics *m, enum metric_label set, struct slice te
 
     assert(names);
     if (text.len == 0 || text.len > NAME_BYTES_MAX)
-        return NAMES_MAX;
+        return label_rows[set].max - 1;
     value = names_find(names, text, &slot);
-    return value >= 0 ? (unsigned)value : names_add(names, text);
+    if (value < 0)
+        value = (int)names_add(names, text);
+    return value == NAMES_MAX ? label_rows[set].max - 1 : m->named[set] + (unsigned)value;
 }
+_Static_assert(LABEL_MAX_OPERATION > NAMES_MAX + 1, "some are named, the rest interned");
 _Static_assert(LABEL_MAX_UPSTREAM == NAMES_MAX + 1 && LABEL_MAX_MODEL == NAMES_MAX + 1,
                "the last one is `other`");
 
@@ -279,6 +290,7 @@ void metrics_name_labels(struct metrics *m, enum metric_label set, unsigned n,
                          const char *(*name)(unsigned value))
 {
     assert((set == LABEL_OPERATION || set == LABEL_REASON) && n <= label_rows[set].max);
+    assert(set == LABEL_REASON || n < label_rows[set].max - NAMES_MAX);
     m->named[set] = n;
     m->name[set] = name;
 }
@@ -300,13 +312,16 @@ static const char *label_text(struct metrics *m, enum metric_label set, unsigned
     };
     const struct names *names = names_of(m, set);
 
-    if (names && value < NAMES_MAX)
-        return value < atomic_load(&names->n) ? names->text[value] : NULL;
-    if (names)
-        return "other";
     if (fixed[set].names)
         return value < fixed[set].n ? fixed[set].names[value] : NULL;
-    return value < m->named[set] ? m->name[set](value) : NULL;
+    if (value < m->named[set])
+        return m->name[set](value);
+    if (!names)
+        return NULL;
+    if (value == label_rows[set].max - 1)
+        return "other";
+    value -= m->named[set];
+    return value < atomic_load(&names->n) ? names->text[value] : NULL;
 }
 
 /* -- exposition -- */

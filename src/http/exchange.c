@@ -132,13 +132,18 @@ static const char *const result_words[] = {
     [OUT_BYPASS] = "bypass", [OUT_ERROR] = "error",
 };
 
+static unsigned operation_label(const struct exchange *x)
+{
+    return x->own ? x->view->own_labels[x->own - site_of(x)->rules.own] : operation_kind(x->op);
+}
+
 static void count_and_log(struct exchange *x, bool sent)
 {
     int64_t took_ns = clock_mono_ns() - x->started_ns;
     struct slice model =
         x->entry.entry ? entry_slice(x->entry.entry, x->entry.entry->model) : slice_str(x->model);
 
-    metric_add2(x->worker->counts, REQUESTS, operation_kind(x->op), results[x->outcome], 1);
+    metric_add2(x->worker->counts, REQUESTS, operation_label(x), results[x->outcome], 1);
     metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
     if (x->outcome == OUT_HIT || x->outcome == OUT_STALE)
         metric_add1(x->worker->counts, HITS, TIER_MEMORY, 1);
@@ -147,10 +152,10 @@ static void count_and_log(struct exchange *x, bool sent)
     if (!site_of(x)->log_requests)
         return;
     log_buffered(LOG_INFO, "request", LOG_STR("id", x->request_id),
-                 LOG_STR("operation", dialect_of(x->op)->name), LOG_SLICE("model", model),
-                 LOG_STR("result", result_words[x->outcome]), LOG_STR("reason", x->detail),
-                 LOG_INT("status", x->status), LOG_INT("bytes", x->bytes_sent), LOG_BOOL("complete", sent),
-                 LOG_DUR("took_ms", took_ns));
+                 LOG_SLICE("operation", x->own ? x->own->name : slice_str(dialect_of(x->op)->name)),
+                 LOG_SLICE("model", model), LOG_STR("result", result_words[x->outcome]),
+                 LOG_STR("reason", x->detail), LOG_INT("status", x->status), LOG_INT("bytes", x->bytes_sent),
+                 LOG_BOOL("complete", sent), LOG_DUR("took_ms", took_ns));
 }
 
 static void on_end(struct front_req *r, bool sent)

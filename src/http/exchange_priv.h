@@ -36,6 +36,7 @@ struct site_view {
     struct site *site;
     unsigned uses;
     unsigned *upstream_labels; /* of each upstream, for the counts */
+    unsigned *own_labels;      /* of each operation of the operator's own */
 };
 
 struct worker {

@@ -20,13 +20,17 @@ static struct site_view *site_view_new(struct worker *w, struct site *site)
 {
     struct site_view *view = calloc(1, sizeof(*view));
     unsigned *labels = calloc(site->upstreams_n + 1, sizeof(*labels));
+    unsigned *own = calloc(site->rules.own_n + 1, sizeof(*own));
 
-    if (!view || !labels)
+    if (!view || !labels || !own)
         abort(); /* small and fixed */
     view->site = site_ref(site);
     view->upstream_labels = labels;
     for (size_t i = 0; i < site->upstreams_n; i++)
         labels[i] = metrics_label(w->metrics, LABEL_UPSTREAM, slice_str(site->upstreams[i].conf.name));
+    view->own_labels = own;
+    for (size_t i = 0; i < site->rules.own_n; i++)
+        own[i] = metrics_label(w->metrics, LABEL_OPERATION, site->rules.own[i].name);
     return view;
 }
 
@@ -36,6 +40,7 @@ void site_view_free(struct site_view *view)
         return;
     site_unref(view->site);
     free(view->upstream_labels);
+    free(view->own_labels);
     free(view);
 }
 

@@ -220,6 +220,14 @@ def test_an_operation_may_be_known_by_its_model(client):
     client.post(chat_stream(model="final-1")).was("MISS")
 
 
+def test_an_operation_of_the_operators_own_is_counted_and_logged_by_its_name(client, refrain):
+    client.post(chat(), {"Refrain-Operation": "summarize"}).was("MISS")
+    client.post(chat()).was("HIT")
+    assert refrain.metric("requests_total", operation="summarize", result="miss") == 1
+    assert refrain.metric("requests_total", operation="chat", result="hit") == 1
+    assert [line["operation"] for line in refrain.request_lines(2)] == ["summarize", "chat"]
+
+
 @pytest.mark.refrain(routes=[{"path": "/corp/llm/", "upstream": "default"}, {"path": "/", "upstream": "default"}])
 def test_an_operation_is_known_behind_a_prefix_that_a_route_names(client, upstream):
     for path in ("/corp/llm/v1/chat/completions", "/corp/llm/chat/completions"):

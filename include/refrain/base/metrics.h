@@ -20,11 +20,12 @@
 /*
  * Label sets: id, name in the exposition, how many values at most. Fixed values are those of the enums below;
  * of OPERATION and REASON, which belong to other layers, they are named by metrics_name_labels; UPSTREAM and
- * MODEL are interned by metrics_label (their last value is "other").
+ * MODEL are interned by metrics_label, and so are OPERATION's behind those named (their last value is
+ * "other").
  */
 #define METRIC_LABELS(X)                                                                                     \
     X(NONE, "", 1)                                                                                           \
-    X(OPERATION, "operation", 24)                                                                            \
+    X(OPERATION, "operation", 140)                                                                           \
     X(RESULT, "result", 7)                                                                                   \
     X(TIER, "tier", 3)                                                                                       \
     X(UPSTREAM, "upstream", 101)                                                                             \
@@ -192,7 +193,8 @@ void metrics_free(struct metrics *m);
 struct metric_block *metrics_block(struct metrics *m);
 
 /**
- * The value of @text in an interned set (LABEL_UPSTREAM, LABEL_MODEL): the same for the same text as long as
+ * The value of @text in an interned set (LABEL_UPSTREAM, LABEL_MODEL; LABEL_OPERATION, once its own are
+ * named): the same for the same text as long as
  * @m lives. Past the ceiling, and for a text over 64 bytes that is new, that of "other". A known text costs
  * about 10 ns and no lock. Threads: any.
  */

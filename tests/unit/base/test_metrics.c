@@ -68,6 +68,7 @@ static void blocks_are_summed(void **state)
     metric_add2(one, REQUESTS, 1, RESULT_HIT, 3);
     metric_add2(two, REQUESTS, 1, RESULT_HIT, 4);
     metric_add2(two, REQUESTS, 0, RESULT_BYPASS, 1);
+    metric_add2(two, REQUESTS, metrics_label(m, LABEL_OPERATION, SLICE_OF("summarize")), RESULT_HIT, 3);
     metric_add(one, CONNECTIONS, 1); /* opened here, closed there */
     metric_add(two, CONNECTIONS, -1);
     metric_add(two, CONNECTIONS, -1);
@@ -75,6 +76,7 @@ static void blocks_are_summed(void **state)
 
     has_line(text, "refrain_requests_total{operation=\"chat\",result=\"hit\"} 7");
     has_line(text, "refrain_requests_total{operation=\"pass\",result=\"bypass\"} 1");
+    has_line(text, "refrain_requests_total{operation=\"summarize\",result=\"hit\"} 3");
     has_line(text, "refrain_connections -1");
     has_line(text, "# TYPE refrain_requests_total counter");
     assert_null(strstr(text, "result=\"miss\"")); /* never touched */
