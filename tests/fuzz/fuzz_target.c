@@ -47,17 +47,31 @@ static void check_fields(enum guard_version version, const struct fields *f)
     }
 }
 
+static bool ends_as_a_path_of(enum operation op, struct slice path)
+{
+    const struct dialect *d = dialect_of(op);
+
+    for (size_t i = 0; i < DIALECT_PATHS_MAX && d->paths[i].pattern.len > 0; i++)
+        if (slice_ends(path, d->paths[i].pattern))
+            return true;
+    return false;
+}
+
 static void check_operation(struct slice method, struct slice target)
 {
     struct slice query = target;
     struct slice path = slice_cut(&query, '?');
     enum operation op = operation_find(method, path);
 
+    struct canon_facts facts = {.stream = false};
+
     (void)operation_read_is_live(path);
+    operation_path_facts(op, path, &facts);
+    HOLDS(facts.model.len == 0 || (facts.model.data > path.data && facts.model.data < path.data + path.len));
     if (op == OP_READ)
         HOLDS(slice_eq(method, SLICE_OF("GET")) || slice_eq(method, SLICE_OF("HEAD")));
     else if (op != OP_PASS)
-        HOLDS(slice_eq(method, SLICE_OF("POST")) && slice_ends(path, dialect_of(op)->paths[0]));
+        HOLDS(slice_eq(method, SLICE_OF("POST")) && ends_as_a_path_of(op, path));
 }
 
 static void read_fields(struct fields *f, struct slice rest)

@@ -124,6 +124,16 @@ static void read_scope(struct request *r, json_t *scope)
     json_array_foreach(scope, i, name) r->listed[i] = slice_str(json_string_value(name));
 }
 
+/* The row that takes the target, where it is one of the operation's. */
+static enum operation operation_of(json_t *vector)
+{
+    struct slice target = text_of(vector, "target", "");
+    enum operation named = operation_by_name(text_of(vector, "operation", ""));
+    enum operation found = operation_find(text_of(vector, "method", ""), slice_cut(&target, '?'));
+
+    return named != OP_COUNT && operation_kind(found) == named ? found : named;
+}
+
 static void read_vector(struct request *r, json_t *vector)
 {
     json_t *field;
@@ -132,7 +142,7 @@ static void read_vector(struct request *r, json_t *vector)
     request_init(r);
     read_scope(r, json_object_get(vector, "scope"));
     r->scope.secret = text_of(vector, "secret", "the server's secret");
-    r->op = operation_by_name(text_of(vector, "operation", ""));
+    r->op = operation_of(vector);
     assert_true(r->op < OP_COUNT);
     r->key.client = text_of(vector, "client", "");
     r->key.namespace_ = text_of(vector, "namespace", "default");

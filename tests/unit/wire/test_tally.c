@@ -301,11 +301,408 @@ static void streamed_chats_add_up(void **state)
     check_streamed(rows, ARRAY_LEN(rows));
 }
 
+static void whole_answers_of_the_others_add_up(void **state)
+{
+    static const struct row rows[] = {
+        {"a response",
+         OP_RESPONSES,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"status\":\"completed\",\"error\":null,\"output\":[{\"type\":\"reasoning\"},{\"type\":"
+               "\"message\","
+               "\"content\":[{\"type\":\"output_text\",\"text\":\"hi\"}]}],\"usage\":{\"input_tokens\":3,"
+               "\"output_"
+               "tokens\":4}}"),
+         {TALLY_GOOD, "completed", false, 3, 4}},
+        {"incomplete", OP_RESPONSES, STREAM_NONE, PLAIN,
+         SLICE("{\"status\":\"incomplete\",\"incomplete_details\":{\"reason\":\"max_output_tokens\"},"
+               "\"output\":[{"
+               "\"type\":\"message\",\"content\":[{\"text\":\"h\"}]}]}"),
+         ENDS(TALLY_GOOD, "max_output_tokens")},
+        {"incomplete for no reason", OP_RESPONSES, STREAM_NONE, PLAIN,
+         SLICE("{\"status\":\"incomplete\",\"output\":[{\"type\":\"x\"}]}"), ENDS(TALLY_GOOD, "incomplete")},
+        {"still queued", OP_RESPONSES, STREAM_NONE, PLAIN,
+         SLICE("{\"status\":\"queued\",\"output\":[{\"type\":\"x\"}]}"), ENDS(TALLY_GOOD, "queued")},
+        {"failed",
+         OP_RESPONSES,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"status\":\"failed\",\"error\":{\"code\":\"server_error\"},\"output\":[]}"),
+         {TALLY_ERROR_INSIDE, "failed", true, -1, -1}},
+        {"a call", OP_RESPONSES, STREAM_NONE, PLAIN,
+         SLICE("{\"output\":[{\"type\":\"function_call\",\"arguments\":\"{\\\"a\\\":\"}]}"),
+         FAULT(TALLY_ARGUMENTS)},
+        {"text of a custom tool", OP_RESPONSES, STREAM_NONE, PLAIN,
+         SLICE("{\"output\":[{\"type\":\"custom_tool_call\",\"input\":\"{\"}]}"), NOTHING},
+        {"thinking alone",
+         OP_RESPONSES,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"output\":[{\"type\":\"reasoning\"}]}"),
+         {TALLY_GOOD, "", true, -1, -1}},
+        {"no output", OP_RESPONSES, STREAM_NONE, PLAIN, SLICE("{\"status\":\"completed\"}"),
+         ENDS(TALLY_NO_PAYLOAD, "completed")},
+        {"a remark before the answer", OP_RESPONSES, STREAM_NONE, JSON,
+         SLICE("{\"output\":[{\"type\":\"message\",\"content\":[{\"text\":\"Let me "
+               "see\"}]},{\"type\":\"message\","
+               "\"content\":[{\"text\":\"{}\"}]}]}"),
+         NOTHING},
+
+        {"a message",
+         OP_MESSAGES,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"type\":\"message\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}],\"stop_reason\":"
+               "\"end_turn\","
+               "\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":20,\"cache_creation_input_tokens\":"
+               "300,"
+               "\"output_tokens\":4}}"),
+         {TALLY_GOOD, "end_turn", false, 321, 4}},
+        {"a tool is called", OP_MESSAGES, STREAM_NONE, PLAIN,
+         SLICE("{\"content\":[{\"type\":\"tool_use\",\"input\":{}}],\"stop_reason\":\"tool_use\"}"),
+         ENDS(TALLY_GOOD, "tool_use")},
+        {"too long", OP_MESSAGES, STREAM_NONE, PLAIN,
+         SLICE("{\"content\":[{\"type\":\"text\",\"text\":\"h\"}],\"stop_reason\":\"max_tokens\"}"),
+         ENDS(TALLY_GOOD, "max_tokens")},
+        {"an error", OP_MESSAGES, STREAM_NONE, PLAIN,
+         SLICE("{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}"), FAULT(TALLY_ERROR_INSIDE)},
+        {"blocks that are not known", OP_MESSAGES, STREAM_NONE, PLAIN,
+         SLICE("{\"content\":[{\"type\":\"thinking\",\"thinking\":\"h\"},{\"type\":\"new\"}]}"), NOTHING},
+
+        {"Gemini",
+         OP_GENERATE,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"candidates\":[{\"content\":{\"parts\":[{\"thought\":true,\"text\":\"hm\"},{\"text\":"
+               "\"hi\"}]},"
+               "\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":5,"
+               "\"candidatesTokenCount\":6,"
+               "\"thoughtsTokenCount\":70}}"),
+         {TALLY_GOOD, "STOP", false, 5, 76}},
+        {"Gemini thinks alone",
+         OP_GENERATE,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"candidates\":[{\"content\":{\"parts\":[{\"thought\":true,\"text\":\"hm\"},{\"text\":\"\","
+               "\"thoughtSignature\":\"x\"}]},\"finishReason\":\"STOP\"}]}"),
+         {TALLY_GOOD, "STOP", true, -1, -1}},
+        {"Gemini calls", OP_GENERATE, STREAM_NONE, JSON,
+         SLICE(
+             "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"so\"},{\"functionCall\":{\"name\":\"f\","
+             "\"args\":{}}}]},\"finishReason\":\"STOP\"}]}"),
+         ENDS(TALLY_GOOD, "STOP")},
+        {"Gemini draws", OP_GENERATE, STREAM_NONE, PLAIN,
+         SLICE("{\"candidates\":[{\"content\":{\"parts\":[{\"inlineData\":{\"data\":\"AA\"}}]},"
+               "\"finishReason\":"
+               "\"STOP\"}]}"),
+         ENDS(TALLY_GOOD, "STOP")},
+        {"one of two candidates",
+         OP_GENERATE,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\"},{"
+               "\"finishReason\":\"SAFETY\"}]}"),
+         {TALLY_GOOD, "SAFETY|STOP", true, -1, -1}},
+        {"a reason not heard of", OP_GENERATE, STREAM_NONE, PLAIN,
+         SLICE("{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"NEW\"}]}"),
+         ENDS(TALLY_GOOD, "NEW")},
+        {"no reason", OP_GENERATE, STREAM_NONE, PLAIN,
+         SLICE("{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}"),
+         ENDS(TALLY_GOOD, "no finishReason")},
+        {"a blocked prompt", OP_GENERATE, STREAM_NONE, PLAIN,
+         SLICE("{\"promptFeedback\":{\"blockReason\":\"PROHIBITED_CONTENT\"},\"usageMetadata\":{}}"),
+         ENDS(TALLY_GOOD, "PROHIBITED_CONTENT")},
+        {"nothing of Gemini's", OP_GENERATE, STREAM_NONE, PLAIN, SLICE("{\"usageMetadata\":{}}"),
+         FAULT(TALLY_NO_PAYLOAD)},
+
+        {"Ollama",
+         OP_OLLAMA,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"done\":true,\"done_reason\":"
+               "\"stop\","
+               "\"prompt_eval_count\":8,\"eval_count\":9}"),
+         {TALLY_GOOD, "stop", false, 8, 9}},
+        {"Ollama, generate", OP_OLLAMA, STREAM_NONE, JSON, SLICE("{\"response\":\"[]\",\"done\":true}"),
+         NOTHING},
+        {"Ollama, prose for JSON", OP_OLLAMA, STREAM_NONE, JSON, SLICE("{\"response\":\"no\",\"done\":true}"),
+         FAULT(TALLY_WANTED_JSON)},
+        {"a model was loaded",
+         OP_OLLAMA,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"response\":\"\",\"done\":true,\"done_reason\":\"load\"}"),
+         {TALLY_GOOD, "load", true, -1, -1}},
+        {"Ollama, not done", OP_OLLAMA, STREAM_NONE, PLAIN, SLICE("{\"response\":\"a\",\"done\":false}"),
+         ENDS(TALLY_GOOD, "not done")},
+        {"Ollama calls", OP_OLLAMA, STREAM_NONE, PLAIN,
+         SLICE("{\"message\":{\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}"
+               "}}]},"
+               "\"done\":true}"),
+         NOTHING},
+        {"Ollama, an error", OP_OLLAMA, STREAM_NONE, PLAIN, SLICE("{\"error\":\"x\"}"),
+         FAULT(TALLY_ERROR_INSIDE)},
+
+        {"vectors",
+         OP_EMBEDDING,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"data\":[{\"embedding\":[1]},{\"embedding\":\"AAAA\"}],\"usage\":{\"prompt_tokens\":2}}"),
+         {TALLY_GOOD, "", false, 2, -1}},
+        {"one vector is empty", OP_EMBEDDING, STREAM_NONE, PLAIN,
+         SLICE("{\"data\":[{\"embedding\":[1]},{\"embedding\":\"\"}]}"), FAULT(TALLY_NO_PAYLOAD)},
+        {"no vectors", OP_EMBEDDING, STREAM_NONE, PLAIN, SLICE("{\"data\":[]}"), FAULT(TALLY_NO_PAYLOAD)},
+        {"a vector of Gemini's", OP_EMBEDDING_GEMINI, STREAM_NONE, PLAIN,
+         SLICE("{\"embedding\":{\"values\":[1]}}"), NOTHING},
+        {"vectors of Gemini's", OP_EMBEDDING_GEMINI, STREAM_NONE, PLAIN,
+         SLICE("{\"embeddings\":[{\"values\":[1]},{\"values\":[]}]}"), FAULT(TALLY_NO_PAYLOAD)},
+        {"vectors of Ollama's", OP_EMBEDDING_OLLAMA, STREAM_NONE, PLAIN, SLICE("{\"embeddings\":[[1],[2]]}"),
+         NOTHING},
+        {"no vectors of Ollama's", OP_EMBEDDING_OLLAMA, STREAM_NONE, PLAIN, SLICE("{\"embeddings\":[]}"),
+         FAULT(TALLY_NO_PAYLOAD)},
+        {"a vector of the older kind", OP_EMBEDDING_OLLAMA, STREAM_NONE, PLAIN,
+         SLICE("{\"embedding\":[0.5]}"), NOTHING},
+        {"a moderation", OP_MODERATION, STREAM_NONE, PLAIN, SLICE("{\"results\":[{\"flagged\":false}]}"),
+         NOTHING},
+        {"no moderation", OP_MODERATION, STREAM_NONE, PLAIN, SLICE("{\"results\":[]}"),
+         FAULT(TALLY_NO_PAYLOAD)},
+        {"ranks", OP_RERANK, STREAM_NONE, PLAIN, SLICE("{\"results\":[{\"index\":0}]}"), NOTHING},
+        {"ranks as data",
+         OP_RERANK,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"data\":[{\"index\":0}],\"usage\":{\"total_tokens\":7}}"),
+         {TALLY_GOOD, "", false, 7, -1}},
+        {"ranks as a list", OP_RERANK, STREAM_NONE, PLAIN, SLICE("[{\"index\":0,\"score\":1}]"), NOTHING},
+        {"nothing above the threshold",
+         OP_RERANK,
+         STREAM_NONE,
+         PLAIN,
+         SLICE("{\"results\":[]}"),
+         {TALLY_GOOD, "", true, -1, -1}},
+        {"no ranks", OP_RERANK, STREAM_NONE, PLAIN, SLICE("{}"), {TALLY_NO_PAYLOAD, "", true, -1, -1}},
+        {"sound", OP_SPEECH, STREAM_NONE, PLAIN, SLICE("\xFF\xFB"), NOTHING},
+        {"no sound", OP_SPEECH, STREAM_NONE, PLAIN, SLICE(""), FAULT(TALLY_NO_PAYLOAD)},
+        {"of what is the operator's own nothing is promised", OP_PLAIN, STREAM_NONE, PLAIN, SLICE("{}"),
+         NOTHING},
+        {"but an error is one", OP_PLAIN, STREAM_NONE, PLAIN, SLICE("{\"error\":{}}"),
+         FAULT(TALLY_ERROR_INSIDE)},
+    };
+
+    (void)state;
+    check_whole(rows, ARRAY_LEN(rows));
+}
+
+#define NAMED(name, data) "event: " name "\ndata: " data "\n\n"
+
+static void streams_of_the_others_add_up(void **state)
+{
+    static const struct row rows[] = {
+        {"a response",
+         OP_RESPONSES,
+         STREAM_SSE,
+         JSON,
+         SLICE(
+             NAMED("response.output_item.added", "{\"output_index\":0}") NAMED("response.output_text.delta",
+                                                                               "{\"delta\":\"[\"}")
+                 NAMED("response.output_text.delta", "{\"delta\":\"1]\"}") NAMED(
+                     "response.output_item.done",
+                     "{\"item\":{\"type\":\"message\",\"content\":[{\"text\":\"[1]\"}]}}")
+                     NAMED(
+                         "response.completed",
+                         "{\"response\":{\"status\":\"completed\",\"output\":[{\"type\":\"message\","
+                         "\"content\":[{\"text\":\"[1]\"}]}],\"usage\":{\"input_tokens\":1,\"output_tokens\":"
+                         "2}}}")),
+         {TALLY_GOOD, "completed", false, 1, 2}},
+        {"pieces alone, nothing repeated", OP_RESPONSES, STREAM_SSE, JSON,
+         SLICE(NAMED("response.output_text.delta", "{\"delta\":\"[\"}")
+                   NAMED("response.completed", "{\"response\":{\"output\":[]}}")),
+         FAULT(TALLY_WANTED_JSON)},
+        {"arguments in pieces", OP_RESPONSES, STREAM_SSE, PLAIN,
+         SLICE(NAMED("response.function_call_arguments.delta", "{\"output_index\":1,\"delta\":\"{\"}")
+                   NAMED("response.function_call_arguments.delta", "{\"output_index\":1,\"delta\":\"}\"}")
+                       NAMED("response.completed", "{\"response\":{\"output\":[]}}")),
+         NOTHING},
+        {"bad arguments in pieces", OP_RESPONSES, STREAM_SSE, PLAIN,
+         SLICE(NAMED("response.function_call_arguments.delta", "{\"output_index\":1,\"delta\":\"{\"}")
+                   NAMED("response.completed", "{\"response\":{\"output\":[]}}")),
+         FAULT(TALLY_ARGUMENTS)},
+        {"a response that failed",
+         OP_RESPONSES,
+         STREAM_SSE,
+         PLAIN,
+         SLICE(NAMED("response.failed", "{\"response\":{}}")),
+         {TALLY_ERROR_INSIDE, "", false, -1, -1}},
+
+        {"a message",
+         OP_MESSAGES,
+         STREAM_SSE,
+         PLAIN,
+         SLICE(NAMED("message_start",
+                     "{\"message\":{\"content\":[],\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}")
+                   NAMED("content_block_start",
+                         "{\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}") NAMED("ping",
+                                                                                                    "{}")
+                       NAMED("content_block_delta", "{\"index\":0,\"delta\":{\"text\":\"a\"}}") NAMED(
+                           "message_delta", "{\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_"
+                                            "tokens\":5}}") NAMED("message_stop", "{}")),
+         {TALLY_GOOD, "end_turn", false, 9, 5}},
+        {"a tool of a message", OP_MESSAGES, STREAM_SSE, PLAIN,
+         SLICE(NAMED("message_start", "{\"message\":{\"content\":[]}}") NAMED(
+             "content_block_start", "{\"index\":1,\"content_block\":{\"type\":\"tool_use\",\"input\":{}}}")
+                   NAMED("content_block_delta", "{\"index\":1,\"delta\":{\"partial_json\":\"\"}}")
+                       NAMED("content_block_delta", "{\"index\":1,\"delta\":{\"partial_json\":\"{\\\"a\"}}")
+                           NAMED("message_stop", "{}")),
+         FAULT(TALLY_ARGUMENTS)},
+        {"a message without a word", OP_MESSAGES, STREAM_SSE, PLAIN,
+         SLICE(NAMED("message_start", "{\"message\":{\"content\":[]}}") NAMED(
+             "message_delta", "{\"delta\":{\"stop_reason\":\"end_turn\"}}") NAMED("message_stop", "{}")),
+         ENDS(TALLY_NO_PAYLOAD, "end_turn")},
+
+        {"Gemini",
+         OP_GENERATE,
+         STREAM_SSE,
+         JSON,
+         SLICE("data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"{\"}]}}],\"usageMetadata\":{"
+               "\"promptTokenCount\":4}}\r\n\r\ndata: "
+               "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"}\"}]},"
+               "\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":4,"
+               "\"candidatesTokenCount\":2}}"
+               "\r\n\r\n"),
+         {TALLY_GOOD, "STOP", false, 4, 2}},
+        {"an array of Gemini's", OP_GENERATE, STREAM_JSON_ARRAY, PLAIN,
+         SLICE("[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n,\r\n{\"candidates\":[{"
+               "\"finishReason\":\"MAX_TOKENS\"}]}\n]\n"),
+         ENDS(TALLY_GOOD, "MAX_TOKENS")},
+        {"lines of Ollama's",
+         OP_OLLAMA,
+         STREAM_NDJSON,
+         JSON,
+         SLICE("{\"response\":\"[\",\"done\":false}\n{\"response\":\"]\",\"done\":false}\n{\"response\":\"\","
+               "\"done\":"
+               "true,\"done_reason\":\"stop\",\"prompt_eval_count\":1,\"eval_count\":2}\n"),
+         {TALLY_GOOD, "stop", false, 1, 2}},
+        {"an error of Ollama's", OP_OLLAMA, STREAM_NDJSON, PLAIN,
+         SLICE("{\"response\":\"a\",\"done\":false}\n{\"error\":\"an error was encountered\"}\n"),
+         FAULT(TALLY_ERROR_INSIDE)},
+        {"sound", OP_SPEECH, STREAM_BYTES, PLAIN, SLICE("\xFF\xFB"), NOTHING},
+        {"sound in events",
+         OP_SPEECH,
+         STREAM_SSE,
+         PLAIN,
+         SLICE("data: {\"type\":\"speech.audio.delta\",\"audio\":\"AA\"}\n\ndata: "
+               "{\"type\":\"speech.audio.done\","
+               "\"usage\":{\"input_tokens\":6,\"output_tokens\":7}}\n\n"),
+         {TALLY_GOOD, "", false, 6, 7}},
+    };
+
+    (void)state;
+    check_streamed(rows, ARRAY_LEN(rows));
+}
+
+/* So many choices that no list of them is kept. */
+static void a_stream_of_too_many_choices_is_not_followed(void **state)
+{
+    AUTO(tally_done) struct tally t;
+    struct tally_result got;
+    char event[100];
+
+    (void)state;
+    tally_init(&t, dialect_of(OP_CHAT), false);
+    for (int i = 0; i < TALLY_PARTS_MAX + 1; i++) {
+        int n =
+            snprintf(event, sizeof(event), "{\"choices\":[{\"index\":%d,\"delta\":{\"content\":\"a\"}}]}", i);
+
+        tally_result(&t, &got);
+        assert_int_equal(got.fault == TALLY_MEMORY, false);
+        assert_int_equal(tally_event(&t, SLICE_OF(""), slice_make(event, (size_t)n)), EVENT_MORE);
+    }
+    tally_result(&t, &got);
+    assert_int_equal(got.fault, TALLY_MEMORY);
+    assert_true(t.parts_n <= TALLY_PARTS_MAX);
+}
+
+static void an_event_too_long_to_look_at_is_lost_not_broken(void **state)
+{
+    AUTO(stream_judge_done) struct stream_judge j;
+    static const size_t step = 1 << 16;
+    struct tally_result got;
+    char *part = malloc(step);
+
+    (void)state;
+    assert_non_null(part);
+    memset(part, 'a', step);
+    stream_judge_init(&j, dialect_of(OP_CHAT), STREAM_SSE, false);
+    stream_judge_feed(&j, SLICE_OF("data: {\"choices\":[{\"delta\":{\"content\":\""));
+    for (size_t at = 0; at <= SSE_EVENT_BYTES_MAX; at += step)
+        stream_judge_feed(&j, slice_make(part, step));
+    stream_judge_feed(&j, SLICE_OF("\"}}]}\n\n" DONE));
+    free(part);
+    tally_result(&j.tally, &got);
+    assert_int_equal(got.fault, TALLY_MEMORY);
+    assert_true(stream_judge_whole(&j));
+}
+
+static void an_answer_of_many_choices_is_judged_to_the_last(void **state)
+{
+    AUTO(buf_done) struct buf body = BUF_INIT(1 << 20);
+    AUTO(tally_done) struct tally t;
+    struct tally_result got;
+
+    (void)state;
+    assert_int_equal(buf_addf(&body, "{\"choices\":["), 0);
+    for (int i = 0; i < 3 * TALLY_PARTS_MAX; i++)
+        assert_int_equal(buf_addf(&body, "{\"message\":{\"content\":\"{}\"}},"), 0);
+    assert_int_equal(buf_addf(&body, "{\"message\":{\"content\":\"no\"}}]}"), 0);
+    tally_init(&t, dialect_of(OP_CHAT), true);
+    tally_whole(&t, buf_slice(&body));
+    tally_result(&t, &got);
+    assert_int_equal(got.fault, TALLY_WANTED_JSON);
+}
+
+static void tally_whole_with(struct tally *t, char reason)
+{
+    char body[100];
+    int n = snprintf(body, sizeof(body), "{\"choices\":[{\"text\":\"a\",\"finish_reason\":\"%c\"}]}", reason);
+
+    tally_whole(t, slice_make(body, (size_t)n));
+}
+
+static void many_different_endings_are_not_followed(void **state)
+{
+    AUTO(buf_done) struct buf body = BUF_INIT(1 << 20);
+    AUTO(tally_done) struct tally t;
+    struct tally_result got;
+
+    (void)state;
+    assert_int_equal(buf_addf(&body, "{\"choices\":["), 0);
+    for (int i = 0; i <= TALLY_FINISHES_MAX; i++)
+        assert_int_equal(buf_addf(&body, "%s{\"text\":\"a\",\"finish_reason\":\"%0100d\"}", i ? "," : "", i),
+                         0);
+    assert_int_equal(buf_addf(&body, "]}"), 0);
+    tally_init(&t, dialect_of(OP_COMPLETION), false);
+    tally_whole(&t, buf_slice(&body));
+    tally_result(&t, &got);
+    assert_int_equal(got.fault, TALLY_GOOD); /* their heads are the same */
+    assert_int_equal(got.finishes_n, 1);
+    assert_int_equal(got.finishes[0].text.len, TALLY_FINISH_TEXT_MAX);
+    for (char c = 'a'; c <= 'a' + TALLY_FINISHES_MAX; c++)
+        tally_whole_with(&t, c);
+    tally_result(&t, &got);
+    assert_int_equal(got.fault, TALLY_MEMORY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_chats_add_up),
         cmocka_unit_test(streamed_chats_add_up),
+        cmocka_unit_test(whole_answers_of_the_others_add_up),
+        cmocka_unit_test(streams_of_the_others_add_up),
+        cmocka_unit_test(a_stream_of_too_many_choices_is_not_followed),
+        cmocka_unit_test(an_event_too_long_to_look_at_is_lost_not_broken),
+        cmocka_unit_test(an_answer_of_many_choices_is_judged_to_the_last),
+        cmocka_unit_test(many_different_endings_are_not_followed),
     };
 
     return cmocka_run_group_tests_name("tally", tests, NULL, NULL);
