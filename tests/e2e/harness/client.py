@@ -11,6 +11,11 @@ from .http1 import ResponseReader
 PATIENCE_S = 30  # for what must happen; a test that waits so long has failed
 
 
+def host_of(address):
+    """What Host says of (host, port), or of the path of a unix socket."""
+    return "localhost" if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
 class Gone(AssertionError):
     """The connection ended before what the test waited for."""
 
@@ -169,15 +174,17 @@ class Connection:
     """One connection; answers on it are read in the order of their requests."""
 
     def __init__(self, address, source=None, receive_buffer=None):
-        self.sock = socket.socket(socket.AF_INET)
+        unix = isinstance(address, str)
+        self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
             self.sock.bind((source, 0))
         self.sock.settimeout(PATIENCE_S)
         self.sock.connect(address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.host = f"{address[0]}:{address[1]}"
+        if not unix:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.host = host_of(address)
         self.early = bytearray()
         self.was_reset = False
 
@@ -238,7 +245,7 @@ class Client:
 
     def __init__(self, address, credential="sk-alice", headers=()):
         self.address = address
-        self.host = f"{address[0]}:{address[1]}"
+        self.host = host_of(address)
         self.credential = credential
         self.fixed = list(headers)
         self.opened = []

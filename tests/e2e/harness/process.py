@@ -100,6 +100,9 @@ class Refrain:
 
     @staticmethod
     def _address(text):
+        """(host, port), or the path of a unix socket."""
+        if text.startswith("unix:"):
+            return text[len("unix:"):]
         host, _, port = text.rpartition(":")
         return host, int(port)
 
