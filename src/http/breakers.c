@@ -26,7 +26,8 @@ struct cell {
     char model[BREAKERS_MODEL_BYTES + 1];
     size_t model_len;
     bool used;
-    unsigned calls; /* tickets out */
+    bool half_open_told; /* the log knows that its time is over */
+    unsigned calls;      /* tickets out */
     struct breaker_availability machine;
     char cause[BREAKERS_CAUSE_BYTES];
 };
@@ -323,6 +324,7 @@ static void availability_changed(struct breakers_upstream *u, struct cell *c, en
         (void)snprintf(c->cause, sizeof(c->cause), "the probe failed: %s", why);
     else
         (void)snprintf(c->cause, sizeof(c->cause), "the probe was answered");
+    c->half_open_told = false;
     u->opened[BREAKERS_AVAILABILITY] += open;
     u->closed[BREAKERS_AVAILABILITY] += !open;
     note_take(n, BREAKERS_AVAILABILITY, open ? BREAKER_OPEN : BREAKER_CLOSED, c, c->cause,
@@ -359,8 +361,9 @@ enum breaker_way breakers_admit(struct breakers_upstream *u, struct slice model,
     if (c != &u->cells[OTHER] && !cell_has(c, model))
         cell_begin(u, c, model, now_ms);
     way = breaker_availability_admit(&c->machine, conf, now_ms, &out->epoch);
-    if (way == BREAKER_PROBE)
+    if (way == BREAKER_PROBE && !c->half_open_told)
         note_take(&n, BREAKERS_AVAILABILITY, BREAKER_HALF_OPEN, c, c->cause, 0);
+    c->half_open_told |= way == BREAKER_PROBE;
     *out_refused = way == BREAKER_SHUT && conf->fail_fast;
     *out_wait_ms = breaker_availability_wait_ms(&c->machine, conf, now_ms);
     u->refused += *out_refused;
@@ -548,6 +551,7 @@ static bool command_availability(struct breakers_upstream *u, enum breaker_comma
         changes |= u->cells[i].used && u->cells[i].machine.latch.open != u->held;
         breaker_availability_command(&u->cells[i].machine, command, now_ms);
         memcpy(u->cells[i].cause, by_hand, sizeof(by_hand));
+        u->cells[i].half_open_told = false;
     }
     return changes;
 }

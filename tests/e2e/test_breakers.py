@@ -230,6 +230,8 @@ def test_a_probe_whose_client_leaves_is_given_back(refrain, client, upstream):
     upstream.always(whole, chat_answer("back"))
     client.post(chat("next")).was("MISS")  # it is the next probe
     assert state(refrain, "availability") == CLOSED
+    told(refrain, "availability", "closed")
+    assert changes(refrain, "availability") == ["open", "half_open", "closed"]
 
 
 @pytest.mark.refrain(breaker={"availability": FAST}, upstreams={"default": {"retries": {"max": 0}}})

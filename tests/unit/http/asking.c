@@ -123,9 +123,16 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
     settle(a->by);
 }
 
+static int64_t on_tried(void *arg, const struct upstream_try *t)
+{
+    struct asked *a = arg;
+
+    return a->at_try(a, t);
+}
+
 void ask(struct asker *k, struct asked *a)
 {
-    static const struct upstream_events events = {on_head, on_body, on_trailers, on_end};
+    struct upstream_events events = {on_head, on_body, on_trailers, on_end, a->at_try ? on_tried : NULL};
 
     a->by = k;
     a->fields.max = a->body.max = a->trailers.max = 64U << 20;

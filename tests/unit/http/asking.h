@@ -25,6 +25,7 @@ struct asked {
     bool (*at_body)(struct asked *a,
                     struct slice bytes); /* false pauses; NULL: true. Bytes are kept when true */
     void (*at_end)(struct asked *a);     /* before the run may end: ask another */
+    int64_t (*at_try)(struct asked *a, const struct upstream_try *t); /* as on_tried; NULL: one try */
     void *arg;
 
     struct asker *by;
