@@ -12,7 +12,7 @@ struct tally_part {
     bool said;              /* something */
     bool finished;          /* a choice of which nothing more is expected; for dialects that ask */
     bool has_text, refused, calls;
-    bool is_json; /* its text is to be JSON; of others nothing is followed */
+    bool is_json;           /* its text is to be JSON; of others nothing is followed */
     struct jscan_text text; /* of a call: its arguments */
 };
 #define TALLY_CHOICE UINT32_MAX
