@@ -461,7 +461,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     }
     decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && !x->gzip && !x->head_request;
     x->status = head->status;
-    x->verdict_in_trailer = head->stream && wants_trailers(x);
+    x->verdict_in_trailer = head->stream && !head->judged && wants_trailers(x);
     if (x->outcome != OUT_BYPASS && head->judged && !head->stored && !x->unproven)
         x->detail = gate_reason_name(head->reason);
     if (decode && !decoding_begin(x))

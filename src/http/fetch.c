@@ -353,10 +353,11 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
     if (stream) {
         head->stream = true;
         keep_follow(&x->keep);
-        publish(x);
-    } else if (reason != GATE_STORE) {
-        pass_on(x, reason);
     }
+    if (reason != GATE_STORE)
+        pass_on(x, reason);
+    else if (stream)
+        publish(x);
 }
 
 static bool on_body(void *arg, struct slice bytes)

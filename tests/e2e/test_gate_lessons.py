@@ -223,6 +223,25 @@ def test_the_reason_is_told_to_the_client_to_the_log_and_to_the_metrics(client, 
         assert refrain.metric("not_stored_total", reason=reason) == 1
 
 
+@pytest.mark.refrain(cache={"respect_upstream_cache_control": True})
+def test_a_stream_whose_head_tells_the_reason_says_so_at_once(client, upstream):
+    upstream.reply(sse_unended, CHAT.frames()[0], hold("g"), *CHAT.frames()[1:], headers={"Cache-Control": "no-store"})
+    answer = client.post(chat_stream(), {"TE": "trailers"})
+    assert answer.header("cache-status").endswith("detail=not-stored:cache_control")
+    upstream.release("g")
+    answer.whole()
+
+
+@pytest.mark.refrain(cache={"max_object_bytes": "8KiB"})
+def test_a_stream_over_the_object_bound_flows_on_unstored(client, upstream):
+    frames = CHAT.frames("word " * 4000)
+    upstream.always(sse_unended, *frames)
+    for _ in range(2):
+        answer = client.post(chat_stream(), {"TE": "trailers"}).was("MISS")
+        assert answer.body == b"".join(frames)
+        assert answer.trailers.get("cache-status").endswith("not-stored:too_large")
+
+
 def test_what_a_follower_is_told_is_the_same(client, refrain, upstream):
     upstream.reply(whole, body_of(CHAT.whole(ends=LENGTH)), before=hold("g"))
     first = client.post(chat())
