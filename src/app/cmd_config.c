@@ -21,6 +21,13 @@ const struct cli_flag config_flags[] = {
     {NULL, NULL, NULL},
 };
 
+/* Of commands that only need to know where things are: their --admin is a URL. */
+const struct cli_flag config_file_flags[] = {
+    {"config", "FILE", "The configuration of the instance; REFRAIN_CONFIG names one, too."},
+    {"set", "NAME=VALUE", "Set any option by its name."},
+    {NULL, NULL, NULL},
+};
+
 /* Flags that are short for an option. */
 static const struct {
     const char *flag, *option;
@@ -46,6 +53,11 @@ static bool add_set(struct pool *pool, const char *value, struct config_flag *ou
     return true;
 }
 
+static bool is_config_flag(const struct cli_flag *flag)
+{
+    return flag >= config_flags && flag < config_flags + ARRAY_LEN(config_flags);
+}
+
 static bool gather_flags(struct pool *pool, const struct cli *cli, struct config_sources *s)
 {
     struct config_flag *flags = pool_alloc(pool, (cli->given_n + 1) * sizeof(*flags));
@@ -59,7 +71,7 @@ static bool gather_flags(struct pool *pool, const struct cli *cli, struct config
             s->flags_n++;
         }
         for (size_t k = 0; k < ARRAY_LEN(shorts); k++)
-            if (strcmp(g->flag->name, shorts[k].flag) == 0)
+            if (is_config_flag(g->flag) && strcmp(g->flag->name, shorts[k].flag) == 0)
                 flags[s->flags_n++] = (struct config_flag){shorts[k].option, g->value,
                                                            pool_printf(pool, "--%s", shorts[k].flag)};
     }
@@ -67,8 +79,8 @@ static bool gather_flags(struct pool *pool, const struct cli *cli, struct config
     return true;
 }
 
-int config_from_cli(const struct cli *cli, bool upstream_optional, struct config **out,
-                    struct config_report *report)
+static int config_from_flags(const struct cli *cli, bool upstream_optional, struct config **out,
+                             struct config_report *report)
 {
     AUTO(pool_done) struct pool pool = POOL_INIT;
     struct config_sources sources = {
@@ -77,14 +89,20 @@ int config_from_cli(const struct cli *cli, bool upstream_optional, struct config
         .upstream_optional = upstream_optional,
     };
 
+    if (!gather_flags(&pool, cli, &sources))
+        return -EINVAL;
+    return config_load(&sources, out, report);
+}
+
+int config_from_cli(const struct cli *cli, bool upstream_optional, struct config **out,
+                    struct config_report *report)
+{
     if (cli->words_n > 0) {
         (void)fprintf(stderr, "refrain: %s: not understood; options are given as --set NAME=VALUE\n",
                       cli->words[0]);
         return -EINVAL;
     }
-    if (!gather_flags(&pool, cli, &sources))
-        return -EINVAL;
-    return config_load(&sources, out, report);
+    return config_from_flags(cli, upstream_optional, out, report);
 }
 
 static int print_report(const struct config_report *report, bool json)
@@ -164,4 +182,15 @@ int cmd_config_schema(const struct cli *cli)
 
     (void)cli;
     return cli_print(&out, config_show_schema(&out));
+}
+
+struct config *config_for_remote(const struct cli *cli)
+{
+    AUTO(config_report_done) struct config_report report = CONFIG_REPORT_INIT;
+    struct config *conf = NULL;
+
+    if (config_from_flags(cli, true, &conf, &report) == 0)
+        return conf;
+    tell(&report);
+    return NULL;
 }

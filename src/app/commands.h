@@ -6,6 +6,8 @@
 
 /* Flags of whatever reads a configuration. */
 extern const struct cli_flag config_flags[];
+/* … only to learn where an instance is. */
+extern const struct cli_flag config_file_flags[];
 
 struct config;
 struct config_report;
@@ -13,8 +15,16 @@ struct config_report;
 int config_from_cli(const struct cli *cli, bool upstream_optional, struct config **out,
                     struct config_report *report);
 
+/** The configuration of an instance that a command wants to talk to; warnings are left to `config check`.
+ * NULL after telling why not. */
+struct config *config_for_remote(const struct cli *cli);
+
 int cmd_serve(const struct cli *cli);
 int cmd_serve_help(void);
+int cmd_explain(const struct cli *cli);
+int cmd_explain_help(void);
+int cmd_breakers(const struct cli *cli);
+int cmd_breakers_help(void);
 int cmd_config_check(const struct cli *cli);
 int cmd_config_show(const struct cli *cli);
 int cmd_config_reference(const struct cli *cli);

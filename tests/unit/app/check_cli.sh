@@ -32,6 +32,10 @@ expect 'a group' 0 out '^  config show ' config --help
 expect 'a group alone' 2 err '^  config show ' config
 expect 'help of a command' 0 out '--set NAME=VALUE' config check --help
 expect 'short help' 0 out '^Usage: refrain config show' config show -h
+expect 'help with examples' 0 out '^  refrain explain --json - < request.txt$' explain --help
+expect 'a flag that two commands have, each its own' 0 out '^  --admin URL ' breakers --help
+expect 'nothing to explain' 2 err 'expected one FILE' explain
+expect 'an address that is none' 2 err '^refrain: --admin nowhere: expected a URL' breakers --admin nowhere
 expect 'a slip in a command' 2 err 'no such command; did you mean refrain config check\?' config chek
 expect 'no command at all' 2 err '^refrain: xyzzy: no such command$' xyzzy
 expect 'a slip in a flag' 2 err 'no such flag; did you mean --config\?' config check --cofnig x
