@@ -8,12 +8,15 @@
 #include "refrain/base/clock.h"
 #include "refrain/wire/gunzip.h"
 #include "refrain/wire/httpdate.h"
+#include "revalidate.h"
+#include "select.h"
 
 enum { GUNZIP_IN_BYTES = 4096 };
 
 static const char *const outcome_words[] = {
-    [OUT_HIT] = "HIT",       [OUT_STALE] = "STALE", [OUT_MISS] = "MISS", [OUT_COALESCED] = "COALESCED",
-    [OUT_BYPASS] = "BYPASS", [OUT_ERROR] = "MISS",
+    [OUT_HIT] = "HIT",    [OUT_STALE] = "STALE",         [OUT_REVALIDATED] = "REVALIDATED",
+    [OUT_MISS] = "MISS",  [OUT_COALESCED] = "COALESCED", [OUT_BYPASS] = "BYPASS",
+    [OUT_ERROR] = "MISS",
 };
 
 /* -- small texts, without the cost of printf on the way of a hit -- */
@@ -149,89 +152,108 @@ static int64_t read_entry_decoded(struct front_req *r, char *buf, size_t cap)
     return read_decoded(exchange_of(r), no_more, buf, cap);
 }
 
-static void entry_body(struct exchange *x, bool gzip)
+/* The stored bytes as this client takes them; false: they must be decoded on the way. */
+static bool entry_bytes(const struct entry *e, bool gzip, struct slice *out)
+{
+    bool coded = (e->flags & ENTRY_GZIP) != 0;
+
+    *out = entry_slice(e, coded && !gzip ? e->plain : e->body);
+    return !coded || gzip || e->plain.len > 0;
+}
+
+static void entry_body(struct exchange *x, bool gzip, const struct selection *s)
 {
     const struct entry *e = x->entry.entry;
-    struct slice body = entry_slice(e, e->body);
+    struct slice body;
 
-    if (!gzip && (e->flags & ENTRY_GZIP)) {
-        if (e->plain.len > 0) {
-            body = entry_slice(e, e->plain);
-        } else if (decoding_begin(x)) {
+    if (s->what == SELECT_UNCHANGED || s->what == SELECT_NO_PART) {
+        front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
+        return;
+    }
+    if (!entry_bytes(e, gzip, &body)) {
+        body = entry_slice(e, e->body);
+        if (decoding_begin(x)) {
             x->body_part = body;
             front_reply_stream(&x->req, -1, read_entry_decoded);
             return;
         }
     }
+    if (s->what == SELECT_PART)
+        body = slice_make(body.data + s->first, (size_t)(s->last - s->first + 1));
     x->bytes_sent = body.len;
     front_reply_bytes(&x->req, body, NULL, NULL); /* the entry is held until on_end */
 }
 
-static void entry_own_fields(struct exchange *x, bool gzip)
+/* Decoded, the bytes are others than the tag stands for, though they mean the same (RFC 9110 section
+ * 8.8.3.3). */
+static void field_etag(struct exchange *x, const char *value, bool decoded)
+{
+    struct text t = {.len = 0};
+
+    if (!decoded || strncmp(value, "W/", 2) == 0) {
+        front_reply_field(&x->req, "ETag", value);
+        return;
+    }
+    if (strlen(value) + 3 > sizeof(t.bytes))
+        return;
+    text_add(&t, "W/");
+    text_add(&t, value);
+    front_reply_field(&x->req, "ETag", t.bytes);
+}
+
+static void entry_own_fields(struct exchange *x, bool gzip, const struct selection *s)
 {
     const struct entry *e = x->entry.entry;
-    bool coded = (e->flags & ENTRY_GZIP) != 0;
+    bool coded = (e->flags & ENTRY_GZIP) != 0,
+         none = s->what == SELECT_UNCHANGED || s->what == SELECT_NO_PART;
     struct entry_field f = {0};
 
     while (entry_next_field(e, &f)) {
+        if (none && !select_keeps_field(slice_make(f.name, f.name_len), e->etag.len > 0))
+            continue;
         if (coded && !gzip && f.name_len == 16 && strcasecmp(f.name, "content-encoding") == 0)
             continue;
-        front_reply_field(&x->req, f.name, f.value);
+        if (coded && !gzip && f.name_len == 4 && strcasecmp(f.name, "etag") == 0)
+            field_etag(x, f.value, true);
+        else
+            front_reply_field(&x->req, f.name, f.value);
     }
     if (coded)
         front_reply_field(&x->req, "Vary", "Accept-Encoding");
 }
 
-static struct text entry_etag(const struct entry *e, bool gzip)
-{
-    struct text t = {.len = 0};
-
-    if (e->etag.len == 0)
-        return own_etag(e->id, gzip);
-    if (e->etag.len < sizeof(t.bytes)) {
-        memcpy(t.bytes, entry_slice(e, e->etag).data, e->etag.len);
-        t.len = e->etag.len;
-        t.bytes[t.len] = '\0';
-    }
-    return t;
-}
-
-static const char *entry_field_named(const struct entry *e, const char *name)
-{
-    struct entry_field f = {0};
-
-    while (entry_next_field(e, &f))
-        if (strcasecmp(f.name, name) == 0)
-            return f.value;
-    return NULL;
-}
-
-/* RFC 9110 section 13.1.3; by its Date where it has no Last-Modified (RFC 9111 section 4.3.2). */
-static bool entry_modified_since(const struct entry *e, struct slice since)
-{
-    const char *modified = entry_field_named(e, "Last-Modified");
-    int64_t now_s = clock_wall_ms() / 1000, since_s, modified_s;
-
-    if (!modified)
-        modified = entry_field_named(e, "Date");
-    if (!modified || !httpdate_parse(since, now_s, &since_s) ||
-        !httpdate_parse(slice_str(modified), now_s, &modified_s))
-        return true;
-    return modified_s > since_s;
-}
-
-static bool entry_not_modified(const struct exchange *x)
+/* On POST, an extension of ours: the id stands for the answer, in either coding (SPEC section 6). */
+static bool own_tag_matches(const struct exchange *x)
 {
     const struct entry *e = x->entry.entry;
+    struct text id = own_etag(e->id, false), gz = own_etag(e->id, true);
 
-    if (x->ask.if_none_match.len > 0) { /* it takes precedence: RFC 9110 section 13.2.2 */
-        struct text id = entry_etag(e, false), gz = entry_etag(e, true); /* either matches */
+    return x->ask.if_none_match.len > 0 &&
+           (etag_list_matches(x->ask.if_none_match, slice_make(id.bytes, id.len)) ||
+            etag_list_matches(x->ask.if_none_match, slice_make(gz.bytes, gz.len)));
+}
 
-        return etag_list_matches(x->ask.if_none_match, slice_make(id.bytes, id.len)) ||
-               etag_list_matches(x->ask.if_none_match, slice_make(gz.bytes, gz.len));
+static struct selection entry_select(const struct exchange *x, bool gzip)
+{
+    const struct ask *a = &x->ask;
+    const struct entry *e = x->entry.entry;
+    struct select_from from = {.ask = a, .asked = &x->req.fields, .now_s = clock_wall_ms() / 1000};
+    struct selection all = {.what = SELECT_ALL};
+    struct slice body;
+
+    if (!a->if_none_match.data && !a->if_modified_since.data && !a->range.data)
+        return all; /* nearly always */
+    if (x->op != OP_READ) {
+        all.what = own_tag_matches(x) ? SELECT_UNCHANGED : SELECT_ALL;
+        return all;
     }
-    return x->op == OP_READ && x->ask.if_modified_since.len > 0 &&
-           !entry_modified_since(e, x->ask.if_modified_since);
+    if (e->status != 200)
+        return all;
+    revalidate_tags(e, &from.tags);
+    from.has_parts = entry_bytes(e, gzip, &body) && !x->head_request;
+    from.length = body.len;
+    from.decoded = (e->flags & ENTRY_GZIP) && !gzip;
+    return select_of(&from);
 }
 
 /* RFC 9211 sections 2.1 to 2.3: a hit was not forwarded; ttl is negative where the answer is stale. */
@@ -262,7 +284,7 @@ static void entry_cache_fields(struct exchange *x, bool gzip)
     entry_status_text(x, now_ms, &status);
     common_fields(x, status.bytes);
     field_number(x, "Age", (uint64_t)age_s);
-    if (e->etag.len == 0) {
+    if (e->operation != OP_READ) {
         struct text etag = own_etag(e->id, gzip);
 
         front_reply_field(&x->req, "ETag", etag.bytes);
@@ -274,19 +296,47 @@ static void entry_cache_fields(struct exchange *x, bool gzip)
     own_request_id(x);
 }
 
+/* RFC 9110 section 14.4. */
+static void content_range(struct exchange *x, bool gzip, const struct selection *s)
+{
+    struct text t = {.len = 0};
+    struct slice body;
+
+    (void)entry_bytes(x->entry.entry, gzip, &body);
+    text_add(&t, "bytes ");
+    if (s->what == SELECT_PART) {
+        text_add_number(&t, s->first);
+        text_add(&t, "-");
+        text_add_number(&t, s->last);
+    } else {
+        text_add(&t, "*");
+    }
+    text_add(&t, "/");
+    text_add_number(&t, body.len);
+    front_reply_field(&x->req, "Content-Range", t.bytes);
+}
+
+static unsigned status_of(const struct selection *s, unsigned whole)
+{
+    static const unsigned statuses[] = {
+        [SELECT_UNCHANGED] = 304, [SELECT_PART] = 206, [SELECT_NO_PART] = 416};
+
+    return s->what == SELECT_ALL ? whole : statuses[s->what];
+}
+
 void answer_entry(struct exchange *x)
 {
     const struct entry *e = x->entry.entry;
     bool gzip = (e->flags & ENTRY_GZIP) && x->gzip;
-    bool unchanged = entry_not_modified(x);
+    struct selection s = entry_select(x, gzip);
 
     x->outcome = x->verdict == FRESH_SERVE ? OUT_HIT : OUT_STALE;
     x->detail = x->instead ? "stale-if-error" : "memory";
-    x->status = unchanged ? 304 : e->status;
-    entry_body(x, gzip);
-    if (unchanged)
-        x->bytes_sent = 0;
-    entry_own_fields(x, gzip);
+    x->status = status_of(&s, e->status);
+    entry_body(x, gzip, &s);
+    entry_own_fields(x, gzip, &s);
+    if (s.what == SELECT_PART || s.what == SELECT_NO_PART)
+        content_range(x, gzip, &s);
     entry_cache_fields(x, gzip);
     front_reply_send(&x->req, x->status);
 }
@@ -317,7 +367,7 @@ static void verdict_trailer(struct exchange *x)
     struct text t = {.len = 0};
 
     text_add_forwarded(&t, x);
-    if (x->outcome == OUT_COALESCED)
+    if (x->collapsed)
         text_add(&t, "; collapsed");
     text_add(&t, verdict == GATE_STORE ? "; stored" : "; detail=not-stored:");
     if (verdict != GATE_STORE)
@@ -367,8 +417,10 @@ static bool is_advice(const struct flight_head *head, const struct field *f)
 
 /* The opener gets upstream's head as it came; a follower gets it as it would be stored: nothing of it is
  * about him. */
-static void head_fields(struct exchange *x, const struct flight_head *head, bool decode)
+static void head_fields(struct exchange *x, const struct flight_head *head, bool decode, bool unchanged)
 {
+    bool has_etag = fields_find_id(&head->fields, HEADER_ETAG) != NULL;
+
     for (size_t i = 0; i < head->fields.n; i++) {
         const struct field *f = &head->fields.at[i];
 
@@ -376,7 +428,12 @@ static void head_fields(struct exchange *x, const struct flight_head *head, bool
             continue;
         if (decode && field_id(f) == HEADER_CONTENT_ENCODING)
             continue;
-        front_reply_field(&x->req, f->name.data, f->value.data);
+        if (unchanged && !select_keeps_field(f->name, has_etag))
+            continue;
+        if (field_id(f) == HEADER_ETAG)
+            field_etag(x, f->value.data, decode);
+        else
+            front_reply_field(&x->req, f->name.data, f->value.data);
     }
     if (x->manner == MANNER_CACHED && flight_head_is_gzip(head))
         front_reply_field(&x->req, "Vary", "Accept-Encoding");
@@ -392,7 +449,9 @@ static void flight_status_text(const struct exchange *x, const struct flight_hea
         }
         return;
     }
-    if (x->outcome == OUT_COALESCED)
+    if (head->confirmed)
+        text_add(t, "; fwd-status=304");
+    if (x->collapsed)
         text_add(t, "; collapsed");
     if (head->judged && head->stored) {
         text_add(t, "; stored");
@@ -413,7 +472,7 @@ static void flight_cache_fields(struct exchange *x, const struct flight_head *he
     if (x->outcome == OUT_BYPASS)
         return;
     field_number(x, "X-Cache-Hits", 0);
-    if (x->outcome == OUT_COALESCED)
+    if (x->collapsed)
         front_reply_field(&x->req, "Age", "0");
     if (x->op != OP_READ && (head->stored || head->stream)) {
         struct text etag = own_etag(flight_id(x->reader.flight), flight_head_is_gzip(head) && x->gzip);
@@ -450,9 +509,21 @@ static void flight_body(struct exchange *x, const struct flight_head *head, bool
     }
 }
 
+/* A client that has what has just come is told so (RFC 9111 section 4.3.2). */
+static bool flight_unchanged(const struct exchange *x, const struct flight_head *head, bool decode)
+{
+    struct select_from from = {
+        .ask = &x->ask, .asked = &x->req.fields, .decoded = decode, .now_s = clock_wall_ms() / 1000};
+
+    if (x->manner != MANNER_CACHED || x->op != OP_READ || head->status != 200)
+        return false;
+    valid_tags_read(&head->fields, &from.tags);
+    return select_of(&from).what == SELECT_UNCHANGED;
+}
+
 void answer_flight(struct exchange *x, const struct flight_head *head)
 {
-    bool decode;
+    bool decode, unchanged;
 
     if (head->failed) {
         x->retry_after_s = head->retry_after_s;
@@ -460,16 +531,22 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
         return;
     }
     decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && !x->gzip && !x->head_request;
-    x->status = head->status;
+    unchanged = flight_unchanged(x, head, decode);
+    x->status = unchanged ? 304 : head->status;
+    if (head->confirmed)
+        x->outcome = OUT_REVALIDATED;
     x->verdict_in_trailer = head->stream && !head->judged && wants_trailers(x);
     if (x->outcome != OUT_BYPASS && head->judged && !head->stored && !x->unproven)
         x->detail = gate_reason_name(head->reason);
-    if (decode && !decoding_begin(x))
+    if (decode && !unchanged && !decoding_begin(x))
         decode = false;
-    flight_body(x, head, decode);
-    head_fields(x, head, decode);
+    if (unchanged)
+        front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
+    else
+        flight_body(x, head, decode);
+    head_fields(x, head, decode, unchanged);
     flight_cache_fields(x, head);
-    front_reply_send(&x->req, head->status);
+    front_reply_send(&x->req, x->status);
 }
 
 /* -- an error of ours -- */

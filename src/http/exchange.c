@@ -123,13 +123,14 @@ static void exchange_maybe_recycle(struct exchange *x)
 }
 
 static const enum metric_result results[] = {
-    [OUT_HIT] = RESULT_HIT,       [OUT_STALE] = RESULT_STALE,
-    [OUT_MISS] = RESULT_MISS,     [OUT_COALESCED] = RESULT_COALESCED,
-    [OUT_BYPASS] = RESULT_BYPASS, [OUT_ERROR] = RESULT_ERROR,
+    [OUT_HIT] = RESULT_HIT,     [OUT_STALE] = RESULT_STALE,         [OUT_REVALIDATED] = RESULT_REVALIDATED,
+    [OUT_MISS] = RESULT_MISS,   [OUT_COALESCED] = RESULT_COALESCED, [OUT_BYPASS] = RESULT_BYPASS,
+    [OUT_ERROR] = RESULT_ERROR,
 };
 static const char *const result_words[] = {
-    [OUT_HIT] = "hit",       [OUT_STALE] = "stale", [OUT_MISS] = "miss", [OUT_COALESCED] = "coalesced",
-    [OUT_BYPASS] = "bypass", [OUT_ERROR] = "error",
+    [OUT_HIT] = "hit",     [OUT_STALE] = "stale",         [OUT_REVALIDATED] = "revalidated",
+    [OUT_MISS] = "miss",   [OUT_COALESCED] = "coalesced", [OUT_BYPASS] = "bypass",
+    [OUT_ERROR] = "error",
 };
 
 static unsigned operation_label(const struct exchange *x)
@@ -147,7 +148,7 @@ static void count_and_log(struct exchange *x, bool sent)
     metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
     if (x->outcome == OUT_HIT || x->outcome == OUT_STALE)
         metric_add1(x->worker->counts, HITS, TIER_MEMORY, 1);
-    if (x->outcome == OUT_COALESCED)
+    if (x->collapsed)
         metric_add(x->worker->counts, COALESCED, 1);
     if (!site_of(x)->log_requests)
         return;
@@ -706,6 +707,10 @@ static enum step step_lookup(struct exchange *x)
         answer_error(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
         return STEP_DONE;
     }
+    if (x->ask.range.len > 0 && !x->head_request) {
+        bypass(x, "range"); /* only a stored whole can be cut here */
+        return STEP_PASS;
+    }
     return x->keyed ? STEP_JOIN : STEP_MAKE; /* the memo knows the key, but not what upstream must be asked */
 }
 
@@ -787,6 +792,18 @@ static enum flight_joined join(struct exchange *x, bool fresh)
     return flight_join(flights, &x->key, fresh, clock_mono_ms(), &x->reader);
 }
 
+/* Answers to this key have been for one reader each, of late. */
+static enum step step_join_alone(struct exchange *x)
+{
+    if (!flight_open_apart(site_of(x)->flights, &x->reader)) {
+        refuse(x, ERR_OVERLOADED, "out of memory");
+        return step_refused(x);
+    }
+    offer_terms(x);
+    forward_start(x, x->reader.flight, &x->key, FORWARD_WHOLE);
+    return STEP_LOOK;
+}
+
 static enum step step_join(struct exchange *x)
 {
     const struct site *s = site_of(x);
@@ -798,6 +815,7 @@ static enum step step_join(struct exchange *x)
             return STEP_LOOKUP;
     }
     x->outcome = OUT_MISS;
+    x->collapsed = false;
     if (!x->ask.may_share || x->head_request) { /* the answer to HEAD has no body to store */
         start_alone(x, false);
         return x->refused ? step_refused(x) : STEP_LOOK;
@@ -805,6 +823,7 @@ static enum step step_join(struct exchange *x)
     switch (join(x, fresh)) {
     case FLIGHT_JOINED:
         x->outcome = OUT_COALESCED;
+        x->collapsed = true;
         offer_terms(x);
         return STEP_LOOK;
     case FLIGHT_OPENED:
@@ -815,8 +834,7 @@ static enum step step_join(struct exchange *x)
         return STEP_LOOK;
     case FLIGHT_MARKED:
         x->detail = "hit-for-miss";
-        start_alone(x, false);
-        return x->refused ? step_refused(x) : STEP_LOOK;
+        return step_join_alone(x);
     case FLIGHT_NO_MEMORY:
         break;
     }

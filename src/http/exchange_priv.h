@@ -67,7 +67,7 @@ struct worker {
 };
 
 /* What became of a request; an error until something better is known. */
-enum outcome { OUT_ERROR, OUT_HIT, OUT_STALE, OUT_MISS, OUT_COALESCED, OUT_BYPASS };
+enum outcome { OUT_ERROR, OUT_HIT, OUT_STALE, OUT_REVALIDATED, OUT_MISS, OUT_COALESCED, OUT_BYPASS };
 
 /* Why a cached request goes on to upstream all the same, after RFC 9211 section 2.2. */
 enum forwarded_for {
@@ -133,6 +133,7 @@ struct exchange {
     bool has_vary_id;
     struct entry_ref entry;
     enum fresh_verdict verdict; /* on the entry that is held */
+    bool collapsed;             /* answered by a call that another one had begun */
     bool instead;               /* the entry stands in for an error … */
     unsigned error_status;      /* … of upstream's, with this status; 0: one of ours */
     struct flight_reader reader;

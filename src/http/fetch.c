@@ -9,6 +9,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
 #include "refrain/wire/httpdate.h"
+#include "revalidate.h"
 #include "tries.h"
 
 /*
@@ -29,6 +30,8 @@ struct fetch {
     struct site *site;
     struct tries tries;
     bool has_key, unread;
+    struct entry_ref about; /* what upstream is asked about, if anything */
+    bool lost;              /* it has said 304 about something else */
     bool paused, overloaded, reading;
     struct keep keep;
     struct buf body;
@@ -44,8 +47,15 @@ static bool is_storable(const struct fetch *x)
     return x->keep.reason == GATE_STORE;
 }
 
+static void about_drop(struct fetch *x)
+{
+    if (x->about.entry)
+        store_mem_release(&x->about);
+}
+
 static void fetch_free(struct fetch *x)
 {
+    about_drop(x);
     loop_timer_free(x->late);
     keep_done(&x->keep);
     if (x->upload) {
@@ -97,6 +107,14 @@ static void refuse(struct fetch *x, int64_t wait_ms)
 /* The verdict is in, and carried out: tell the readers. */
 static void settle(struct fetch *x)
 {
+    if (x->keep.starved && x->reading) {
+        finish(x, FLIGHT_CUT);
+        return;
+    }
+    if (x->keep.starved) {
+        fail(x, ERR_OVERLOADED, "too many bytes are waiting in the cache", GATE_MEMORY);
+        return;
+    }
     if (!x->reading) {
         struct flight_head *head = flight_head_edit(x->flight);
 
@@ -122,8 +140,24 @@ static void publish_late(struct fetch *x)
         settle(x);
 }
 
+/* What is known by the tag that was asked about is another thing upstream: what is stored is of no use, and
+ * everyone starts over without it. */
+static void start_over(struct fetch *x)
+{
+    (void)store_mem_delete(x->site->memory, &x->about.entry->key);
+    finish(x, FLIGHT_IN_STORE);
+}
+
 static void ended_whole(struct fetch *x)
 {
+    if (x->lost) {
+        start_over(x);
+        return;
+    }
+    if (flight_head(x->flight)->confirmed) {
+        keep_confirm(&x->keep, x->about.entry);
+        return;
+    }
     if (is_storable(x) && !flight_is_complete(x->flight))
         x->keep.reason = GATE_TOO_LARGE;
     if (is_storable(x))
@@ -192,6 +226,8 @@ static void pass_on(struct fetch *x, enum gate_reason reason)
     struct flight_head *head;
 
     x->keep.reason = reason;
+    if (flight_is_alone(x->flight))
+        flight_be_pipe(x->flight);
     if (x->reading)
         return;
     head = flight_head_edit(x->flight);
@@ -268,6 +304,18 @@ static void note_proof(const struct fetch *x, unsigned status)
                   LOG_STR("flight", flight_id(x->flight)));
 }
 
+static void add_tag(struct fetch *x, struct flight_head *head)
+{
+    char tag[ENTRY_ID_LEN + 3] = "\"";
+    struct slice kept;
+
+    memcpy(tag + 1, flight_id(x->flight), ENTRY_ID_LEN);
+    memcpy(tag + 1 + ENTRY_ID_LEN, "\"", 2);
+    kept = flight_keep(x->flight, slice_str(tag));
+    if (kept.data && fields_add(&head->fields, SLICE_OF("ETag"), kept) == 0)
+        head->fields.at[head->fields.n - 1].flags = HEADER_ETAG;
+}
+
 /* May others have what this one is about to get? false: the call was given up. */
 static bool keep_company(struct fetch *x, unsigned status, bool unshareable)
 {
@@ -322,6 +370,38 @@ static void watch_lateness(struct fetch *x)
     loop_timer_start(x->late, x->site->max_wait_ms, 0);
 }
 
+/* Upstream has answered what it was asked about. false: nothing can come of it. */
+static bool take_answer(struct fetch *x, unsigned status)
+{
+    struct valid_tags answer, stored;
+
+    if (!x->about.entry)
+        return true;
+    if (status != 304) {
+        about_drop(x);
+        return true;
+    }
+    valid_tags_read(&flight_head(x->flight)->fields, &answer);
+    revalidate_tags(x->about.entry, &stored);
+    x->lost = !valid_confirms(&answer, &stored);
+    if (x->lost)
+        return false;
+    x->overloaded = !revalidate_merge(x->flight, x->about.entry, x->site->headers);
+    if (x->overloaded)
+        upstream_cancel(x->call);
+    return !x->overloaded;
+}
+
+/* Who is alone is asked nothing about variants; but what is stored for him may be one. */
+static void keep_apart(struct fetch *x)
+{
+    struct flight_split split;
+
+    if (is_storable(x))
+        (void)varying_head(&x->keep.varying, x->site, x->keep.op, &flight_head(x->flight)->fields,
+                           x->keep.head_wall_ms, &split);
+}
+
 static void on_head(void *arg, unsigned status, const struct fields *fields)
 {
     struct fetch *x = arg;
@@ -341,15 +421,23 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
         upstream_cancel(x->call);
         return;
     }
-    head->body_len = content_length = fields_content_length(&head->fields);
+    head->body_len = fields_content_length(&head->fields);
+    if (!take_answer(x, status))
+        return;
+    status = head->status;
+    content_length = head->body_len;
     storable = is_storable(x);
     reason = keep_head(&x->keep, content_length);
     unshareable = !flight_is_alone(x->flight) && !keep_is_shareable(&x->keep);
-    if (!flight_is_alone(x->flight) && !(keep_company(x, status, unshareable) && tell_apart(x, status)))
+    if (flight_is_alone(x->flight))
+        keep_apart(x);
+    else if (!(keep_company(x, status, unshareable) && tell_apart(x, status)))
         return;
     stream = storable && !unshareable && keep_is_stream(&x->keep);
     drop_fields_of_the_hop(x, &head->fields);
     add_date(x, head);
+    if (keep_makes_tag(&x->keep))
+        add_tag(x, head);
     if (stream) {
         head->stream = true;
         keep_follow(&x->keep);
@@ -506,6 +594,10 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .reason = GATE_CLIENT,
         .on_settled = on_settled,
     };
+    if (spec->about) {
+        x->about = *spec->about;
+        *spec->about = (struct entry_ref){0};
+    }
     if (!spec->key)
         return;
     x->has_key = true;

@@ -159,7 +159,7 @@ static struct flight *flight_new(struct flights *t, const struct digest *key, bo
     f->table = t;
     if (key)
         f->key = *key;
-    f->alone = f->windowed = alone;
+    f->alone = alone;
     f->seq = next_seq(t);
     draw_id(f->id);
     f->head.body_len = -1;
@@ -418,7 +418,7 @@ unsigned flight_readers(struct flights *t, const struct digest *key)
     return n;
 }
 
-bool flight_open_alone(struct flights *t, struct flight_reader *r)
+bool flight_open_apart(struct flights *t, struct flight_reader *r)
 {
     struct flight *f = flight_new(t, NULL, true);
 
@@ -426,6 +426,14 @@ bool flight_open_alone(struct flights *t, struct flight_reader *r)
     if (!f)
         return false;
     attach(f, r, true);
+    return true;
+}
+
+bool flight_open_alone(struct flights *t, struct flight_reader *r)
+{
+    if (!flight_open_apart(t, r))
+        return false;
+    r->flight->windowed = true;
     return true;
 }
 
@@ -907,6 +915,14 @@ uint64_t flight_bytes(struct flight *f)
     n = f->appended;
     (void)pthread_mutex_unlock(&f->lock);
     return n;
+}
+
+void flight_be_pipe(struct flight *f)
+{
+    assert(f->alone);
+    (void)pthread_mutex_lock(&f->lock);
+    f->windowed = true;
+    (void)pthread_mutex_unlock(&f->lock);
 }
 
 static void marker_set(struct flight *f, int64_t now_ms)

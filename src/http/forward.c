@@ -2,6 +2,9 @@
 #include <stdlib.h>
 
 #include "exchange_priv.h"
+#include "refrain/base/clock.h"
+#include "revalidate.h"
+#include "varying.h"
 
 enum { UPLOAD_BYTES_MAX = 256 * 1024 };
 
@@ -11,6 +14,8 @@ static bool is_condition(const struct field *f)
     switch (field_id(f)) {
     case HEADER_IF_NONE_MATCH:
     case HEADER_IF_MODIFIED_SINCE:
+    case HEADER_IF_RANGE:
+    case HEADER_RANGE:
         return true;
     default:
         return false;
@@ -82,10 +87,41 @@ static int64_t read_ttl_s(const struct exchange *x)
     return x->plan.ttl_s != RULE_TTL_UNSAID ? x->plan.ttl_s : x->route->ttl_s;
 }
 
+/* Holds the stored answer to this request, whatever the request thinks of its freshness. */
+static bool stored_peek(struct exchange *x, struct entry_ref *out)
+{
+    struct store_mem *memory = site_of(x)->memory;
+    int64_t now_ms = clock_wall_ms();
+    struct digest key;
+
+    if (!memory || !store_mem_peek(memory, &x->key, now_ms, out))
+        return false;
+    if ((out->entry->flags & ENTRY_VARY) == 0)
+        return true;
+    key = varying_key(x->worker->variant_keys, out->entry, x->req.fields.at, x->req.fields.n, scope_of(x));
+    store_mem_release(out);
+    return store_mem_peek(memory, &key, now_ms, out);
+}
+
+/* What is stored is asked about rather than asked for again: then @about holds it, and the conditions are put
+ * behind the @n @fields. Returns how many there are now. */
+static size_t ask_about(struct exchange *x, struct entry_ref *about, struct field *fields, size_t n)
+{
+    size_t more;
+
+    if (x->op != OP_READ || x->head_request || !stored_peek(x, about))
+        return n;
+    more = revalidate_conditions(about->entry, fields + n);
+    if (more == 0)
+        store_mem_release(about);
+    return n + more;
+}
+
 void forward_start(struct exchange *x, struct flight *f, const struct digest *key, enum forward_how how)
 {
     const struct site *s = site_of(x);
-    struct field fields[FIELDS_MAX + 4];
+    struct field fields[FIELDS_MAX + 4 + REVALIDATE_FIELDS_MAX];
+    struct entry_ref about = {0};
     struct fetch_spec spec = {
         .loop = x->worker->loop,
         .pool = x->worker->pool,
@@ -114,6 +150,10 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .upload_len = x->content_length,
     };
 
+    if (key)
+        spec.fields_n = ask_about(x, &about, fields, spec.fields_n);
+    if (about.entry)
+        spec.about = &about;
     x->asked_upstream = how != FORWARD_UNREAD;
     if (how == FORWARD_STREAMED) {
         x->upload = upload_begin(x);

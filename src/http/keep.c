@@ -35,6 +35,7 @@ static struct gate_answer answer_of(const struct keep *k)
         .streamed = k->streamed,
         .whole = true,
         .authorized = k->authorized,
+        .confirmed = head->confirmed,
         .status = head->status,
         .asked_ms = k->asked_wall_ms,
         .came_ms = k->head_wall_ms,
@@ -91,6 +92,18 @@ enum gate_reason keep_head(struct keep *k, int64_t content_length)
     else if (!breakers_may_store(k->breakers, clock_mono_ms()))
         k->reason = GATE_BREAKER;
     return k->reason;
+}
+
+bool keep_makes_tag(const struct keep *k)
+{
+    struct gate_answer a = answer_of(k);
+    struct gate_conf conf = gate_of(k);
+    struct fresh_life life;
+
+    if (k->op != OP_READ || k->reason != GATE_STORE)
+        return false;
+    gate_life(&a, &conf, &life);
+    return life.given && !life.validator;
 }
 
 /* The format that the answer streams in; STREAM_NONE: it does not. */
@@ -209,7 +222,8 @@ static void set_times(const struct keep *k, const struct flight_terms *terms, st
     e->created_ms = k->head_wall_ms;
     e->initial_age_s = k->op == OP_READ ? (uint32_t)life.age_s : 0;
     e->expires_ms = later_ms(k->head_wall_ms, lifetime.fresh_ms);
-    e->gone_ms = later_ms(e->expires_ms, kept_s(k, &windows, k->op == OP_READ && life.validator) * 1000);
+    e->gone_ms = later_ms(e->expires_ms > e->created_ms ? e->expires_ms : e->created_ms,
+                          kept_s(k, &windows, k->op == OP_READ && life.validator) * 1000);
     e->sliding_ms = lifetime.sliding_ms;
     e->max_expires_ms = lifetime.sliding_ms > 0 ? later_ms(k->head_wall_ms, lifetime.max_ms) : 0;
     e->while_revalidate_s = (uint32_t)windows.while_revalidate_s;
@@ -227,7 +241,7 @@ static struct slice etag_of(const struct keep *k, const struct flight_head *head
 
 static enum gate_reason put(struct keep *k, const struct flight_head *head, const struct flight_terms *terms)
 {
-    size_t n = flight_pieces(k->flight, NULL, 0), kept = 0;
+    size_t n = k->about ? 1 : flight_pieces(k->flight, NULL, 0), kept = 0;
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
     struct field *fields = calloc(FIELDS_MAX, sizeof(*fields));
     struct entry_parts parts = {.namespace_ = k->namespace_, .model = k->model, .etag = etag_of(k, head)};
@@ -237,7 +251,10 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         for (size_t i = 0; i < head->fields.n; i++)
             if ((head->fields.at[i].flags & HEADER_UNSTORED) == 0)
                 fields[kept++] = head->fields.at[i];
-        (void)flight_pieces(k->flight, pieces, n);
+        if (k->about)
+            pieces[0] = entry_slice(k->about, k->about->body);
+        else
+            (void)flight_pieces(k->flight, pieces, n);
         parts.head = (struct entry){
             .started_seq = flight_seq(k->flight),
             .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
@@ -251,6 +268,8 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         set_times(k, terms, &parts.head);
         memcpy(parts.head.id, flight_id(k->flight), ENTRY_ID_LEN);
         parts.tags = terms->tags;
+        if (k->about && parts.tags.len == 0)
+            parts.tags = entry_slice(k->about, k->about->tags);
         parts.fields = fields;
         parts.fields_n = kept;
         parts.body = pieces;
@@ -272,7 +291,8 @@ static void store(struct keep *k)
 {
     struct flight_terms terms;
 
-    weigh(k);
+    if (!k->about)
+        weigh(k);
     if (k->reason == GATE_STORE && !k->site->memory)
         k->reason = GATE_RULE;
     if (k->reason == GATE_STORE && !flight_get_terms(k->flight, &terms))
@@ -407,4 +427,32 @@ void keep_settle(struct keep *k)
         judge_stream(k);
     else
         judge_whole(k);
+}
+
+/* -- what upstream has confirmed -- */
+
+static void fill_and_store(struct keep *k)
+{
+    int r = flight_append(k->flight, entry_slice(k->about, k->about->body));
+
+    k->starved = r < 0 && r != -EAGAIN;
+    if (k->reason == GATE_STORE && !k->starved)
+        store(k);
+}
+
+static void on_confirm_work(struct loop_work *w)
+{
+    fill_and_store(CONTAINER_OF(w, struct keep, work));
+}
+
+void keep_confirm(struct keep *k, const struct entry *e)
+{
+    k->about = e;
+    if (e->body.len > JUDGE_INLINE_MAX) {
+        k->work = (struct loop_work){.on_work = on_confirm_work, .on_done = on_judge_done};
+        loop_work_start(k->loop, &k->work);
+        return;
+    }
+    fill_and_store(k);
+    k->on_settled(k);
 }

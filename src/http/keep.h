@@ -42,6 +42,8 @@ struct keep {
     enum gate_reason reason;               /* GATE_STORE: nothing has spoken against storing yet */
     void (*on_settled)(struct keep *keep); /* once for keep_settle: @reason is the verdict, carried out */
     /* its own */
+    bool starved;              /* keep_confirm found no memory for the bytes */
+    const struct entry *about; /* of keep_confirm */
     bool following;
     struct stream_judge judge;
     struct gunzip *gunzip; /* of a stream that comes gzip-coded; NULL otherwise */
@@ -61,6 +63,9 @@ bool keep_is_shareable(const struct keep *k);
 /** Judges the flight's head, hop-by-hop fields included; @content_length is -1 where none is given. Returns
  * the reason, which stays as it is when storing was ruled out before. */
 enum gate_reason keep_head(struct keep *k, int64_t content_length);
+/** True when the answer is to be stored by the operator's word alone, and has nothing to be known by: then
+ * its id is its tag (SPEC section 6). After keep_head. */
+bool keep_makes_tag(const struct keep *k);
 /** True when the head begins a stream of the dialect's kind. */
 bool keep_is_stream(const struct keep *k);
 
@@ -74,6 +79,10 @@ bool keep_has_whole_stream(const struct keep *k);
 /** The message has not ended as it should, or never began: it is not stored, for @reason unless there was one
  * before. */
 void keep_give_up(struct keep *k, enum gate_reason reason);
+/** Upstream has confirmed @e, whose head, brought up to date, is the flight's: gives its body to the readers
+ * and stores it anew, if that was not ruled out. @e is held by the owner until on_settled, which comes as for
+ * keep_settle. */
+void keep_confirm(struct keep *k, const struct entry *e);
 /** The message has ended as it should: judges the answer and stores it. on_settled comes within the call for
  * small answers, later for large ones. */
 void keep_settle(struct keep *k);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "refrain/policy/range.h"
+
 bool keying_route(const struct site *s, struct slice raw_target, const struct site_route **out_route,
                   struct slice *out_target, struct slice *out_path)
 {
@@ -78,12 +80,20 @@ bool keying_operation(struct keying *k)
     return true;
 }
 
-/* Fields of a `read` that ask for less than the whole, or for it on a condition that only upstream can judge.
- */
-static bool asks_for_part(const struct fields *fields)
+/* Conditions that only upstream can judge. */
+static bool has_condition(const struct fields *fields)
 {
-    return fields_find_id(fields, HEADER_RANGE) || fields_find_id(fields, HEADER_IF_RANGE) ||
-           fields_find_id(fields, HEADER_IF_MATCH) || fields_find_id(fields, HEADER_IF_UNMODIFIED_SINCE);
+    return fields_find_id(fields, HEADER_IF_MATCH) || fields_find_id(fields, HEADER_IF_UNMODIFIED_SINCE);
+}
+
+/* One part of a GET is cut from the stored whole; several, and parts of anything else, are upstream's. */
+static bool has_parts(const struct keying *k)
+{
+    uint64_t first, last;
+
+    if (k->ask->range.len == 0)
+        return false;
+    return k->op != OP_READ || range_read(k->ask->range, UINT64_MAX, &first, &last) == RANGE_SEVERAL;
 }
 
 const char *keying_head_bypass(const struct keying *k)
@@ -98,8 +108,10 @@ const char *keying_head_bypass(const struct keying *k)
         return "no-tier";
     if (k->op == OP_READ && k->has_body && k->content_length != 0)
         return "body"; /* a GET with a body: no one agrees on what it means */
-    if (k->op == OP_READ && asks_for_part(k->fields))
+    if (k->op == OP_READ && has_condition(k->fields))
         return "condition";
+    if (has_parts(k))
+        return "range";
     if (k->content_length > 0 && (uint64_t)k->content_length > s->key_body_bytes_max)
         return "body-size";
     return NULL;

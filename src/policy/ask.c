@@ -363,6 +363,12 @@ static void read_field(struct reading *r, const struct field *f)
     case HEADER_IF_MODIFIED_SINCE:
         set_once(&a->if_modified_since, slice_trim(f->value));
         break;
+    case HEADER_RANGE:
+        set_once(&a->range, slice_trim(f->value));
+        break;
+    case HEADER_IF_RANGE:
+        set_once(&a->if_range, slice_trim(f->value));
+        break;
     default:
         if (f->flags & HEADER_PEER && r->conf->client_control)
             read_peer(r, f);

@@ -137,16 +137,16 @@ static bool is_whole_no_cache(const struct cachectl *cc)
 
 /* What is left of a lifetime that others than upstream give. The operator's begins when the answer comes: it
  * is his word. A guessed one stands for upstream's own, so the age counts (RFC 9111 section 4.2.2). */
-static bool left_of_given(const struct fresh_arrival *a, int64_t age_s, int64_t *out_left_s)
+static bool left_of_given(const struct fresh_arrival *a, struct fresh_life *out)
 {
     int64_t guess_s;
 
-    if (a->given_ttl_s > 0 && fresh_status_has_default(a->status)) {
-        *out_left_s = a->given_ttl_s;
+    out->given = a->given_ttl_s > 0 && fresh_status_has_default(a->status);
+    out->left_s = a->given_ttl_s;
+    if (out->given)
         return true;
-    }
     guess_s = a->heuristic ? fresh_heuristic_s(a->fields, a->status, a->came_ms / 1000) : -1;
-    *out_left_s = guess_s - age_s;
+    out->left_s = guess_s - out->age_s;
     return guess_s >= 0;
 }
 
@@ -158,11 +158,12 @@ void fresh_life_read(const struct fresh_arrival *a, struct fresh_life *out)
     out->age_s = fresh_initial_age_s(a->fields, a->asked_ms, a->came_ms);
     out->validator = fresh_has_validator(a->fields);
     out->must_ask = is_whole_no_cache(&out->word.cc);
+    out->given = false;
     lifetime_s = fresh_lifetime_s(a->fields, &out->word, a->came_ms / 1000);
     out->known = lifetime_s >= 0;
     out->left_s = out->known ? lifetime_s - out->age_s : 0;
     if (!out->known)
-        out->known = left_of_given(a, out->age_s, &out->left_s);
+        out->known = left_of_given(a, out);
     out->known |= out->must_ask;
     if (out->must_ask || !out->known)
         out->left_s = 0;

@@ -146,7 +146,7 @@ static enum gate_reason judge_read(const struct gate_answer *a, const struct gat
     gate_life(a, conf, &life);
     fresh_windows_obey(&life.word, &windows);
     *out_unasked = !life.must_ask && life.left_s + windows.while_revalidate_s > 0;
-    if (fields_find_id(a->fields, HEADER_SET_COOKIE))
+    if (fields_find_id(a->fields, HEADER_SET_COOKIE) && !a->confirmed)
         return GATE_SET_COOKIE;
     if (word_forbids(a, &life.word, conf) || authorization_forbids(a, &life.word, conf))
         return GATE_CACHE_CONTROL;

@@ -60,16 +60,17 @@ static const struct row shipped[] = {
     {SLICE("date"), HEADER_DATE | UNKEYED},
     {SLICE("age"), HEADER_AGE | UNSTORED},
 
-    /* What a request asks of a cache. Those whose answer differs in kind (206, 412) are keyed: then such an
-     * answer is neither stored under nor shared with the plain request. */
+    /* What a request asks of a cache. Those that only upstream can judge are keyed: then their answer (412)
+     * is neither stored under nor shared with the plain request's. A request for a part is answered from the
+     * whole, or goes past the cache. */
     {SLICE("cache-control"), HEADER_CACHE_CONTROL | ASKS},
     {SLICE("pragma"), HEADER_PRAGMA | ASKS},
     {SLICE("if-none-match"), HEADER_IF_NONE_MATCH | ASKS},
     {SLICE("if-modified-since"), HEADER_IF_MODIFIED_SINCE | ASKS},
     {SLICE("if-match"), HEADER_IF_MATCH | HEADER_CONTROL},
     {SLICE("if-unmodified-since"), HEADER_IF_UNMODIFIED_SINCE | HEADER_CONTROL},
-    {SLICE("if-range"), HEADER_IF_RANGE | HEADER_CONTROL},
-    {SLICE("range"), HEADER_RANGE | HEADER_CONTROL},
+    {SLICE("if-range"), HEADER_IF_RANGE | ASKS},
+    {SLICE("range"), HEADER_RANGE | ASKS},
     {SLICE("refrain-cache"), HEADER_REFRAIN_CACHE | OURS},
     {SLICE("refrain-key"), HEADER_REFRAIN_KEY | OURS},
     {SLICE("refrain-namespace"), HEADER_REFRAIN_NAMESPACE | OURS},

@@ -26,6 +26,7 @@ struct fetch_spec {
     unsigned upstream_label;
     enum operation op;
     bool streamed;              /* the request asks for a stream */
+    struct entry_ref *about;    /* what @fields ask upstream about: moved into the fetch; NULL: nothing */
     bool unread;                /* for the store: goes on without a reader as long as it may be stored */
     bool wants_json;            /* and for JSON as the answer's text */
     const struct digest *key;   /* without Vary; NULL: not to be stored */

@@ -51,8 +51,9 @@ struct flight_head {
     bool judged;          /* it is known whether the answer is stored, and if not, why: */
     bool stored;
     enum gate_reason reason;
-    bool stream; /* sent as it comes, its verdict known only at its end */
-    bool failed; /* there is no answer from upstream, but an error of ours: */
+    bool stream;    /* sent as it comes, its verdict known only at its end */
+    bool confirmed; /* upstream has said 304 to what was stored: this is that, brought up to date */
+    bool failed;    /* there is no answer from upstream, but an error of ours: */
     enum error_code error;
     const char *error_text;
     int64_t retry_after_s; /* when to come again; 0: at any time */
@@ -100,8 +101,11 @@ bool flight_join_variant(struct flights *t, const struct digest *common, const s
                          struct flight_reader *r);
 /** How many readers the flight of @key has that others may join; 0: there is none. */
 unsigned flight_readers(struct flights *t, const struct digest *key);
-/** Opens a flight that nobody joins. false: no memory. */
+/** Opens a flight that nobody joins, a pipe. false: no memory. */
 bool flight_open_alone(struct flights *t, struct flight_reader *r);
+/** The same, but all its bytes are kept, as a shared one's are, until flight_be_pipe: it may yet be stored.
+ */
+bool flight_open_apart(struct flights *t, struct flight_reader *r);
 
 /** True when a flight of @key is under way that others may join. */
 bool flight_is_open(struct flights *t, const struct digest *key);
@@ -219,6 +223,8 @@ bool flight_is_complete(struct flight *f);
  * most @n are written. Valid until flight_end. */
 size_t flight_pieces(struct flight *f, struct slice *out, size_t n);
 uint64_t flight_bytes(struct flight *f);
+/** Nothing will be stored, and nobody joins any more: what is read need not be kept. For a flight apart. */
+void flight_be_pipe(struct flight *f);
 
 enum flight_let {
     FLIGHT_LET_UNSHAREABLE, /* nobody else may have this answer: those who come soon do not queue for its like

@@ -32,7 +32,7 @@ struct ask {
     unsigned variants;      /* Refrain-Variants; 0 when not given */
     bool ttl_none, own_key; /* Refrain-TTL was `none`; custom_key is Refrain-Key's, not a peer's */
     /* Empty when not given. */
-    struct slice namespace_, custom_key, operation, if_none_match, if_modified_since;
+    struct slice namespace_, custom_key, operation, if_none_match, if_modified_since, range, if_range;
     struct slice tags[ASK_TAGS_MAX];
     unsigned tags_n;
 };

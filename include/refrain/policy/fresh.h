@@ -65,6 +65,7 @@ struct fresh_life {
     bool known;     /* something says how long it is fresh */
     int64_t left_s; /* of freshness when it came; 0 or less: it was stale then */
     int64_t age_s;  /* when it came */
+    bool given;     /* it is given_ttl_s that says so */
     bool must_ask;  /* no-cache: never fresh, whatever its lifetime */
     bool validator;
 };

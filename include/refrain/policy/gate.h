@@ -54,6 +54,8 @@ struct gate_answer {
     bool streamed;   /* the request asked for a stream */
     bool whole;      /* message complete on the wire; for streams also stream_judge_whole() */
     bool authorized; /* the request carried Authorization: on `read`, RFC 9111 section 3.5 */
+    bool confirmed;  /* upstream said 304 to what was stored; then a cookie is about that word alone, and no
+                      * reason against storing the rest again */
     unsigned status;
     int64_t asked_ms, came_ms;        /* wall clock: when upstream was asked, and when its head came */
     const struct fields *fields;      /* of the response, classified */

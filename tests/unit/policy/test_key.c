@@ -387,6 +387,10 @@ CHANGE(added_language)
 {
     add_field(r, "Accept-Language", "de");
 }
+CHANGE(added_condition)
+{
+    add_field(r, "If-Match", "\"a\"");
+}
 CHANGE(added_range)
 {
     add_field(r, "Range", "bytes=0-1");
@@ -463,7 +467,7 @@ static void every_part_counts(void **state)
         {"a field more", added_field},
         {"a cookie", added_cookie},
         {"a language", added_language},
-        {"a range", added_range},
+        {"a condition for upstream", added_condition},
         {"a field twice", field_once_more},
         {"bytes that move from one field to the next", field_moved},
         {"a text in the body", body_text},
@@ -577,6 +581,7 @@ static void what_says_nothing_does_not_count(void **state)
         {"host", other_host},
         {"accept of a POST", other_accept},
         {"accept-encoding", added_encoding},
+        {"a range", added_range},
         {"framing", added_length},
         {"noise", added_noise},
         {"controls", added_controls},
