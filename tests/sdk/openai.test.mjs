@@ -73,6 +73,20 @@ test('embeddings as floats are another answer', async () => {
   assert.equal(answer.data[0].embedding.length, 16);
 });
 
+test('moderations', async () => {
+  const answer = await missThenHit(setup, () => client.moderations.create(
+    { model: 'omni-moderation-latest', input: 'hello' }).withResponse());
+  assert.equal(answer.results[0].flagged, false);
+});
+
+test('speech', async () => {
+  const sound = await missThenHit(setup, async () => {
+    const response = await client.audio.speech.create({ model: 'gpt-4o-mini-tts', voice: 'alloy', input: 'hello' });
+    return { data: Buffer.from(await response.arrayBuffer()), response };
+  });
+  assert.equal(sound.length, 5 + 3 + 4096);
+});
+
 test('responses', async () => {
   const answer = await missThenHit(setup,
     () => client.responses.create({ model: 'gpt-4o-mini', input: 'hello' }).withResponse());

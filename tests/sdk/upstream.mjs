@@ -127,9 +127,72 @@ const messages = {
   },
 };
 
+const moderations = {
+  whole(n, asked) {
+    const results = [{ flagged: false, categories: { hate: false }, category_scores: { hate: n / 1e6 } }];
+    return { id: `modr-${n}`, model: asked.model, results };
+  },
+};
+
+const gemini = {
+  type: 'text/event-stream',
+  whole(n, asked) {
+    const parts = asked.tools
+      ? [{ functionCall: { name: 'weather', args: { city: `city ${n}`, days: n } } }]
+      : [{ text: `answer ${n}, naïve 😀` }];
+    return { candidates: [{ content: { role: 'model', parts }, finishReason: 'STOP', index: 0 }],
+      usageMetadata: { promptTokenCount: 5, candidatesTokenCount: 7, totalTokenCount: 12 }, responseId: `r${n}` };
+  },
+  stream(n, asked) {
+    const done = gemini.whole(n, asked);
+    const pieces = words(`answer ${n}, naïve 😀, in pieces`).map((text) => ({ ...done,
+      candidates: [{ content: { role: 'model', parts: [{ text }] }, index: 0 }] }));
+    return [...pieces, { ...done, candidates: [{ content: { role: 'model', parts: [{ text: '' }] },
+      finishReason: 'STOP', index: 0 }] }].map((piece) => `data: ${JSON.stringify(piece)}\r\n\r\n`);
+  },
+};
+
+const geminiEmbeddings = {
+  whole(n, asked) {
+    return { embeddings: asked.requests.map((_, i) => ({ values: [n / 8, i / 8, 0.5] })) };
+  },
+};
+
+const ollama = {
+  type: 'application/x-ndjson',
+  streams: (asked) => asked.stream !== false,
+  ended: { done: true, done_reason: 'stop', total_duration: 5, prompt_eval_count: 5, eval_count: 7 },
+  said: (asked, text) => (asked.messages ? { message: { role: 'assistant', content: text } } : { response: text }),
+  line: (asked, text) => ({ model: asked.model, created_at: '2025-07-01T09:00:00Z', ...ollama.said(asked, text) }),
+  whole(n, asked) {
+    return { ...ollama.line(asked, `answer ${n}, naïve 😀`), ...ollama.ended };
+  },
+  stream(n, asked) {
+    const pieces = words(`answer ${n}, naïve 😀, in pieces`)
+      .map((text) => ({ ...ollama.line(asked, text), done: false }));
+    return [...pieces, { ...ollama.line(asked, ''), ...ollama.ended }].map((line) => `${JSON.stringify(line)}\n`);
+  },
+};
+
+const ollamaEmbeddings = {
+  whole(n, asked) {
+    return { model: asked.model, embeddings: [asked.input].flat().map((_, i) => [n / 8, i / 8, 0.5]) };
+  },
+};
+
+const speech = {
+  type: 'audio/mpeg',
+  streams: () => true,
+  stream: (n) => [Buffer.from('ID3\x04\0'), Buffer.from([0xff, 0xfb, n]), Buffer.alloc(4096, n)],
+};
+
+// The first that the request's path and query end with.
 const operations = [
   ['/v1/chat/completions', chat], ['/v1/embeddings', embeddings], ['/v1/responses', responses],
-  ['/v1/messages', messages],
+  ['/v1/messages', messages], ['/v1/moderations', moderations], ['/v1/audio/speech', speech],
+  ['/api/chat', ollama], ['/api/generate', ollama], ['/api/embed', ollamaEmbeddings],
+  [':generateContent', gemini], [':streamGenerateContent?alt=sse', { ...gemini, streams: () => true }],
+  [':batchEmbedContents', geminiEmbeddings],
 ];
 
 export class Upstream {
@@ -173,14 +236,15 @@ export class Upstream {
 
   #answer(request, response, asked) {
     const n = this.requests.length;
-    const [, operation] = operations.find(([path]) => request.url === path) ?? [];
+    const [, operation] = operations.find(([path]) => request.url.endsWith(path)) ?? [];
     response.setHeader('x-request-id', `req_upstream_${n}`);
     response.setHeader('request-id', `req_upstream_${n}`);
     if (!operation) {
       response.writeHead(404, { 'content-type': 'application/json' });
       response.end('{"error":{"message":"no such path","type":"invalid_request_error","code":null}}');
-    } else if (asked.stream) {
-      response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' });
+    } else if (operation.streams ? operation.streams(asked) : asked.stream) {
+      const type = operation.type ?? 'text/event-stream; charset=utf-8';
+      response.writeHead(200, { 'content-type': type, 'cache-control': 'no-cache' });
       for (const part of operation.stream(n, asked)) response.write(part);
       response.end();
     } else {
