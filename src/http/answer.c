@@ -527,6 +527,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
 
     if (head->failed) {
         x->retry_after_s = head->retry_after_s;
+        x->asked_upstream &= head->error != ERR_CIRCUIT_OPEN;
         answer_error(x, head->error, head->error_text);
         return;
     }

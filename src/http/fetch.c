@@ -491,8 +491,12 @@ static void on_trailers(void *arg, const struct fields *fields)
 static int64_t on_tried(void *arg, const struct upstream_try *one)
 {
     struct fetch *x = arg;
+    int64_t wait_ms = tries_again(&x->tries, one);
 
-    return tries_again(&x->tries, one);
+    if (wait_ms >= 0)
+        x->keep.asked_wall_ms =
+            clock_wall_ms() + wait_ms; /* an answer's age counts from the try that brought it */
+    return wait_ms;
 }
 
 static const struct upstream_events events = {on_head, on_body, on_trailers, on_end, on_tried};

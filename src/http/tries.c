@@ -140,7 +140,9 @@ void tries_head(struct tries *t, unsigned status)
 
 void tries_end(struct tries *t, enum upstream_result result, const char *why, int64_t first_byte_ns)
 {
-    count_try(t, result, t->status);
+    if (result != UPSTREAM_CANCELLED ||
+        clock_mono_ns() >= t->started_ns) /* between two tries there is none */
+        count_try(t, result, t->status);
     if (first_byte_ns)
         metric_observe(t->counts, UPSTREAM_FIRST_BYTE, first_byte_ns - t->started_ns);
     if (result != UPSTREAM_OK && result != UPSTREAM_CANCELLED)

@@ -191,6 +191,7 @@ def test_fail_fast_answers_at_once_and_spares_upstream(refrain, client, upstream
     seen = len(upstream.requests)
     answer = client.post(chat("spared")).refused(503, "circuit_open")
     assert 0 < int(answer.header("retry-after")) <= 300
+    assert answer.header("cache-status") == "refrain; detail=circuit_open"  # not forwarded
     assert client.post(chat_stream("spared, too")).refused(503, "circuit_open")
     upstream.saw(seen)
     assert refrain.metric("breaker_refused_total", upstream="default") == 2
