@@ -306,7 +306,7 @@ static void judge_upstream(struct loading *l, size_t i)
 
 static void judge_retries(struct loading *l, struct upstream_section *u)
 {
-    const char *name = pool_printf(l->pool, "upstreams.%s.retries.on", u->conf.name);
+    const char *name = pool_printf(l->pool, "upstreams.%s.retries.retry_on", u->conf.name);
 
     for (size_t i = 0; i < u->retry_on.n; i++) {
         enum retry_cause cause = retry_cause_by_name(u->retry_on.at[i]);

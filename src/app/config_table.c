@@ -288,7 +288,7 @@ static const struct option_row upstream_rows[] = {
     BREAKER_OPTIONS(BREAKER_OF_ONE),
     {"retries.max", OPTION_COUNT, 0, "1", RANGE(0, 10), RETRY(retry.max),
      .help = "How often a request is sent once more, when nothing of an answer has been passed on."},
-    {"retries.on", OPTION_LIST, OPTION_ONE_OR_MANY, "connect", RETRY(retry_on),
+    {"retries.retry_on", OPTION_LIST, OPTION_ONE_OR_MANY, "connect", RETRY(retry_on),
      .help =
          "After what: `connect` (no byte of it was sent), `reset` (sent, and the connection ended without an "
          "answer), `timeout` (sent, and no answer in time), `429`, `502`, `503`, `504`. All but `connect` "

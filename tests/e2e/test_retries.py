@@ -63,7 +63,7 @@ def test_statuses_are_passed_on(client, upstream, status):
 # -- by configuration --
 
 
-@retries(on=["429"], backoff="1ms")
+@retries(retry_on=["429"], backoff="1ms")
 def test_a_status_that_is_named_is_tried_again(refrain, client, upstream):
     upstream.reply(whole, b"slow down", status=429)
     upstream.reply(whole, chat_answer("at last"))
@@ -76,7 +76,7 @@ def test_a_status_that_is_named_is_tried_again(refrain, client, upstream):
     client.post(chat()).was("HIT")
 
 
-@retries(on=["503"], backoff="1ms", max=3)
+@retries(retry_on=["503"], backoff="1ms", max=3)
 def test_streams_too_and_several_times(client, upstream):
     for _ in range(3):
         upstream.reply(whole, b"busy", status=503)
@@ -84,7 +84,7 @@ def test_streams_too_and_several_times(client, upstream):
     upstream.saw(4)
 
 
-@retries(on=["503"], backoff="1ms", max=2)
+@retries(retry_on=["503"], backoff="1ms", max=2)
 def test_the_last_answer_is_passed_on(client, upstream):
     for i in range(3):
         upstream.reply(whole, b"busy %d" % i, status=503)
@@ -93,14 +93,14 @@ def test_the_last_answer_is_passed_on(client, upstream):
     upstream.saw(3)
 
 
-@retries(on=["reset", "timeout"], backoff="1ms")
+@retries(retry_on=["reset", "timeout"], backoff="1ms")
 def test_a_connection_that_ends_without_an_answer(client, upstream):
     upstream.reply(whole, before=reset)
     client.post(chat()).was("MISS")
     upstream.saw(2)
 
 
-@retries(on=["connect"], backoff="1ms")
+@retries(retry_on=["connect"], backoff="1ms")
 def test_a_status_that_is_not_named_is_passed_on(client, upstream):
     upstream.reply(whole, b"busy", status=503)
     assert client.post(chat()).whole().status == 503
@@ -119,7 +119,7 @@ def as_date(seconds):
     return {"Retry-After": email.utils.formatdate(time.time() + seconds + 1, usegmt=True)}
 
 
-@retries(on=["429"], backoff="1ms")
+@retries(retry_on=["429"], backoff="1ms")
 @pytest.mark.parametrize("ask_for", [in_seconds, in_ms, as_date])
 def test_retry_after_is_obeyed(client, upstream, ask_for):
     upstream.reply(whole, b"slow down", status=429, headers=ask_for(1))
@@ -128,7 +128,7 @@ def test_retry_after_is_obeyed(client, upstream, ask_for):
     assert second.came_at - first.came_at >= 0.95
 
 
-@retries(on=["429"], max_backoff="2s")
+@retries(retry_on=["429"], max_backoff="2s")
 def test_an_answer_that_asks_for_a_longer_wait_is_passed_on(client, upstream):
     upstream.reply(whole, b"slow down", status=429, headers=in_seconds(3))
     answer = client.post(chat()).whole()
@@ -139,7 +139,7 @@ def test_an_answer_that_asks_for_a_longer_wait_is_passed_on(client, upstream):
 # -- bounds --
 
 
-@retries(on=["503"], backoff="1ms", budget=0)
+@retries(retry_on=["503"], backoff="1ms", budget=0)
 def test_a_storm_is_not_multiplied(refrain, client, upstream):
     upstream.always(whole, b"busy", status=503)
     began = time.monotonic()
@@ -152,7 +152,7 @@ def test_a_storm_is_not_multiplied(refrain, client, upstream):
     assert refrain.metric("upstream_retries_denied_total") == 50 - again
 
 
-@retries(on=["reset", "503"], backoff="1ms")
+@retries(retry_on=["reset", "503"], backoff="1ms")
 def test_never_once_a_byte_of_the_answer_has_been_given(client, upstream):
     upstream.reply(sse_unended, token("one"), reset)
     answer = client.post(chat_stream())
@@ -161,14 +161,14 @@ def test_never_once_a_byte_of_the_answer_has_been_given(client, upstream):
     upstream.saw(1)
 
 
-@retries(on=["503"], backoff="1ms")
+@retries(retry_on=["503"], backoff="1ms")
 def test_a_body_that_is_streamed_through_is_sent_once(client, upstream):
     upstream.reply(whole, b"busy", status=503)
     assert client.ask("POST", "/v1/files", body=b"x" * 1000).whole().status == 503
     upstream.saw(1)
 
 
-@retries(on=["503"], backoff="300s", max_backoff="300s")
+@retries(retry_on=["503"], backoff="300s", max_backoff="300s")
 def test_when_the_last_reader_leaves_the_wait_is_over(refrain, client, upstream):
     upstream.reply(whole, b"busy", status=503)
     one, two = client.post(chat()), client.post(chat())
@@ -180,9 +180,9 @@ def test_when_the_last_reader_leaves_the_wait_is_over(refrain, client, upstream)
     upstream.saw(1)
 
 
-@retries(on=["503"], backoff="300s", max_backoff="300s")
+@retries(retry_on=["503"], backoff="300s", max_backoff="300s")
 def test_a_shutdown_does_not_wait_for_it(start, upstream):
-    refrain = start(upstreams={"default": {"retries": {"on": ["503"], "backoff": "300s", "max_backoff": "300s"}}},
+    refrain = start(upstreams={"default": {"retries": {"retry_on": ["503"], "backoff": "300s", "max_backoff": "300s"}}},
                     listen={"drain_timeout": "1s"})
     upstream.reply(whole, b"busy", status=503)
     start.client(refrain).post(chat())
@@ -191,7 +191,7 @@ def test_a_shutdown_does_not_wait_for_it(start, upstream):
     assert refrain.exits() == 0
 
 
-@pytest.mark.refrain(upstreams={"default": {"retries": {"on": ["503"], "backoff": "1ms", "max": 9}}},
+@pytest.mark.refrain(upstreams={"default": {"retries": {"retry_on": ["503"], "backoff": "1ms", "max": 9}}},
                      breaker={"availability": {"samples": 3, "window": "1h", "open_for": "300s"}})
 def test_an_upstream_known_to_be_down_is_not_asked_again(refrain, client, upstream):
     upstream.always(whole, b"busy", status=503)
