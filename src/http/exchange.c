@@ -21,8 +21,8 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
+#include "refrain/http/varying.h"
 #include "refrain/wire/gunzip.h"
-#include "varying.h"
 
 enum {
     MAKE_INLINE_MAX = 64 * 1024, /* larger bodies are canonicalised on the thread pool */

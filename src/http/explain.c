@@ -5,8 +5,8 @@
 
 #include "refrain/base/attr.h"
 #include "refrain/http/keying.h"
+#include "refrain/http/varying.h"
 #include "refrain/store/store_mem.h"
-#include "varying.h"
 
 struct explaining {
     const struct site *site;

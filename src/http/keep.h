@@ -16,11 +16,11 @@
 #include "refrain/base/loop.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/site.h"
+#include "refrain/http/varying.h"
 #include "refrain/policy/gate.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/gunzip.h"
 #include "refrain/wire/sse.h"
-#include "varying.h"
 
 struct keep {
     /* filled in by the owner before keep_head */

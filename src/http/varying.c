@@ -1,4 +1,4 @@
-#include "varying.h"
+#include "refrain/http/varying.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -239,6 +239,12 @@ static int marker_put(const struct varying *v, const struct marker *m, const str
     return r == -EEXIST ? 0 : r; /* put by another meanwhile, or in place of the whole family: as good */
 }
 
+/* When it is of no use any more at the latest: hits may move that on. */
+static int64_t last_ms(const struct entry *e)
+{
+    return e->sliding_ms > 0 && e->max_expires_ms > e->gone_ms ? e->max_expires_ms : e->gone_ms;
+}
+
 static int put_variant(struct varying *v, struct marker *m, const struct site *site,
                        struct entry_parts *parts, int64_t now_ms)
 {
@@ -247,13 +253,34 @@ static int put_variant(struct varying *v, struct marker *m, const struct site *s
 
     if (!place)
         return -ENOSPC;
-    place->gone_ms =
-        parts->head.gone_ms > parts->head.max_expires_ms ? parts->head.gone_ms : parts->head.max_expires_ms;
+    place->gone_ms = last_ms(&parts->head);
     parts->head.key = v->key;
     r = store_mem_put(site->memory, parts, now_ms, NULL);
     if (r < 0 && r != -EEXIST)
         return r;
     return marker_put(v, m, parts, site->memory, now_ms);
+}
+
+/* What goes on with the variants that the marker knows, or puts others, or one answer for all, in their
+ * place. */
+static int put_by_marker(struct varying *v, struct marker *m, const struct site *site,
+                         struct entry_parts *parts, int64_t now_ms)
+{
+    bool goes_on = v->split && m->there && m->same_names;
+
+    if (m->there && !goes_on && m->started_seq > parts->head.started_seq)
+        return -EEXIST;
+    if (m->there && !goes_on) {
+        drop_variants(m, site->memory);
+        m->n = 0;
+    }
+    if (goes_on && memcmp(m->id, v->id, VARY_ID_LEN) != 0) {
+        take_id(v, m->id); /* another family has begun meanwhile */
+        make_key(v);
+    }
+    parts->head.key = v->common;
+    return v->split ? put_variant(v, m, site, parts, now_ms)
+                    : store_mem_put(site->memory, parts, now_ms, NULL);
 }
 
 int varying_put(struct varying *v, const struct site *site, struct entry_parts *parts, int64_t now_ms)
@@ -262,18 +289,9 @@ int varying_put(struct varying *v, const struct site *site, struct entry_parts *
     int r;
 
     marker_read(&m, v, site->memory, now_ms);
-    if (m.there && !(v->split && m.same_names)) {
-        drop_variants(&m, site->memory);
-        m.n = 0;
-    }
-    if (v->split && m.there && m.same_names && memcmp(m.id, v->id, VARY_ID_LEN) != 0) {
-        take_id(v, m.id); /* another family has begun meanwhile */
-        make_key(v);
-    }
     if (v->split && !m.there)
         copy_variants(&m, (struct slice){NULL, 0}, now_ms);
-    parts->head.key = v->common;
-    r = v->split ? put_variant(v, &m, site, parts, now_ms) : store_mem_put(site->memory, parts, now_ms, NULL);
+    r = put_by_marker(v, &m, site, parts, now_ms);
     marker_done(&m);
     return r;
 }
