@@ -44,6 +44,7 @@ struct server {
     struct store_mem *memory;
     struct limits *limits;
     struct proofs *proofs;
+    struct changes *changes;
     struct flights *flights;
     struct breakers *breakers;
     struct recent *recent;
@@ -148,8 +149,8 @@ static struct front_conf front_conf_of(const struct config *conf)
 
 static struct site *site_of_conf(const struct server *s, const struct config *conf)
 {
-    struct site_parts parts = {s->memory, s->flights,           s->limits, s->proofs, s->breakers,
-                               s->recent, buf_slice(&s->secret)};
+    struct site_parts parts = {s->memory,  s->flights,  s->limits, s->proofs,
+                               s->changes, s->breakers, s->recent, buf_slice(&s->secret)};
 
     return site_build(conf, &parts);
 }
@@ -186,6 +187,7 @@ static int build_parts(struct server *s)
     s->loop = loop_new();
     s->limits = limits_new(&limits);
     s->proofs = proofs_new();
+    s->changes = changes_new();
     flights.limits = s->limits;
     s->flights = flights_new(&flights);
     s->breakers = breakers_new();
@@ -193,7 +195,7 @@ static int build_parts(struct server *s)
         s->recent = recent_new(conf->admin.recent_requests);
     if (conf->tiers.memory.enabled)
         s->memory = store_mem_new(&memory);
-    if (!s->loop || !s->limits || !s->proofs || !s->flights || !s->breakers ||
+    if (!s->loop || !s->limits || !s->proofs || !s->changes || !s->flights || !s->breakers ||
         (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
@@ -494,6 +496,7 @@ static void stop(struct server *s)
     store_mem_free(s->memory);
     limits_free(s->limits);
     proofs_free(s->proofs);
+    changes_free(s->changes);
     metrics_free(s->metrics);
     buf_done(&s->secret);
     buf_done(&s->admin_token);

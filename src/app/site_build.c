@@ -392,6 +392,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->recent = parts->recent;
     s->limits = parts->limits;
     s->proofs = parts->proofs;
+    s->changes = parts->changes;
 }
 
 struct site *site_build(const struct config *conf, const struct site_parts *parts)

@@ -13,6 +13,7 @@ struct site_parts {
     struct flights *flights;
     struct limits *limits;
     struct proofs *proofs;
+    struct changes *changes;
     struct breakers *breakers;
     struct recent *recent; /* NULL: off */
     struct slice secret;   /* the server's */

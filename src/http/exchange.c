@@ -618,10 +618,23 @@ static bool is_unproven(const struct exchange *x)
 
 /* A credential that upstream has refused, or not been shown for long, has nothing in the store, fresh or
  * stale. */
+static bool is_outdated(const struct exchange *x)
+{
+    const struct site *s = site_of(x);
+
+    return x->op == OP_READ &&
+           changes_outdate(s->changes, slice_str(s->upstreams[x->route->upstream].conf.name), x->target,
+                           x->entry.entry->started_seq);
+}
+
 static bool entry_find(struct exchange *x, int64_t now_ms)
 {
     if (!find_variant(x, now_ms))
         return false;
+    if (is_outdated(x)) {
+        entry_drop(x);
+        return false;
+    }
     x->unproven = is_unproven(x);
     if (!x->unproven)
         return true;

@@ -38,6 +38,7 @@ struct fetch {
     size_t body_charged;
     struct upload *upload;
     uint64_t caller;
+    struct slice changes; /* the target of an unsafe request; empty: it changes nothing */
     int64_t started_ns, first_byte_ns;
 };
 
@@ -287,6 +288,16 @@ static void add_date(struct fetch *x, struct flight_head *head)
 }
 
 /* 403 is about what was asked for, not about who asked. */
+/* RFC 9111 section 4.4. */
+static void note_change(const struct fetch *x, unsigned status, const struct fields *fields)
+{
+    const struct upstream_conf *upstream = &x->tries.upstream->conf;
+    struct changes_place place = {slice_str(upstream->name), slice_str(upstream->url), x->changes};
+
+    if (x->changes.len > 0 && status >= 200 && status < 400)
+        changes_note(x->site->changes, &place, fields, flights_seq(x->site->flights));
+}
+
 static void note_proof(const struct fetch *x, unsigned status)
 {
     struct proofs *proofs = x->site->proofs;
@@ -421,6 +432,7 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
         upstream_cancel(x->call);
         return;
     }
+    note_change(x, status, &head->fields);
     head->body_len = fields_content_length(&head->fields);
     if (!take_answer(x, status))
         return;
@@ -638,6 +650,8 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
         .id = flight_id(f),
     };
     x->caller = spec->caller;
+    if (method_is_unsafe(slice_str(spec->method)))
+        x->changes = flight_keep(f, spec->target);
     x->started_ns = clock_mono_ns();
     begin_keeping(x, spec);
     take_body(x, spec, &req);

@@ -128,7 +128,7 @@ static struct marker *marker_of(struct shard *s, const struct digest *key)
 }
 
 /* Later-started wins over restarts too, so the sequence follows the wall clock, but never stands still. */
-static int64_t next_seq(struct flights *t)
+int64_t flights_seq(struct flights *t)
 {
     int_fast64_t wall = clock_wall_ms() * 1000, last = atomic_load(&t->seq), next;
 
@@ -160,7 +160,7 @@ static struct flight *flight_new(struct flights *t, const struct digest *key, bo
     if (key)
         f->key = *key;
     f->alone = alone;
-    f->seq = next_seq(t);
+    f->seq = flights_seq(t);
     draw_id(f->id);
     f->head.body_len = -1;
     list_init(&f->bucket);

@@ -190,6 +190,7 @@ struct flight_producer {
 void flight_produce(struct flight *f, struct flight_producer *p);
 
 int64_t flight_seq(const struct flight *f);    /* order of opening, over all flights */
+int64_t flights_seq(struct flights *t);        /* beyond that of each so far, below that of each to come */
 const char *flight_id(const struct flight *f); /* 32 hex digits: the entry's id to be */
 bool flight_is_alone(const struct flight *f);
 

@@ -15,6 +15,7 @@
 #include "refrain/http/breakers.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/limits.h"
+#include "refrain/http/changes.h"
 #include "refrain/http/proofs.h"
 #include "refrain/http/upstream.h"
 #include "refrain/policy/ask.h"
@@ -81,6 +82,7 @@ struct site {
     struct recent *recent; /* NULL: nothing is remembered of requests */
     struct limits *limits;
     struct proofs *proofs;
+    struct changes *changes;
     /* what all of the above lies in; freed with the site */
     void *owner;
     void (*owner_free)(void *owner);
