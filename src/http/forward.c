@@ -3,8 +3,8 @@
 
 #include "exchange_priv.h"
 #include "refrain/base/clock.h"
+#include "refrain/http/varying.h"
 #include "revalidate.h"
-#include "varying.h"
 
 enum { UPLOAD_BYTES_MAX = 256 * 1024 };
 

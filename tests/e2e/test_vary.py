@@ -6,7 +6,7 @@ User-Agent is not in the key, so it tells variants apart only where upstream say
 import pytest
 
 from harness.asks import chat, chat_stream
-from harness.upstream import chat_answer, hold, sse, token, whole
+from harness.upstream import bodiless, chat_answer, hold, sse, token, whole
 
 BY_AGENT = {"Vary": "Accept-Encoding, User-Agent"}
 
@@ -127,6 +127,27 @@ def test_a_get_varies_too(client, upstream):
     assert client.get("/models", headers=agent("curl")).was("HIT").body == b"for curl"
     assert client.get("/models", headers=agent("phone")).was("HIT").body == b"for phone"
     upstream.saw(2)
+
+
+def test_a_variant_asked_about_again_stays_one(client, upstream):
+    """A 304 need not repeat Vary; what it renews is still for those who agree with it, and for nobody else."""
+    def answer(reply, out, request):
+        name = request.header("user-agent")
+        reply.headers = {"Cache-Control": "public, max-age=60", "ETag": f'"{name}"'}
+        if request.header("if-none-match") == f'"{name}"':
+            reply.status, reply.parts = 304, ()
+            return bodiless(reply, out, request)
+        reply.parts, reply.headers["Vary"] = (f"for {name}".encode(),), "User-Agent"
+        return whole(reply, out, request)
+
+    upstream.always(answer)
+    for name in ("curl", "phone"):
+        client.get("/models", agent(name)).was("MISS")
+    again = client.get("/models", {**agent("curl"), "Cache-Control": "no-cache"}).whole()
+    assert again.body == b"for curl" and again.status == 200
+    for name in ("curl", "phone"):
+        assert client.get("/models", agent(name)).was("HIT").body == f"for {name}".encode()
+    assert client.get("/models", agent("desk")).was("MISS").body == b"for desk"
 
 
 # In flight.

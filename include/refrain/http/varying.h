@@ -41,8 +41,9 @@ void varying_begin(struct varying *v, const struct site *site, const struct key_
                    size_t n);
 void varying_done(struct varying *v);
 
-/** The head of the answer is in, and the gate lets others have it. True when it varies: then @out is what the
- * readers of its flight are told apart by, and borrows from @v. */
+/** The head of the answer is in, and the gate lets others have it; @answer is what would be stored, so after
+ * a 304 the stored fields as it updates them (RFC 9111 section 4.3.4). True when it varies: then @out is what
+ * the readers of its flight are told apart by, and borrows from @v. */
 bool varying_head(struct varying *v, const struct site *site, enum operation op, const struct fields *answer,
                   int64_t now_ms, struct flight_split *out);
 
