@@ -492,6 +492,26 @@ class Rerank(Plain):
         return {"model": "rerank-v3.5", "query": f"question {number}", "documents": ["a", "b"]}
 
 
+class Own(Plain):
+    """An operation of the operator's own, of which no more is known than that it is JSON."""
+
+    name, path = "own", "/own/thing"
+    good, empty = {"whatever": 1}, {}
+    wants = {("whole", "no payload"): "stored", ("whole", "no object"): "stored"}
+
+    def _body(self, number):
+        return {"question": number}
+
+
+class OwnChat(Chat):
+    """An operation of the operator's own that is like chat."""
+
+    name = "own chat"
+
+    def ask(self, number, streamed, **more):
+        return super().ask(number, streamed, **more).at("/own/talk")
+
+
 class Speech(Api):
     """Sound, which has no end of its own: all that can be known is whether the message came whole."""
 
@@ -525,4 +545,5 @@ class SpeechEvents(Speech):
 
 APIS = [Chat(), Completion(), Responses(), Messages(), Generate(), GenerateArray(), Ollama(), OllamaGenerate(),
         Embedding(), EmbedContent(), BatchEmbedContents(), OllamaEmbed(), OllamaEmbeddings(), Moderation(), Rerank(),
-        Speech(), SpeechEvents()]
+        Speech(), SpeechEvents(), Own(), OwnChat()]
+OWN_OPERATIONS = {"thing": {"path": Own.path}, "talk": {"path": "/own/talk", "dialect": "chat"}}

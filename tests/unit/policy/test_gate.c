@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -653,6 +655,27 @@ static void every_reason_has_a_name(void **state)
         assert_true(gate_reason_name(r) && *gate_reason_name(r));
 }
 
+/* docs/not-stored.md: a line a reason. */
+static void every_reason_is_explained(void **state)
+{
+    static char page[64 * 1024];
+    char line[64];
+    FILE *f = fopen(NOT_STORED_PAGE, "r");
+    size_t n;
+
+    (void)state;
+    assert_non_null(f);
+    n = fread(page, 1, sizeof(page) - 1, f);
+    page[n] = '\0';
+    (void)fclose(f);
+    for (enum gate_reason r = 0; r < GATE_REASON_COUNT; r++) {
+        (void)snprintf(line, sizeof(line), "\n| `%s` | %s", gate_reason_name(r),
+                       gate_reason_is_broken(r) ? "yes | " : "| ");
+        if (!strstr(page, line))
+            fail_msg("%s", gate_reason_name(r));
+    }
+}
+
 static int make_table(void **state)
 {
     (void)state;
@@ -682,6 +705,7 @@ int main(void)
         cmocka_unit_test(statuses_are_the_operators_but_for_what_is_no_answer),
         cmocka_unit_test(only_what_tells_of_upstreams_health_is_broken),
         cmocka_unit_test(every_reason_has_a_name),
+        cmocka_unit_test(every_reason_is_explained),
     };
 
     return cmocka_run_group_tests_name("gate", tests, make_table, free_table);
