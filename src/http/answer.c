@@ -550,6 +550,30 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     front_reply_send(&x->req, x->status);
 }
 
+/* -- what is ours to say -- */
+
+static const char methods[] = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"; /* any other passes, too */
+
+static void date_of_now(struct exchange *x)
+{
+    char date[HTTPDATE_LEN + 1];
+
+    httpdate_write(clock_wall_ms() / 1000, date);
+    front_reply_field(&x->req, "Date", date);
+}
+
+void answer_options(struct exchange *x)
+{
+    x->outcome = OUT_BYPASS;
+    x->detail = "max-forwards";
+    x->status = 200;
+    front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
+    date_of_now(x);
+    front_reply_field(&x->req, "Allow", methods);
+    common_fields(x, "refrain; detail=max-forwards");
+    front_reply_send(&x->req, x->status);
+}
+
 /* -- an error of ours -- */
 
 /* What asking again cannot mend; SDKs would ask again on their own. */
@@ -563,7 +587,6 @@ void answer_error(struct exchange *x, enum error_code code, const char *text)
     unsigned status = error_status(code);
     struct text cache_status = {.len = 0};
     struct front_req *r = &x->req;
-    char date[HTTPDATE_LEN + 1];
 
     x->canonical.max = 16 * 1024; /* its other use is over */
     buf_clear(&x->canonical);
@@ -580,14 +603,13 @@ void answer_error(struct exchange *x, enum error_code code, const char *text)
     text_add(&cache_status, "; detail=");
     text_add(&cache_status, x->detail);
     front_reply_bytes(r, buf_slice(&x->canonical), NULL, NULL);
-    httpdate_write(clock_wall_ms() / 1000, date);
-    front_reply_field(r, "Date", date);
+    date_of_now(x);
     front_reply_field(r, "Content-Type", "application/json");
     common_fields(x, cache_status.bytes);
     if (is_final(code))
         front_reply_field(r, "x-should-retry", "false");
-    if (code == ERR_METHOD_NOT_ALLOWED) /* RFC 9110 section 15.5.6; any other method passes, too */
-        front_reply_field(r, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+    if (code == ERR_METHOD_NOT_ALLOWED) /* RFC 9110 section 15.5.6 */
+        front_reply_field(r, "Allow", methods);
     if (code == ERR_OVERLOADED || code == ERR_CIRCUIT_OPEN)
         field_number(x, "Retry-After", x->retry_after_s > 0 ? (uint64_t)x->retry_after_s : 1);
     own_request_id(x);

@@ -333,6 +333,11 @@ static void on_head(struct front_req *r)
         answer_error(x, x->refusal, x->refusal_text);
         return;
     }
+    if (forward_hops_left(x) == 0) {
+        r->close_after = x->has_body;
+        answer_options(x);
+        return;
+    }
     x->head_request = slice_eq(r->method, SLICE_OF("HEAD"));
     x->next = x->manner == MANNER_PASSED ? STEP_PASS : STEP_KEY;
     if (x->manner == MANNER_PASSED && x->has_body)

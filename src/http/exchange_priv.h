@@ -179,6 +179,8 @@ void exchange_free_spare(struct worker *w);
 void answer_entry(struct exchange *x);                                  /* from the store: x->entry */
 void answer_flight(struct exchange *x, const struct flight_head *head); /* what a flight brings */
 void answer_error(struct exchange *x, enum error_code code, const char *text);
+/** An OPTIONS that may go no further: what passes here (RFC 9110 section 7.6.2). */
+void answer_options(struct exchange *x);
 
 /* choosing.c: of several answers to one request (Refrain-Variants), which shall this one be? */
 static inline bool keeps_several(const struct exchange *x)
@@ -195,4 +197,6 @@ enum forward_how {
     FORWARD_STREAMED, /* its body is on its way */
     FORWARD_UNREAD,   /* for the store's sake: nobody reads */
 };
+/** How often an OPTIONS may still be forwarded, by its Max-Forwards; -1: no bound. */
+int64_t forward_hops_left(const struct exchange *x);
 void forward_start(struct exchange *x, struct flight *f, const struct digest *key, enum forward_how how);

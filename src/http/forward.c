@@ -1,4 +1,5 @@
 /* What goes on to upstream: the client's request less what was meant for us or for this connection alone. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "exchange_priv.h"
@@ -6,7 +7,33 @@
 #include "refrain/http/varying.h"
 #include "revalidate.h"
 
-enum { UPLOAD_BYTES_MAX = 256 * 1024 };
+enum {
+    UPLOAD_BYTES_MAX = 256 * 1024,
+    HOPS_DIGITS_MAX = 9,
+};
+
+/* Only OPTIONS (and TRACE, which goes nowhere) is bounded so. */
+static const struct field *hops_field(const struct exchange *x)
+{
+    return slice_eq(x->req.method, SLICE_OF("OPTIONS"))
+               ? fields_find(&x->req.fields, SLICE_OF("Max-Forwards"))
+               : NULL;
+}
+
+int64_t forward_hops_left(const struct exchange *x)
+{
+    const struct field *f = hops_field(x);
+    int64_t hops = 0;
+
+    if (!f || f->value.len == 0 || f->value.len > HOPS_DIGITS_MAX)
+        return -1;
+    for (size_t i = 0; i < f->value.len; i++) {
+        if (f->value.data[i] < '0' || f->value.data[i] > '9')
+            return -1;
+        hops = hops * 10 + (f->value.data[i] - '0');
+    }
+    return hops;
+}
 
 /* Conditions of the client are answered from the store; upstream is asked for the whole (SPEC section 6). */
 static bool is_condition(const struct field *f)
@@ -38,6 +65,17 @@ static bool goes_on(const struct exchange *x, const struct field *f)
     default:
         return x->manner == MANNER_PASSED || !is_condition(f);
     }
+}
+
+/* One hop less. @text is where its digits lie. */
+static void count_hop(const struct exchange *x, struct field *out, size_t n, char text[HOPS_DIGITS_MAX + 2])
+{
+    int64_t hops = forward_hops_left(x);
+
+    for (size_t i = 0; hops > 0 && i < n; i++)
+        if (slice_ieq(out[i].name, SLICE_OF("Max-Forwards")))
+            out[i].value =
+                slice_make(text, (size_t)snprintf(text, HOPS_DIGITS_MAX + 2, "%d", (int)(hops - 1)));
 }
 
 static size_t fields_to_send(const struct exchange *x, struct field out[FIELDS_MAX + 4])
@@ -121,6 +159,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
 {
     const struct site *s = site_of(x);
     struct field fields[FIELDS_MAX + 4 + REVALIDATE_FIELDS_MAX];
+    char hops[HOPS_DIGITS_MAX + 2];
     struct entry_ref about = {0};
     struct fetch_spec spec = {
         .loop = x->worker->loop,
@@ -154,6 +193,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         spec.fields_n = ask_about(x, &about, fields, spec.fields_n);
     if (about.entry)
         spec.about = &about;
+    count_hop(x, fields, spec.fields_n, hops);
     x->asked_upstream = how != FORWARD_UNREAD;
     if (how == FORWARD_STREAMED) {
         x->upload = upload_begin(x);

@@ -53,7 +53,7 @@ M = "9110 7.6.2"
 case(M, "max-forwards-less", "Max-Forwards of OPTIONS counts down",
      [says(None)], [options("BYPASS", ("Max-Forwards", "5"), of=1, sent=(("Max-Forwards", "4"),))])
 case(M, "max-forwards-0", "at 0 the request ends here",
-     [says(None)], [options(None, ("Max-Forwards", "0"), asks=0)])
+     [says(None)], [options("BYPASS", ("Max-Forwards", "0"), asks=0, has=(("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"),))])
 case(M, "max-forwards-get", "on other methods it means nothing",
      [says(None)], [get("MISS", ("Max-Forwards", "0"), of=1)])
 
