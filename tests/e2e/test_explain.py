@@ -46,6 +46,7 @@ def test_it_says_what_then_happens(client, explain, upstream, ask):
 
 def test_explaining_changes_nothing(client, refrain, explain, upstream):
     client.post(chat()).was("MISS")
+    refrain.waits_for("requests_total", 1)
     counts = {name: refrain.metric(name) for name in ("requests_total", "hits_total", "upstream_requests_total",
                                                       "memo_misses_total", "entries")}
     for _ in range(3):
