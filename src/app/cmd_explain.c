@@ -123,8 +123,9 @@ static void print_nearest(const struct node *t)
     if (!list)
         return;
     if (list->n == 0)
-        (void)printf("%-13sthis very request was asked %s s ago; its answer is not stored, or no longer\n",
-                     "nearest", remote_text(t, "nearest.seconds_ago", "?"));
+        (void)printf("%-13sthis very request was asked %s s ago; its answer was not stored: %s\n", "nearest",
+                     remote_text(t, "nearest.seconds_ago", "?"),
+                     remote_text(t, "nearest.not_stored", "or is not any longer"));
     else
         (void)printf("%-13sa request of %s s ago differs in %s of %s parts:\n", "nearest",
                      remote_text(t, "nearest.seconds_ago", "?"), remote_text(t, "nearest.different", "?"),

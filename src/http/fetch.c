@@ -8,6 +8,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
+#include "refrain/http/recent.h"
 #include "refrain/wire/httpdate.h"
 #include "revalidate.h"
 #include "tries.h"
@@ -77,7 +78,9 @@ static void finish(struct fetch *x, enum flight_end how)
 
     if (x->keep.reason != GATE_STORE && x->has_key)
         metric_add1(x->counts, NOT_STORED, x->keep.reason, 1);
-
+    if (x->has_key && x->site->recent)
+        recent_settled(x->site->recent, &x->keep.varying.common,
+                       x->keep.reason == GATE_STORE ? NULL : gate_reason_name(x->keep.reason));
     x->flight = NULL;
     if (flight_end(f, how, x->keep.reason))
         fetch_free(x);

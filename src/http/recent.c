@@ -15,6 +15,7 @@ struct head {
     struct digest key;
     uint64_t at; /* of its first part */
     int64_t when_ms;
+    const char *not_stored; /* static text */
     uint16_t head_n, leaves_n;
     uint8_t op;
 };
@@ -79,9 +80,32 @@ void recent_add(struct recent *r, const struct trace *t, const struct digest *ke
 
     (void)pthread_mutex_lock(&r->lock);
     h = &r->heads[r->added++ % r->heads_n];
-    *h = (struct head){*key, r->written, now_ms, (uint16_t)t->head_n, (uint16_t)t->leaves_n, (uint8_t)op};
+    *h = (struct head){*key,       r->written, now_ms, NULL, (uint16_t)t->head_n, (uint16_t)t->leaves_n,
+                       (uint8_t)op};
     write_parts(r, t->head, t->head_n);
     write_parts(r, t->leaves, t->leaves_n);
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+static struct head *find_key(struct recent *r, const struct digest *key)
+{
+    for (uint64_t back = 0; back < r->added && back < r->heads_n; back++) {
+        struct head *h = &r->heads[(r->added - 1 - back) % r->heads_n];
+
+        if (digest_eq(&h->key, key))
+            return h;
+    }
+    return NULL;
+}
+
+void recent_settled(struct recent *r, const struct digest *key, const char *not_stored)
+{
+    struct head *h;
+
+    (void)pthread_mutex_lock(&r->lock);
+    h = find_key(r, key);
+    if (h)
+        h->not_stored = not_stored;
     (void)pthread_mutex_unlock(&r->lock);
 }
 
@@ -185,6 +209,7 @@ bool recent_find(struct recent *r, const struct trace *t, enum operation op, int
         best = found.differ;
         *out = found;
         out->age_ms = now_ms - kept->head.when_ms;
+        out->not_stored = kept->head.not_stored;
     }
     free(kept);
     return best < UINT32_MAX;

@@ -466,6 +466,7 @@ static void put_nearest(struct showing *s)
     jout_object(&s->j, "nearest");
     jout_str(&s->j, "key", hex);
     jout_milli(&s->j, "seconds_ago", n->age_ms);
+    jout_str(&s->j, "not_stored", n->not_stored);
     jout_int(&s->j, "parts", n->parts);
     jout_int(&s->j, "different", n->differ);
     jout_array(&s->j, "differences");

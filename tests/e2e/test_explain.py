@@ -7,7 +7,7 @@ import pytest
 from harness.asks import chat, completion, embedding, messages, responses
 from harness.client import Client
 from harness.operator import Operator
-from harness.upstream import hold, whole
+from harness.upstream import chat_answer, hold, whole
 
 ALICE = {"Authorization": "Bearer sk-alice", "Content-Type": "application/json", "Accept": "application/json"}
 
@@ -224,6 +224,10 @@ def test_the_same_request_whose_answer_was_not_stored_is_its_own_neighbour(clien
     told = explain(chat())
     assert told["result"] == "miss" and told["nearest"]["key"] == told["key"]
     assert told["nearest"]["different"] == 0 and told["nearest"]["differences"] == []
+    assert told["nearest"]["not_stored"] == "status"
+    upstream.always(whole, chat_answer("cut short").replace(b'"finish_reason":"stop"', b'"finish_reason":"length"'))
+    client.post(chat()).whole()
+    assert explain(chat())["nearest"]["not_stored"] == "finish_reason"
 
 
 @pytest.mark.refrain(admin={"recent_requests": "off"})

@@ -28,6 +28,10 @@ const struct siphash_key *recent_secret(const struct recent *r);
 void recent_add(struct recent *r, const struct trace *t, const struct digest *key, enum operation op,
                 int64_t now_ms);
 
+/** What became of the answer to a request that may be kept here: @not_stored says why it was not stored
+ * (static text), NULL: it was. Cost: a look at each of the newest until it is found. */
+void recent_settled(struct recent *r, const struct digest *key, const char *not_stored);
+
 enum recent_how {
     RECENT_DIFFERS,
     RECENT_ONLY_ASKED, /* the other has no such part */
@@ -44,6 +48,7 @@ enum { RECENT_DIFFERENCES_MAX = 8 };
 struct recent_nearest {
     struct digest key;
     int64_t age_ms;
+    const char *not_stored; /* why its answer was not; NULL: it was, or is not known */
     unsigned parts, differ; /* of both together; how many of them are not the same */
     struct recent_difference at[RECENT_DIFFERENCES_MAX]; /* the first ones, in the key's order */
     unsigned n;

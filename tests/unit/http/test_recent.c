@@ -154,6 +154,27 @@ static void large_requests_take_the_place_of_several(void **state)
     recent_free(r);
 }
 
+static void remembers_why_an_answer_was_not_stored(void **state)
+{
+    struct recent *r = recent_new(4);
+    struct recent_nearest got;
+    struct digest key = key_of(2), unknown = key_of(9);
+
+    (void)state;
+    add(r, 1, "{\"a\":1}", 0);
+    add(r, 2, "{\"a\":2}", 0);
+    recent_settled(r, &key, "finish_reason");
+    recent_settled(r, &unknown, "status");
+    assert_true(find(r, "/a", "{\"a\":2}", &got));
+    assert_string_equal(got.not_stored, "finish_reason");
+    assert_true(find(r, "/a", "{\"a\":1}", &got));
+    assert_null(got.not_stored);
+    recent_settled(r, &key, NULL);
+    assert_true(find(r, "/a", "{\"a\":2}", &got));
+    assert_null(got.not_stored);
+    recent_free(r);
+}
+
 static void no_more_differences_are_listed_than_there_is_room_for(void **state)
 {
     struct recent *r = recent_new(4);
@@ -176,6 +197,7 @@ int main(void)
         cmocka_unit_test(another_operation_is_no_neighbour),
         cmocka_unit_test(the_oldest_are_forgotten),
         cmocka_unit_test(large_requests_take_the_place_of_several),
+        cmocka_unit_test(remembers_why_an_answer_was_not_stored),
         cmocka_unit_test(no_more_differences_are_listed_than_there_is_room_for),
     };
 
