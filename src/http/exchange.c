@@ -705,6 +705,25 @@ static bool found_instead(struct exchange *x, unsigned error_status)
     return true;
 }
 
+/* The same without asking first, while upstream is known to be in trouble (SPEC section 9). Who comes when a
+ * probe is due asks as ever: somebody must. */
+static bool found_while_shut(struct exchange *x)
+{
+    const struct site_upstream *upstream = &site_of(x)->upstreams[x->route->upstream];
+    struct slice model;
+
+    if (x->forwarded_for != FOR_STALE || !found_instead(x, 0))
+        return false;
+    model = entry_slice(x->entry.entry, x->entry.entry->model);
+    x->instead = false; /* nothing was forwarded */
+    if (x->verdict == FRESH_SERVE ||
+        breakers_look(upstream->breakers, model, clock_mono_ms()) == BREAKER_SHUT)
+        return true;
+    entry_drop(x);
+    x->verdict = FRESH_ASK;
+    return false;
+}
+
 /* One who may have what it brings stored has the answer asked for again, unless that is under way. */
 static bool refresh_is_due(const struct exchange *x)
 {
@@ -719,7 +738,7 @@ static enum step step_lookup(struct exchange *x)
     x->looked = true;
     if (look_up(x) == FRESH_SERVE_REFRESH && refresh_is_due(x))
         return x->keyed ? STEP_REFRESH : STEP_MAKE;
-    if (x->verdict != FRESH_ASK)
+    if (x->verdict != FRESH_ASK || found_while_shut(x))
         return reply_entry(x);
     if (x->ask.only_if_cached) {
         answer_error(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");

@@ -3,6 +3,7 @@
 import pytest
 
 from harness.asks import TOOLS, chat, chat_stream
+from harness.process import wait_until
 from harness.upstream import Reply, chat_answer, cut, event, hold, sse, sse_unended, token, whole
 
 BROKEN = b"<html>busy</html>"
@@ -196,6 +197,36 @@ def test_fail_fast_answers_at_once_and_spares_upstream(refrain, client, upstream
     upstream.saw(seen)
     assert refrain.metric("breaker_refused_total", upstream="default") == 2
     client.post(chat("stored before")).was("HIT")
+
+
+STALE = {"default_ttl": "1s", "stale_if_error": "1h"}
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_what_is_stale_is_served_without_asking(start, upstream, fail_fast):
+    refrain = start(breaker={"availability": {**FAST, "fail_fast": fail_fast}}, cache=STALE)
+    client = start.client(refrain)
+    stored = client.post(chat("stored before")).was("MISS")
+    upstream.always(whole, b"busy", status=503)
+    prompts(client, 3)
+    assert state(refrain, "availability") == OPEN
+    wait_until(lambda: client.post(chat("stored before")).whole().header("x-cache") == "STALE", "it to be stale")
+    answer = client.post(chat("stored before")).was("STALE")
+    assert answer.body == stored.body and "; hit; ttl=" in answer.header("cache-status")
+    upstream.saw(4)
+    client.post(chat("stored before"), headers={"Refrain-Cache": "refresh"}).whole()  # who insists may ask
+    assert len(upstream.requests) == (4 if fail_fast else 5)
+
+
+@pytest.mark.refrain(breaker={"availability": {**FAST, "open_for": "1s"}}, cache=STALE)
+def test_a_stale_answers_request_may_be_the_probe(refrain, client, upstream):
+    client.post(chat("stored before")).was("MISS")
+    upstream.always(whole, b"busy", status=503)
+    prompts(client, 3)
+    becomes(refrain, "availability", HALF_OPEN)
+    upstream.always(whole, chat_answer("back"))
+    wait_until(lambda: client.post(chat("stored before")).whole().body == chat_answer("back"), "the new answer")
+    assert state(refrain, "availability") == CLOSED
 
 
 @pytest.mark.refrain(breaker={"availability": {**FAST, "open_for": "2s"}})
