@@ -185,7 +185,7 @@ void answer_options(struct exchange *x);
 /* choosing.c: of several answers to one request (Refrain-Variants), which shall this one be? */
 static inline bool keeps_several(const struct exchange *x)
 {
-    return x->ask.variants > 1;
+    return ask_keeps_several(&x->ask);
 }
 /* Makes x->common_key and x->key those of one that is stored, where all are, or whose flight has the fewest
  * readers. True when that is another one than before. */

@@ -13,6 +13,7 @@ struct explaining {
     const struct explain_request *r;
     int64_t wall_ms, mono_ms;
     struct explanation *out;
+    struct key_maker *maker;
     uint64_t caller; /* who asks; 0: nobody that proves anything */
 };
 
@@ -99,13 +100,11 @@ static bool read_body(struct explaining *x)
 
 static void make_key(struct explaining *x)
 {
-    struct key_maker *maker = key_maker_new();
     struct keying k = keying_of(x);
 
     k.out_caller = &x->caller;
-    x->out->key = keying_make(maker, &k);
+    x->out->key = keying_make(x->maker, &k);
     x->out->keyed = true;
-    key_maker_free(maker);
 }
 
 /* Which of the variants is the request's. */
@@ -135,11 +134,11 @@ static void note_entry(struct explaining *x, const struct entry_ref *ref)
     out->verdict = fresh_judge(&stored, &x->out->ask.cc, x->wall_ms);
 }
 
-static bool peek(struct explaining *x)
+static bool peek(struct explaining *x, const struct digest *key)
 {
     struct entry_ref ref;
 
-    if (!x->site->memory || !store_mem_peek(x->site->memory, &x->out->key, x->wall_ms, &ref))
+    if (!x->site->memory || !store_mem_peek(x->site->memory, key, x->wall_ms, &ref))
         return false;
     if ((ref.entry->flags & ENTRY_VARY) != 0 && !peek_variant(x, &ref))
         return false;
@@ -155,11 +154,12 @@ static bool is_unproven(const struct explaining *x)
            !proofs_hold(x->site->proofs, x->caller, x->site->reauth_ms, x->mono_ms);
 }
 
-static void look_up(struct explaining *x)
+/* What is held decides, unless something keeps the request from it. */
+static void judge(struct explaining *x)
 {
     struct explanation *e = x->out;
 
-    if (!peek(x))
+    if (!e->entry.held)
         (void)end(x, EXPLAIN_MISS, e->entry.varies ? "vary" : "absent");
     else if (!e->ask.may_read)
         (void)end(x, EXPLAIN_MISS, "request");
@@ -169,6 +169,32 @@ static void look_up(struct explaining *x)
         (void)end(x, EXPLAIN_MISS, e->entry.left_ms > 0 ? "request" : "expired");
     else
         (void)end(x, e->entry.verdict == FRESH_SERVE ? EXPLAIN_HIT : EXPLAIN_STALE, NULL);
+}
+
+/* Of several answers that are kept any may be given, once all are there. */
+static void look_up_several(struct explaining *x)
+{
+    struct explanation *e = x->out;
+
+    for (unsigned i = e->ask.variants; i > 0; i--) {
+        struct digest key = key_of_variant(x->maker, &e->key, i);
+
+        if (peek(x, &key) && e->entry.left_ms > 0)
+            e->answers_stored++;
+    }
+    judge(x);
+    if (e->fate >= EXPLAIN_STALE && e->answers_stored < e->ask.variants && !e->ask.only_if_cached)
+        (void)end(x, EXPLAIN_MISS, "variants");
+}
+
+static void look_up(struct explaining *x)
+{
+    if (ask_keeps_several(&x->out->ask)) {
+        look_up_several(x);
+        return;
+    }
+    (void)peek(x, &x->out->key);
+    judge(x);
 }
 
 static void find_nearest(struct explaining *x)
@@ -196,7 +222,7 @@ static bool prepare(struct explaining *x)
 int explain(const struct site *site, const struct explain_request *r, int64_t wall_ms, int64_t mono_ms,
             struct explanation *out)
 {
-    struct explaining x = {site, r, wall_ms, mono_ms, out, 0};
+    struct explaining x = {site, r, wall_ms, mono_ms, out, NULL, 0};
 
     if (!prepare(&x)) {
         explanation_done(out);
@@ -204,8 +230,10 @@ int explain(const struct site *site, const struct explain_request *r, int64_t wa
     }
     if (!read_head(&x) || !read_body(&x))
         return 0;
+    x.maker = key_maker_new();
     make_key(&x);
     look_up(&x);
+    key_maker_free(x.maker);
     out->in_flight = site->flights && flight_is_open(site->flights, &out->key);
     if (out->fate == EXPLAIN_MISS)
         find_nearest(&x);

@@ -44,6 +44,7 @@ static const struct {
     {"rule", "a rule says `cache: off`"},
     {"shape", "the body is not the JSON object that the operation takes"},
     {"stateful", "it makes or reads state upstream"},
+    {"variants", "more answers are to be kept than are stored"},
     {"vary", "the answer varies, and none is stored for this request's fields"},
 };
 
@@ -314,6 +315,17 @@ static void put_entry(struct showing *s)
     jout_end(&s->j);
 }
 
+/* Of several answers to one request. */
+static void put_several(struct showing *s)
+{
+    if (!ask_keeps_several(&s->e->ask))
+        return;
+    jout_object(&s->j, "answers");
+    jout_int(&s->j, "kept", s->e->ask.variants);
+    jout_int(&s->j, "stored", s->e->answers_stored);
+    jout_end(&s->j);
+}
+
 /* -- the nearest -- */
 
 /* Names that the APIs define, and so no content of anyone's: all that a name's sum is tried against. */
@@ -500,6 +512,7 @@ int explain_json(const struct explanation *e, const struct explain_request *r,
     }
     if (e->keyed && !show->offline) {
         put_entry(&s);
+        put_several(&s);
         jout_bool(&s.j, "in_flight", e->in_flight);
         put_nearest(&s);
     }

@@ -7,6 +7,7 @@ import pytest
 from harness.asks import chat, completion, embedding, messages, responses
 from harness.client import Client
 from harness.operator import Operator
+from harness.samples import Generate, Ollama, OllamaGenerate, Rerank
 from harness.upstream import chat_answer, hold, whole
 
 ALICE = {"Authorization": "Bearer sk-alice", "Content-Type": "application/json", "Accept": "application/json"}
@@ -27,6 +28,7 @@ def explain(operator):
 
 EACH = pytest.mark.parametrize("ask", [chat("a"), chat("a", stream=True), completion("a"), embedding("a"), messages("a"),
                                        responses("a")], ids=lambda ask: ask.path + (" stream" if "stream" in ask.body else ""))
+OTHERS = [Generate(), Ollama(), OllamaGenerate(), Rerank()]
 
 
 # Found or not.
@@ -42,6 +44,16 @@ def test_it_says_what_then_happens(client, explain, upstream, ask):
     assert after["key"] == before["key"] and after["entry"]["tier"] == "memory"
     assert client.post(ask).was("HIT").header("refrain-entry") == after["entry"]["id"]
     upstream.saw(1)
+
+
+@pytest.mark.parametrize("api", OTHERS, ids=[api.name for api in OTHERS])
+def test_other_apis_too(client, explain, upstream, api):
+    upstream.reply(whole, json.dumps(api.whole()).encode(), content_type=api.whole_type)
+    client.post(api.ask(1, False)).was("MISS")
+    assert explain(api.ask(1, False))["would_hit"]
+    told = explain(api.ask(2, False))
+    assert told["reason"] == "absent" and told["nearest"]["different"] == 1
+    assert told["nearest"]["differences"][0]["part"] == "body" and told["nearest"]["differences"][0]["name"]
 
 
 def test_explaining_changes_nothing(client, refrain, explain, upstream):
@@ -75,6 +87,26 @@ def test_an_entry_past_its_lifetime_is_told_as_such(client, explain, upstream):
     client.post(chat(), headers={"Refrain-TTL": "1"}).was("MISS")
     entry = explain(chat(), Cache_Control="min-fresh=3600")
     assert entry["result"] == "miss" and entry["reason"] == "request" and entry["entry"]["ttl_s"] <= 1
+
+
+def test_of_several_answers_all_must_be_there(client, explain, upstream):
+    several = {"Refrain-Variants": "2"}
+    client.post(chat(), headers=several).was("MISS")
+    told = explain(chat(), Refrain_Variants="2")
+    assert (told["result"], told["reason"]) == ("miss", "variants") and told["answers"] == {"kept": 2, "stored": 1}
+    client.post(chat(), headers=several).was("MISS")
+    told = explain(chat(), Refrain_Variants="2")
+    assert told["would_hit"] and told["answers"] == {"kept": 2, "stored": 2}
+    client.post(chat(), headers=several).was("HIT")
+
+
+def test_an_answer_that_varies_is_found_by_its_own_fields(client, explain, upstream):
+    upstream.always(whole, chat_answer("x"), headers={"Vary": "User-Agent"})
+    client.post(chat(), headers={"User-Agent": "one"}).was("MISS")
+    assert explain(chat(), User_Agent="one")["entry"]["varies"]
+    assert explain(chat(), User_Agent="one")["would_hit"]
+    told = explain(chat(), User_Agent="two")
+    assert (told["would_hit"], told["reason"]) == (False, "vary")
 
 
 def test_a_credential_that_upstream_refuses_has_no_hits(client, explain, upstream):

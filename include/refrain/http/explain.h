@@ -65,9 +65,10 @@ struct explanation {
     struct buf canonical;
     bool keyed; /* and these: */
     struct digest key;
-    struct trace *trace; /* with the names of the headers that are in the key */
-    struct explain_entry entry;
-    bool in_flight; /* upstream is being asked for it */
+    struct trace *trace;        /* with the names of the headers that are in the key */
+    struct explain_entry entry; /* where several answers are kept, one of them */
+    unsigned answers_stored;    /* so many of ask.variants, where several are kept */
+    bool in_flight;             /* upstream is being asked for it */
     bool has_nearest;
     struct recent_nearest nearest;
     struct header_table *shipped; /* what is left out without configuration */

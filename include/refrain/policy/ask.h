@@ -38,6 +38,12 @@ struct ask {
 };
 enum { ASK_TTL_NONE = -2 };
 
+/* True when several different answers to the one request are wanted. */
+static inline bool ask_keeps_several(const struct ask *ask)
+{
+    return ask->variants > 1;
+}
+
 struct ask_conf {
     bool client_control; /* false: every control header is ignored, save no-transform and conditions */
     bool allow_custom_key, allow_ttl_none; /* under a shared scope, too */
