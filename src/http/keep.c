@@ -11,7 +11,9 @@
 
 enum {
     JUDGE_INLINE_MAX = 64 * 1024,
-    UNPACK_RATIO_MAX = 64, /* a gzip body that grows more than this is no answer of a model */
+    UNPACK_RATIO = 8,               /* what JSON is expected to grow by */
+    UNPACK_RATIO_MAX = 64,          /* a gzip body that grows more than this is no answer of a model */
+    STREAM_UNPACKED_FREE = 1 << 20, /* what a stream may decode to before that is asked */
 };
 
 void keep_done(struct keep *k)
@@ -135,13 +137,16 @@ static void feed_coded(struct keep *k, struct slice bytes)
     char plain[16 * 1024];
     int64_t n = 1;
 
+    k->coded_bytes += bytes.len;
     while (n > 0 && !k->damaged && !k->swollen) {
         n = gunzip_next(k->gunzip, &bytes, plain, sizeof(plain));
         if (n > 0)
             stream_judge_feed(&k->judge, slice_make(plain, (size_t)n));
         k->damaged = n < 0;
         k->plain_bytes += n > 0 ? (uint64_t)n : 0;
-        k->swollen = k->plain_bytes > k->site->gate.object_bytes_max;
+        k->swollen =
+            k->plain_bytes > k->site->gate.object_bytes_max ||
+            (k->plain_bytes > STREAM_UNPACKED_FREE && k->plain_bytes / UNPACK_RATIO_MAX > k->coded_bytes);
     }
 }
 
@@ -381,7 +386,7 @@ static void judge_whole(struct keep *k)
     k->joined.max = bytes;
     k->plain.max = k->site->gate.object_bytes_max < bytes * UNPACK_RATIO_MAX ? k->site->gate.object_bytes_max
                                                                              : bytes * UNPACK_RATIO_MAX;
-    if (bytes > JUDGE_INLINE_MAX) {
+    if (bytes * (flight_head_is_gzip(flight_head(k->flight)) ? UNPACK_RATIO : 1) > JUDGE_INLINE_MAX) {
         k->work = (struct loop_work){.on_work = on_judge_work, .on_done = on_judge_done};
         loop_work_start(k->loop, &k->work);
         return;

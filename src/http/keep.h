@@ -46,9 +46,9 @@ struct keep {
     const struct entry *about; /* of keep_confirm */
     bool following;
     struct stream_judge judge;
-    struct gunzip *gunzip; /* of a stream that comes gzip-coded; NULL otherwise */
-    uint64_t plain_bytes;  /* what it has decoded to */
-    bool damaged, swollen; /* it is no gzip; it grows like a bomb */
+    struct gunzip *gunzip;             /* of a stream that comes gzip-coded; NULL otherwise */
+    uint64_t coded_bytes, plain_bytes; /* how much of it came, and what that has decoded to */
+    bool damaged, swollen;             /* it is no gzip; it grows like a bomb */
     struct loop_work work;
     struct buf joined, plain;      /* the body in one piece, and decoded */
     int64_t finish_ttl_s;          /* gate_finish_ttl_s of what it adds up to */

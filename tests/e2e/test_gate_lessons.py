@@ -280,6 +280,20 @@ def test_a_stream_that_grows_like_a_bomb_is_passed_on_unstored(client, upstream)
     assert answer.body == bomb and answer.trailers.get("cache-status").endswith("not-stored:too_large")
 
 
+def test_a_stream_that_grows_more_than_any_answer_does_is_no_answer(client, upstream):
+    bomb = gzip.compress(b":\n" * 4_000_000 + b"".join(CHAT.frames()))
+    upstream.reply(sse_unended, bomb, headers={"Content-Encoding": "gzip"})
+    answer = client.post(chat_stream(), {"Accept-Encoding": "gzip", "TE": "trailers"}).was("MISS")
+    assert answer.body == bomb and answer.trailers.get("cache-status").endswith("not-stored:too_large")
+
+
+def test_a_whole_answer_that_grows_so_is_none_either(client, upstream):
+    bomb = gzip.compress(chat_answer(" " * 4_000_000))
+    upstream.reply(whole, bomb, headers={"Content-Encoding": "gzip"})
+    answer = client.post(chat(), {"Accept-Encoding": "gzip"}).was("MISS")
+    assert answer.body == bomb and answer.header("cache-status").endswith("not-stored:too_large")
+
+
 def test_events_of_the_api_that_are_not_known_do_no_harm(client, upstream):
     frames = CHAT.frames()
     upstream.reply(sse_unended, b": keep-alive\n\n", frames[0], event({"something": "new"}), *frames[1:])
