@@ -108,3 +108,14 @@ def test_variants_of_one_caller_are_not_anothers(client, upstream):
     client.post(asking(2)).was("MISS")
     bob.close()
     upstream.saw(3)
+
+
+def test_what_is_explained_is_what_happens(client, operator, upstream):
+    ask = asking(2)
+    asked = {"method": "POST", "path": ask.path, "body": ask.body,
+             "headers": {"Authorization": "Bearer sk-alice", "Content-Type": "application/json", **ask.headers}}
+    for _ in range(2):
+        assert not operator.does("/explain", asked)["would_hit"]
+        client.post(ask).was("MISS")
+    assert operator.does("/explain", asked)["would_hit"]
+    client.post(ask).was("HIT")
