@@ -621,22 +621,22 @@ static bool is_unproven(const struct exchange *x)
     return !proofs_hold(s->proofs, x->caller, s->reauth_ms, clock_mono_ms());
 }
 
-/* A credential that upstream has refused, or not been shown for long, has nothing in the store, fresh or
- * stale. */
-static bool is_outdated(const struct exchange *x)
+/* An unsafe request has changed what this one asks for, since @seq. */
+static bool is_outdated(const struct exchange *x, int64_t seq)
 {
     const struct site *s = site_of(x);
 
     return x->op == OP_READ &&
-           changes_outdate(s->changes, slice_str(s->upstreams[x->route->upstream].conf.name), x->target,
-                           x->entry.entry->started_seq);
+           changes_outdate(s->changes, slice_str(s->upstreams[x->route->upstream].conf.name), x->target, seq);
 }
 
+/* A credential that upstream has refused, or not been shown for long, has nothing in the store, fresh or
+ * stale. */
 static bool entry_find(struct exchange *x, int64_t now_ms)
 {
     if (!find_variant(x, now_ms))
         return false;
-    if (is_outdated(x)) {
+    if (is_outdated(x, x->entry.entry->started_seq)) {
         entry_drop(x);
         return false;
     }
@@ -728,7 +728,7 @@ static bool found_while_shut(struct exchange *x)
 static bool refresh_is_due(const struct exchange *x)
 {
     return x->ask.may_write && !x->ask.only_if_cached && !x->head_request &&
-           !flight_is_open(site_of(x)->flights, &x->key);
+           flight_open_since(site_of(x)->flights, &x->key) == 0;
 }
 
 static enum step step_lookup(struct exchange *x)
@@ -822,14 +822,16 @@ static enum step step_refresh(struct exchange *x)
 static enum flight_joined join(struct exchange *x, bool fresh)
 {
     struct flights *flights = site_of(x)->flights;
+    int64_t since = fresh ? 0 : flight_open_since(flights, &x->key);
 
+    fresh |= since > 0 && is_outdated(x, since); /* what is on its way was asked for before the change */
     if (!fresh && !digest_eq(&x->key, &x->common_key) &&
         flight_join_variant(flights, &x->common_key, &x->key, &x->reader))
         return FLIGHT_JOINED;
     return flight_join(flights, &x->key, fresh, clock_mono_ms(), &x->reader);
 }
 
-/* Answers to this key have been for one reader each, of late. */
+/* For one reader: answers to this key have been for one each, of late, or it is about HEAD. */
 static enum step step_join_alone(struct exchange *x)
 {
     if (!flight_open_apart(site_of(x)->flights, &x->reader)) {
@@ -853,7 +855,9 @@ static enum step step_join(struct exchange *x)
     }
     x->outcome = OUT_MISS;
     x->collapsed = false;
-    if (!x->ask.may_share || x->head_request) { /* the answer to HEAD has no body to store */
+    if (x->head_request) /* its answer has no body to store, but news of what is stored */
+        return step_join_alone(x);
+    if (!x->ask.may_share) {
         start_alone(x, false);
         return x->refused ? step_refused(x) : STEP_LOOK;
     }

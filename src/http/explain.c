@@ -234,7 +234,7 @@ int explain(const struct site *site, const struct explain_request *r, int64_t wa
     make_key(&x);
     look_up(&x);
     key_maker_free(x.maker);
-    out->in_flight = site->flights && flight_is_open(site->flights, &out->key);
+    out->in_flight = site->flights && flight_open_since(site->flights, &out->key) > 0;
     if (out->fate == EXPLAIN_MISS)
         find_nearest(&x);
     return 0;

@@ -33,6 +33,8 @@ struct fetch {
     bool has_key, unread;
     struct entry_ref about; /* what upstream is asked about, if anything */
     bool lost;              /* it has said 304 about something else */
+    bool by_head;           /* it is asked by HEAD; … */
+    bool described;         /* … and what it says is of what is stored */
     bool paused, overloaded, reading;
     struct keep keep;
     struct buf body;
@@ -125,7 +127,8 @@ static void settle(struct fetch *x)
         head->judged = true;
         head->stored = x->keep.reason == GATE_STORE;
         head->reason = x->keep.reason;
-        head->body_len = (int64_t)flight_bytes(x->flight);
+        if (!x->described)
+            head->body_len = (int64_t)flight_bytes(x->flight);
     }
     finish(x, FLIGHT_WHOLE);
 }
@@ -158,8 +161,8 @@ static void ended_whole(struct fetch *x)
         start_over(x);
         return;
     }
-    if (flight_head(x->flight)->confirmed) {
-        keep_confirm(&x->keep, x->about.entry);
+    if (x->described || flight_head(x->flight)->confirmed) {
+        keep_confirm(&x->keep, x->about.entry, !x->described);
         return;
     }
     if (is_storable(x) && !flight_is_complete(x->flight))
@@ -290,7 +293,6 @@ static void add_date(struct fetch *x, struct flight_head *head)
         head->fields.at[head->fields.n - 1].flags = HEADER_DATE;
 }
 
-/* 403 is about what was asked for, not about who asked. */
 /* RFC 9111 section 4.4. */
 static void note_change(const struct fetch *x, unsigned status, const struct fields *fields)
 {
@@ -301,6 +303,7 @@ static void note_change(const struct fetch *x, unsigned status, const struct fie
         changes_note(x->site->changes, &place, fields, flights_seq(x->site->flights));
 }
 
+/* 403 is about what was asked for, not about who asked. */
 static void note_proof(const struct fetch *x, unsigned status)
 {
     struct proofs *proofs = x->site->proofs;
@@ -384,6 +387,37 @@ static void watch_lateness(struct fetch *x)
     loop_timer_start(x->late, x->site->max_wait_ms, 0);
 }
 
+/* The stored head becomes the flight's, brought up to date by what has come. false: memory ran out. */
+static bool merge(struct fetch *x)
+{
+    x->overloaded = !revalidate_merge(x->flight, x->about.entry, x->site->headers);
+    if (x->overloaded)
+        upstream_cancel(x->call);
+    return !x->overloaded;
+}
+
+/* What upstream says to HEAD of what is stored as GET's: brings it up to date, or tells that it is no more
+ * (RFC 9111 section 4.3.5). */
+static bool take_description(struct fetch *x, unsigned status)
+{
+    struct flight_head *head = flight_head_edit(x->flight);
+    int64_t length = head->body_len;
+    bool same_status = status == x->about.entry->status, ok = true;
+
+    x->described = same_status && revalidate_describes(x->about.entry, head);
+    if (x->described) {
+        ok = merge(x);
+        head->confirmed = false; /* it is upstream's answer all the same */
+        head->body_len = length;
+        return ok;
+    }
+    if (same_status)
+        (void)store_mem_delete(x->site->memory, &x->about.entry->key);
+    about_drop(x);
+    keep_give_up(&x->keep, GATE_CLIENT); /* there is no body to store */
+    return true;
+}
+
 /* Upstream has answered what it was asked about. false: nothing can come of it. */
 static bool take_answer(struct fetch *x, unsigned status)
 {
@@ -391,6 +425,8 @@ static bool take_answer(struct fetch *x, unsigned status)
 
     if (!x->about.entry)
         return true;
+    if (x->by_head)
+        return take_description(x, status);
     if (status != 304) {
         about_drop(x);
         return true;
@@ -400,10 +436,7 @@ static bool take_answer(struct fetch *x, unsigned status)
     x->lost = !valid_confirms(&answer, &stored);
     if (x->lost)
         return false;
-    x->overloaded = !revalidate_merge(x->flight, x->about.entry, x->site->headers);
-    if (x->overloaded)
-        upstream_cancel(x->call);
-    return !x->overloaded;
+    return merge(x);
 }
 
 /* Who is alone is asked nothing about variants; but what is stored for him may be one. */
@@ -645,6 +678,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->counts = spec->counts;
     x->site = site_ref(spec->site);
     x->unread = spec->unread;
+    x->by_head = strcmp(spec->method, "HEAD") == 0;
     x->tries = (struct tries){
         .upstream = spec->upstream,
         .upstream_label = spec->upstream_label,

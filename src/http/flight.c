@@ -373,15 +373,17 @@ bool flight_join_variant(struct flights *t, const struct digest *common, const s
     return joined;
 }
 
-bool flight_is_open(struct flights *t, const struct digest *key)
+int64_t flight_open_since(struct flights *t, const struct digest *key)
 {
     struct shard *s = shard_of(t, key);
-    bool open;
+    const struct flight *f;
+    int64_t seq;
 
     (void)pthread_mutex_lock(&s->lock);
-    open = find(bucket_of(s, key), key) != NULL;
+    f = find(bucket_of(s, key), key);
+    seq = f ? f->seq : 0;
     (void)pthread_mutex_unlock(&s->lock);
-    return open;
+    return seq;
 }
 
 struct flight *flight_open_unread(struct flights *t, const struct digest *key, int64_t now_ms)

@@ -147,7 +147,7 @@ static size_t ask_about(struct exchange *x, struct entry_ref *about, struct fiel
 {
     size_t more;
 
-    if (x->op != OP_READ || x->head_request || !stored_peek(x, about))
+    if (x->op != OP_READ || !stored_peek(x, about) || x->head_request)
         return n;
     more = revalidate_conditions(about->entry, fields + n);
     if (more == 0)
@@ -193,6 +193,8 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         spec.fields_n = ask_about(x, &about, fields, spec.fields_n);
     if (about.entry)
         spec.about = &about;
+    else if (x->head_request)
+        spec.key = NULL;
     count_hop(x, fields, spec.fields_n, hops);
     x->asked_upstream = how != FORWARD_UNREAD;
     if (how == FORWARD_STREAMED) {

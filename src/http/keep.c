@@ -438,7 +438,7 @@ void keep_settle(struct keep *k)
 
 static void fill_and_store(struct keep *k)
 {
-    int r = flight_append(k->flight, entry_slice(k->about, k->about->body));
+    int r = k->to_readers ? flight_append(k->flight, entry_slice(k->about, k->about->body)) : 0;
 
     k->starved = r < 0 && r != -EAGAIN;
     if (k->reason == GATE_STORE && !k->starved)
@@ -450,9 +450,10 @@ static void on_confirm_work(struct loop_work *w)
     fill_and_store(CONTAINER_OF(w, struct keep, work));
 }
 
-void keep_confirm(struct keep *k, const struct entry *e)
+void keep_confirm(struct keep *k, const struct entry *e, bool to_readers)
 {
     k->about = e;
+    k->to_readers = to_readers;
     if (e->body.len > JUDGE_INLINE_MAX) {
         k->work = (struct loop_work){.on_work = on_confirm_work, .on_done = on_judge_done};
         loop_work_start(k->loop, &k->work);

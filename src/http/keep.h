@@ -43,7 +43,8 @@ struct keep {
     void (*on_settled)(struct keep *keep); /* once for keep_settle: @reason is the verdict, carried out */
     /* its own */
     bool starved;              /* keep_confirm found no memory for the bytes */
-    const struct entry *about; /* of keep_confirm */
+    const struct entry *about; /* of keep_confirm, … */
+    bool to_readers;           /* … as this */
     bool following;
     struct stream_judge judge;
     struct gunzip *gunzip;             /* of a stream that comes gzip-coded; NULL otherwise */
@@ -79,10 +80,10 @@ bool keep_has_whole_stream(const struct keep *k);
 /** The message has not ended as it should, or never began: it is not stored, for @reason unless there was one
  * before. */
 void keep_give_up(struct keep *k, enum gate_reason reason);
-/** Upstream has confirmed @e, whose head, brought up to date, is the flight's: gives its body to the readers
- * and stores it anew, if that was not ruled out. @e is held by the owner until on_settled, which comes as for
- * keep_settle. */
-void keep_confirm(struct keep *k, const struct entry *e);
+/** Upstream has confirmed @e, whose head, brought up to date, is the flight's: gives its body to the readers,
+ * if they are to have it (@to_readers), and stores it anew, if that was not ruled out. @e is held by the
+ * owner until on_settled, which comes as for keep_settle. */
+void keep_confirm(struct keep *k, const struct entry *e, bool to_readers);
 /** The message has ended as it should: judges the answer and stores it. on_settled comes within the call for
  * small answers, later for large ones. */
 void keep_settle(struct keep *k);

@@ -21,6 +21,9 @@ void revalidate_tags(const struct entry *e, struct valid_tags *out);
  * nothing to ask by. */
 unsigned revalidate_conditions(const struct entry *e, struct field out[REVALIDATE_FIELDS_MAX]);
 
+/** True when upstream's answer to HEAD, whose length is in body_len, describes the stored answer. */
+bool revalidate_describes(const struct entry *e, const struct flight_head *head);
+
 /**
  * Upstream's "unchanged" is in the flight's head: makes of it the stored answer's head, brought up to date.
  * Fields for one caller alone stay marked as such, those of the connection are gone.

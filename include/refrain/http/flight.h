@@ -107,8 +107,8 @@ bool flight_open_alone(struct flights *t, struct flight_reader *r);
  */
 bool flight_open_apart(struct flights *t, struct flight_reader *r);
 
-/** True when a flight of @key is under way that others may join. */
-bool flight_is_open(struct flights *t, const struct digest *key);
+/** When the flight of @key that others may join was opened, as flight_seq; 0: there is none. */
+int64_t flight_open_since(struct flights *t, const struct digest *key);
 /**
  * Opens a flight that nobody reads: what it brings is for the store, and for those who join meanwhile. NULL
  * when one is under way, when answers to this key were unshareable of late, or without memory. The caller
