@@ -42,6 +42,9 @@ static const struct place_row root_rows[] = {
     {SLICE("web_search_options"), PLACE_SERVER_TOOL_IF_THERE}, /* OpenAI chat */
     {SLICE("search_parameters"), PLACE_SERVER_TOOL_IF_THERE},  /* xAI */
     {SLICE("plugins"), PLACE_SERVER_TOOL_IF_THERE},            /* OpenRouter */
+    {SLICE("data_sources"), PLACE_SERVER_TOOL_IF_THERE},       /* Azure */
+    {SLICE("connectors"), PLACE_SERVER_TOOL_IF_THERE},         /* Cohere */
+    {SLICE("enable_search"), PLACE_SERVER_TOOL_IF_TRUE},       /* Alibaba */
     {SLICE("response_format"), PLACE_FORMAT},
     {SLICE("output_format"), PLACE_FORMAT}, /* Anthropic */
     {SLICE("format"), PLACE_FORMAT_ITSELF}, /* Ollama */
@@ -79,7 +82,10 @@ static const struct place_row words_rows[] = {
     {SLICE("tool_calls"), PLACE_WORDS}, {SLICE("function"), PLACE_WORDS}, {SLICE("arguments"), PLACE_WORDS},
 };
 
-static const struct place_row environment_rows[] = {{SLICE("container_id"), PLACE_STATE_IF_THERE}};
+static const struct place_row environment_rows[] = {
+    {SLICE("container_id"), PLACE_STATE_IF_THERE},
+    {SLICE("type"), PLACE_TOOL_ENVIRONMENT_TYPE},
+};
 static const struct place_row prompt_rows[] = {{SLICE("version"), PLACE_PROMPT_VERSION}};
 static const struct place_row format_rows[] = {{SLICE("type"), PLACE_FORMAT_TYPE}};
 static const struct place_row text_rows[] = {{SLICE("format"), PLACE_FORMAT}};
@@ -104,11 +110,15 @@ static const struct {
     [PLACE_WORDS] = ROWS(words_rows),
 };
 
-/* `tools[].type` of tools that run at the provider; versions follow the name ("web_search_20250305"). */
-static const struct slice server_tool_types[] = {
-    SLICE("web_search"), SLICE("web_fetch"),          SLICE("file_search"), SLICE("code_interpreter"),
-    SLICE("mcp"),        SLICE("code_execution"),     SLICE("x_search"),    SLICE("live_search"),
-    SLICE("image_gen"),  SLICE("collections_search"), SLICE("tool_search"), SLICE("browser_search"),
+/*
+ * `tools[].type` of tools that the client runs itself; versions follow some names ("bash_20250124",
+ * "computer_use_preview"). All others run at the provider and may look at the world: search, code, MCP, and
+ * what has not been thought of yet, which costs a miss.
+ */
+static const struct slice client_tool_types[] = {
+    SLICE("function"),     SLICE("custom"),       SLICE("bash"),        SLICE("text_editor"),
+    SLICE("computer"),     SLICE("memory"),       SLICE("local_shell"), SLICE("shell"),
+    SLICE("computer_use"), SLICE("computer-use"), SLICE("apply_patch"),
 };
 
 static bool is_client_tool(const struct canon_rules *rules, struct slice name)
@@ -147,12 +157,19 @@ enum canon_place canon_place_element(enum canon_place parent)
     }
 }
 
+static bool is_version(struct slice rest)
+{
+    return rest.len == 0 || slice_eq(rest, SLICE_OF("_preview")) || slice_eq(rest, SLICE_OF("-preview")) ||
+           (rest.len > 1 && rest.data[0] == '_' && rest.data[1] >= '0' && rest.data[1] <= '9');
+}
+
 static bool is_server_tool(struct slice type)
 {
-    for (size_t i = 0; i < ARRAY_LEN(server_tool_types); i++)
-        if (slice_starts(type, server_tool_types[i]))
-            return true;
-    return false;
+    for (size_t i = 0; i < ARRAY_LEN(client_tool_types); i++)
+        if (slice_starts(type, client_tool_types[i]) &&
+            is_version(slice_skip(type, client_tool_types[i].len)))
+            return false;
+    return true;
 }
 
 /* A number longer than this is cut: a temperature is a hint to rules, its exact value is in the canonical
@@ -247,8 +264,15 @@ void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon
     case PLACE_SERVER_TOOL_IF_THERE:
         noted->server_tools |= there;
         break;
+    case PLACE_SERVER_TOOL_IF_TRUE:
+        noted->server_tools |= value->kind == KIND_TRUE;
+        break;
     case PLACE_TOOL_TYPE: /* an escape hides the name, and nobody honest escapes one */
         noted->server_tools |= is_string && (value->escaped || is_server_tool(value->text));
+        break;
+    case PLACE_TOOL_ENVIRONMENT_TYPE: /* OpenAI's shell: at the client, or in a container of the provider's */
+        noted->server_tools |=
+            is_string && (value->escaped || slice_starts(value->text, SLICE_OF("container")));
         break;
     case PLACE_PROMPT_VERSION:
         noted->prompt_versioned = there;

@@ -130,15 +130,14 @@ static void chat_message(struct tally *t, uint32_t choice, struct jscan_value me
     }
 }
 
-static void chat_choice(struct tally *t, uint32_t choice, struct jscan_value value)
+/* Its message, or a piece of one, is called @said. Some servers repeat in a stream, beside each `delta`, the
+ * message so far. */
+static void chat_choice(struct tally *t, uint32_t choice, struct jscan_value value, struct slice said)
 {
-    struct jscan_value message = jscan_get(value, SLICE_OF("message"));
     struct jscan_value text = jscan_get(value, SLICE_OF("text")); /* completions */
 
-    if (message.kind != JSCAN_OBJECT)
-        message = jscan_get(value, SLICE_OF("delta"));
     (void)tally_choice(t, choice);
-    chat_message(t, choice, message);
+    chat_message(t, choice, jscan_get(value, said));
     if (text.kind == JSCAN_STRING)
         tally_add(tally_choice(t, choice), text);
     tally_finish(t, jscan_get(value, SLICE_OF("finish_reason")));
@@ -162,7 +161,7 @@ static void chat_whole(struct tally *t, struct slice body)
         if (!chat_choice_is_there(choice.value))
             tally_fault(t, TALLY_NO_PAYLOAD);
         tally_payload(t);
-        chat_choice(t, 0, choice.value);
+        chat_choice(t, 0, choice.value, SLICE_OF("message"));
         tally_settle(t);
     }
     tally_usage(t, jscan_get(root, SLICE_OF("usage")));
@@ -182,7 +181,7 @@ static enum event_meaning chat_event(struct tally *t, struct slice event, struct
         int64_t index = jscan_count(jscan_get(choice.value, SLICE_OF("index")), i);
 
         tally_payload(t);
-        chat_choice(t, index < TALLY_CHOICE ? (uint32_t)index : i, choice.value);
+        chat_choice(t, index < TALLY_CHOICE ? (uint32_t)index : i, choice.value, SLICE_OF("delta"));
     }
     tally_usage(t, jscan_get(root, SLICE_OF("usage")));
     return EVENT_MORE;

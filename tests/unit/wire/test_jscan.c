@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "refrain/base/attr.h"
 #include "refrain/wire/jscan.h"
@@ -145,6 +146,210 @@ static void a_member_is_found_at_the_top_alone(void **state)
     }
 }
 
+/* Members as `name=kind:text;` in their order. */
+static void write_walk(struct slice text, char *out, size_t room)
+{
+    struct jscan_walk w = jscan_walk(jscan_root(text));
+    struct jscan_item item;
+    size_t n = 0;
+
+    out[0] = '\0';
+    while (jscan_next(&w, &item))
+        n += (size_t)snprintf(out + n, room - n, "%.*s=%d:%.*s;", (int)item.name.len, item.name.data,
+                              (int)item.value.kind, (int)item.value.text.len, item.value.text.data);
+    assert_false(jscan_next(&w, &item)); /* and it stays at its end */
+}
+
+static void a_walk_takes_each_in_its_order(void **state)
+{
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        {"{\"a\":1,\"b\":\"x\",\"a\":[]}", "a=3:1;b=4:x;a=5:[];"},
+        {" { \"a\" : { \"b\" : [ 1 , 2 ] } , \"c\" : null } ", "a=6:{ \"b\" : [ 1 , 2 ] };c=1:null;"},
+        {"[1,\"x\",[2,3],{\"a\":4},true,null]", "=3:1;=4:x;=5:[2,3];=6:{\"a\":4};=2:true;=1:null;"},
+        {"[ 1 , 2 ]", "=3:1;=3:2;"},
+        {"{}", ""},
+        {"[]", ""},
+        {"[ ]", ""},
+        {"\"a\"", ""},
+        {"7", ""},
+        {"", ""},
+        {"{\"a\\\"]}\":\"\\\\\",\"b\":1}", "a\\\"]}=4:\\\\;b=3:1;"},
+        {"{\"a\":1", "a=3:1;"},
+        {"{\"a\":", ""},
+        {"{\"a\"", ""},
+        {"[1 2]", "=3:1;"},
+        {"[[1,2", "=5:[1,2;"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char got[300];
+
+        write_walk(slice_str(cases[i].text), got, sizeof(got));
+        if (strcmp(got, cases[i].want) != 0)
+            fail_msg("%s: %s", cases[i].text, got);
+    }
+}
+
+static void values_are_told_empty_or_counted(void **state)
+{
+    static const struct {
+        const char *text;
+        bool empty;
+        int64_t count;
+    } cases[] = {
+        {"null", true, -1},
+        {"\"\"", true, -1},
+        {"[]", true, -1},
+        {"[ ]", true, -1},
+        {"{ }", true, -1},
+        {"", true, -1},
+        {"[null]", false, -1},
+        {"{\"a\":null}", false, -1},
+        {"\" \"", false, -1},
+        {"false", false, -1},
+        {"0", false, 0},
+        {"12", false, 12},
+        {"9007199254740992", false, INT64_C(9007199254740992)},
+        {"9007199254740993", false, -1},
+        {"99999999999999999999", false, -1},
+        {"1.0", false, -1},
+        {"-1", false, -1},
+        {"\"1\"", false, -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct jscan_value v = jscan_root(slice_str(cases[i].text));
+
+        if (jscan_is_empty(v) != cases[i].empty || jscan_count(v, -1) != cases[i].count)
+            fail_msg("%s", cases[i].text);
+    }
+    assert_true(jscan_is(jscan_get(jscan_root(SLICE_OF("{\"a\":\"b\"}")), SLICE_OF("a")), SLICE_OF("b")));
+    assert_int_equal(jscan_get(jscan_root(SLICE_OF("[\"a\"]")), SLICE_OF("a")).kind, JSCAN_ABSENT);
+    assert_int_equal(jscan_get(jscan_root(SLICE_OF("{\"a\":1}")), SLICE_OF("b")).kind, JSCAN_ABSENT);
+}
+
+static const char *const texts[] = {
+    "{}",
+    "[]",
+    " [1, -2.5e+3, 0, 0.1, 1E9, true, false, null, \"x\"] ",
+    "{\"a\":{\"b\":[{}]},\"c\":\"\\u00e9\\n\"}",
+    "\"a\"",
+    "7",
+    "-0",
+    "0",
+    "1e5",
+    "",
+    " ",
+    "{",
+    "}",
+    "[1",
+    "[1}",
+    "{\"a\":1]",
+    "[1,]",
+    "[,1]",
+    "{\"a\"}",
+    "{\"a\":}",
+    "{\"a\":1,}",
+    "{a:1}",
+    "{} {}",
+    "01",
+    "-",
+    "+1",
+    "1.",
+    ".5",
+    "1e",
+    "1e+",
+    "tru",
+    "truex",
+    "nul",
+    "\"abc",
+    "\"a\nb\"",
+    "\"\\x\"",
+    "\"\\u00g0\"",
+    "\"\\u00",
+    "1 2",
+    "1,2",
+    "[1]]",
+    "00",
+    "1.2.3",
+    "1e5e5",
+    "{\"a\":1 \"b\":2}",
+    "{\"a\" \"b\"}",
+    "{1:2}",
+    "[true false]",
+    "\"a\"b",
+    "nulll",
+};
+
+static void text_in_pieces_is_json_when_the_whole_is(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct slice text = slice_str(texts[i]);
+
+        for (size_t cut = 0; cut <= text.len; cut++) {
+            struct jscan_text t;
+
+            jscan_text_init(&t);
+            jscan_text_feed(&t, slice_make(text.data, cut));
+            jscan_text_feed(&t, slice_skip(text, cut));
+            if (jscan_text_valid(&t) != jscan_valid(text))
+                fail_msg("%s, cut at %zu", texts[i], cut);
+            assert_int_equal(t.some, slice_trim(text).len > 0);
+        }
+    }
+}
+
+static void what_a_string_says_is_fed_decoded(void **state)
+{
+    static const struct {
+        const char *string;
+        bool want;
+    } cases[] = {
+        {"{\\\"a\\\":1}", true},
+        {"{\\\"a\\\":\\\"\\\\n\\\"}", true},
+        {"\\n{ \\t}\\r", true},
+        {"\\u007b\\u007D", true},
+        {"[\\\"\\ud83d\\ude00\\\"]", true},
+        {"[\\\"\\ud83d\\\"]", true},
+        {"[\\/]", false},
+        {"[\\\"\\n\\\"]", false},
+        {"[\\\"\\u0000\\\"]", false},
+        {"\\u00e9", false},
+        {"\\", false},
+        {"[]\\u00", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct jscan_text t;
+
+        jscan_text_init(&t);
+        jscan_text_feed_string(&t, slice_str(cases[i].string));
+        if (jscan_text_valid(&t) != cases[i].want)
+            fail_msg("%s", cases[i].string);
+    }
+}
+
+static void pieces_nest_as_deep_as_a_whole(void **state)
+{
+    struct jscan_text t;
+
+    (void)state;
+    for (unsigned depth = JSCAN_DEPTH_MAX - 1; depth <= JSCAN_DEPTH_MAX + 1; depth++) {
+        jscan_text_init(&t);
+        for (unsigned i = 0; i < depth; i++)
+            jscan_text_feed(&t, SLICE_OF("["));
+        for (unsigned i = 0; i < depth; i++)
+            jscan_text_feed(&t, SLICE_OF("]"));
+        assert_int_equal(jscan_text_valid(&t), depth <= JSCAN_DEPTH_MAX);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +357,11 @@ int main(void)
         cmocka_unit_test(every_cut_of_a_text_is_no_text),
         cmocka_unit_test(depth_has_a_ceiling),
         cmocka_unit_test(a_member_is_found_at_the_top_alone),
+        cmocka_unit_test(a_walk_takes_each_in_its_order),
+        cmocka_unit_test(values_are_told_empty_or_counted),
+        cmocka_unit_test(text_in_pieces_is_json_when_the_whole_is),
+        cmocka_unit_test(what_a_string_says_is_fed_decoded),
+        cmocka_unit_test(pieces_nest_as_deep_as_a_whole),
     };
 
     return cmocka_run_group_tests_name("jscan", tests, NULL, NULL);

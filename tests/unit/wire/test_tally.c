@@ -282,6 +282,10 @@ static void streamed_chats_add_up(void **state)
          SLICE(CHUNK("{\"delta\":{\"content\":\"{\\\"a\\\":\\\"\\ud83d\"}}") CHUNK(
              "{\"delta\":{\"content\":\"\\ude00\\\"\"}}") CHUNK("{\"delta\":{\"content\":\"}\"}}") DONE),
          NOTHING},
+        {"the message so far beside each piece", OP_CHAT, STREAM_SSE, JSON,
+         SLICE(CHUNK("{\"message\":{\"content\":\"[\"},\"delta\":{\"content\":\"[\"}}")
+                   CHUNK("{\"message\":{\"content\":\"[]\"},\"delta\":{\"content\":\"]\"}}") DONE),
+         NOTHING},
         {"wanted JSON, cut", OP_CHAT, STREAM_SSE, JSON,
          SLICE(CHUNK("{\"delta\":{\"content\":\"{\\\"a\\\":\"}}")
                    CHUNK("{\"delta\":{},\"finish_reason\":\"length\"}") DONE),
