@@ -24,7 +24,7 @@ struct failures {
 
 struct access {
     struct digest token; /* of it: a compare then tells nothing of its length either */
-    struct slice *hosts;
+    char **hosts;
     size_t hosts_n;
     struct failures failures[ACCESS_ADDRESSES_MAX];
     size_t failures_n;
@@ -42,7 +42,7 @@ struct access *access_new(void)
 static void hosts_free(struct access *a)
 {
     for (size_t i = 0; i < a->hosts_n; i++)
-        free((char *)(uintptr_t)a->hosts[i].data); /* ours, whatever a slice says */
+        free(a->hosts[i]);
     free(a->hosts);
     a->hosts = NULL;
     a->hosts_n = 0;
@@ -64,11 +64,9 @@ void access_set(struct access *a, struct slice token, const struct slice *hosts,
     if (!a->hosts)
         abort();
     for (; a->hosts_n < hosts_n; a->hosts_n++) {
-        char *copy = strndup(hosts[a->hosts_n].data, hosts[a->hosts_n].len);
-
-        if (!copy)
+        a->hosts[a->hosts_n] = strndup(hosts[a->hosts_n].data, hosts[a->hosts_n].len);
+        if (!a->hosts[a->hosts_n])
             abort();
-        a->hosts[a->hosts_n] = slice_str(copy);
     }
 }
 
@@ -111,7 +109,7 @@ static bool host_is_known(const struct access *a, struct slice authority)
     if (is_address(name) || slice_ieq(name, SLICE_OF("localhost")))
         return true;
     for (size_t i = 0; i < a->hosts_n; i++)
-        if (slice_ieq(name, a->hosts[i]))
+        if (slice_ieq(name, slice_str(a->hosts[i])))
             return true;
     return false;
 }

@@ -103,6 +103,7 @@ static void answer_error(struct front_req *r, unsigned status, const char *code,
 static void answer_api(struct admin_request *x)
 {
     struct api_call *c = &x->call;
+    struct slice target = x->req.target;
     char retry[16];
 
     answer_begin(&x->req, "application/json");
@@ -116,7 +117,7 @@ static void answer_api(struct admin_request *x)
     }
     if (c->route && c->route->mutates)
         log_event(LOG_INFO, "admin_action", LOG_SLICE("method", x->req.method),
-                  LOG_SLICE("path", x->req.target), LOG_INT("status", c->status));
+                  LOG_SLICE("path", slice_cut(&target, '?')), LOG_INT("status", c->status));
     front_reply_send(&x->req, c->status);
 }
 

@@ -137,17 +137,13 @@ bool jleaf_next(struct jleaf *w)
     while (w->at < w->end) {
         if (w->value_next && !opens_more(w))
             return take_leaf(w);
-        if (w->value_next) {
-            if (!open_container(w))
-                return false;
-        } else if (w->depth == 0) {
-            return false;
-        } else if (is_closing(*w->at)) {
+        if (!w->value_next && w->depth > 0 && is_closing(*w->at)) {
             w->at++;
             w->depth--;
-        } else if (*w->at != ',' || !next_item(w)) {
-            return false;
+            continue;
         }
+        if (!(w->value_next ? open_container(w) : w->depth > 0 && *w->at == ',' && next_item(w)))
+            return false;
     }
     return false;
 }

@@ -250,13 +250,18 @@ static bool read_http(struct reading *r, struct slice text)
     return true;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 bool reqtext_read(struct slice text, struct reqtext *out, struct reqtext_fault *out_fault)
 {
     struct reading r = {out, out_fault};
     struct slice trimmed = text;
 
     *out = (struct reqtext){.body = SLICE(""), .held = BUF_INIT(text.len)};
-    while (trimmed.len > 0 && memchr(" \t\r\n", trimmed.data[0], 4))
+    while (trimmed.len > 0 && is_space(trimmed.data[0]))
         trimmed = slice_skip(trimmed, 1);
     if (trimmed.len == 0 ? fail(&r, "the request", "a JSON object, or the text of an HTTP request")
                          : (trimmed.data[0] == '{' ? read_json(&r, trimmed) : read_http(&r, trimmed)))
