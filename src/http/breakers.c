@@ -270,30 +270,26 @@ static bool cell_is_idle(const struct breakers_upstream *u, const struct cell *c
     return c->calls == 0 && breaker_availability_is_idle(&c->machine, &u->conf.availability, now_ms);
 }
 
+static bool cell_has(const struct cell *c, struct slice model)
+{
+    return c->used && slice_eq(model, slice_make(c->model, c->model_len));
+}
+
 /* The cell of @model; or, when it has none, one that it may have: unused, or idle. */
 static struct cell *cell_of(struct breakers_upstream *u, struct slice model, int64_t now_ms)
 {
-    struct cell *spare = NULL;
-
-    for (size_t i = OTHER + 1; i < CELLS; i++) {
-        struct cell *c = &u->cells[i];
-
-        if (c->used && slice_eq(model, slice_make(c->model, c->model_len)))
-            return c;
-        if (!spare && (!c->used || cell_is_idle(u, c, now_ms)))
-            spare = c;
-    }
-    return spare ? spare : &u->cells[OTHER];
+    for (size_t i = OTHER + 1; i < CELLS; i++)
+        if (cell_has(&u->cells[i], model))
+            return &u->cells[i];
+    for (size_t i = OTHER + 1; i < CELLS; i++)
+        if (!u->cells[i].used || cell_is_idle(u, &u->cells[i], now_ms))
+            return &u->cells[i];
+    return &u->cells[OTHER];
 }
 
 static struct slice model_cut(struct slice model)
 {
     return slice_make(model.data, model.len < BREAKERS_MODEL_BYTES ? model.len : BREAKERS_MODEL_BYTES);
-}
-
-static bool cell_has(const struct cell *c, struct slice model)
-{
-    return c->used && slice_eq(model, slice_make(c->model, c->model_len));
 }
 
 static void cell_begin(struct breakers_upstream *u, struct cell *c, struct slice model, int64_t now_ms)

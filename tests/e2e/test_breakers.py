@@ -37,6 +37,8 @@ def prompts(client, count, ask=chat, name="ask"):
 
 def test_25_broken_answers_stop_storing_and_nothing_else(refrain, client, upstream):
     client.post(chat("stored before")).was("MISS")
+    for kind in ("validation", "availability"):  # shown from the start
+        assert refrain.scrape()["refrain_breaker_state", frozenset({("upstream", "default"), ("kind", kind)})] == CLOSED
     for i in range(25):
         assert state(refrain, "validation") == CLOSED, f"after {i} broken answers"
         upstream.reply(whole, BROKEN)
@@ -69,12 +71,12 @@ def test_while_open_identical_requests_still_share_one_call(client, upstream):
     upstream.saw(asked + 1)
 
 
-@pytest.mark.refrain(breaker={"validation": {"failures": 3, "open_for": "2s"}})
+@pytest.mark.refrain(breaker={"validation": {"failures": 3, "open_for": "100ms"}})
 def test_it_recovers_by_one_good_answer(refrain, client, upstream):
     for i in range(3):
         upstream.reply(whole, BROKEN)
         client.post(chat(f"broken {i}")).whole()
-    assert state(refrain, "validation") == OPEN
+    told(refrain, "validation", "open")
     becomes(refrain, "validation", HALF_OPEN)
     becomes(refrain, "validation", HALF_OPEN)  # looking at it changes nothing
     client.post(chat("good")).was("MISS")
@@ -164,7 +166,7 @@ def test_clients_that_hang_up_never_count(refrain, client, upstream):
 FAST = {"ratio": 0.5, "samples": 4, "open_for": "300s", "fail_fast": True}
 
 
-@pytest.mark.refrain(breaker={"availability": {"samples": 4, "window": "1h", "open_for": "2s"}})
+@pytest.mark.refrain(breaker={"availability": {"samples": 4, "window": "1h", "open_for": "300s"}})
 def test_by_default_requests_pass_on_while_it_is_open(refrain, client, upstream):
     upstream.always(whole, b"busy", status=503)
     prompts(client, 4)
@@ -173,7 +175,17 @@ def test_by_default_requests_pass_on_while_it_is_open(refrain, client, upstream)
     assert line["cause"] == "4 of 4 calls failed, the last: 503" and line["model"] == "gpt-4o-mini"
     assert client.post(chat("passes on")).whole().status == 503
     upstream.saw(5)
+    upstream.always(whole, chat_answer("good"))
+    client.post(chat("good")).was("MISS")
+    client.post(chat("good")).was("HIT")
+    assert state(refrain, "availability") == OPEN  # only a probe tells
 
+
+@pytest.mark.refrain(breaker={"availability": {"samples": 4, "window": "1h", "open_for": "100ms"}})
+def test_a_probe_that_is_answered_ends_it(refrain, client, upstream):
+    upstream.always(whole, b"busy", status=503)
+    prompts(client, 4)
+    told(refrain, "availability", "open")
     upstream.always(whole, chat_answer("back"))
     becomes(refrain, "availability", HALF_OPEN)
     client.post(chat("probe")).was("MISS")
@@ -229,11 +241,10 @@ def test_a_stale_answers_request_may_be_the_probe(refrain, client, upstream):
     assert state(refrain, "availability") == CLOSED
 
 
-@pytest.mark.refrain(breaker={"availability": {**FAST, "open_for": "2s"}})
+@pytest.mark.refrain(breaker={"availability": {**FAST, "open_for": "100ms"}})
 def test_one_probe_at_a_time_is_let_through(refrain, client, upstream):
     upstream.always(whole, b"busy", status=503)
     prompts(client, 4)
-    assert state(refrain, "availability") == OPEN
     becomes(refrain, "availability", HALF_OPEN)
     upstream.reply(whole, chat_answer("back"), before=hold("probe"))
     probe = client.post(chat("probe"))
@@ -307,3 +318,61 @@ def test_a_reload_forgets_nothing(refrain, client, upstream):
     refrain.logged(lambda e: e.get("event") == "reloaded", "the reload")
     assert (state(refrain, "validation"), state(refrain, "availability")) == (OPEN, OPEN)
     client.post(chat("spared")).refused(503, "circuit_open")
+
+
+# -- by hand --
+
+
+def listed(operator, kind, **wanted):
+    """The only breaker of this kind that the API lists with these members."""
+    [found] = [b for b in operator.reads("/breakers")["breakers"]
+               if b["kind"] == kind and all(b[name] == value for (name, value) in wanted.items())]
+    return found
+
+
+def says(operator, kind, action):
+    operator.does(f"/breakers/default/{kind}", {"action": action})
+
+
+@pytest.mark.refrain(breaker={"validation": {"failures": 2}, "availability": {**FAST, "samples": 2}})
+def test_the_api_tells_cause_and_next_probe_and_asking_changes_nothing(client, operator, upstream):
+    upstream.always(whole, BROKEN)
+    prompts(client, 2)
+    upstream.always(whole, b"busy", status=503)
+    prompts(client, 2, name="busy")
+    for _ in range(3):
+        one = listed(operator, "validation")
+        assert (one["state"], one["level"], one["held"]) == ("open", 1, False)
+        assert one["cause"] == "2 broken answers, the last: json" and 0 < one["next_probe_s"] <= 300
+        other = listed(operator, "availability", model="gpt-4o-mini")
+        assert other["state"] == "open" and other["cause"] == "2 of 4 calls failed, the last: 503"
+
+
+def test_an_operator_may_have_nothing_stored(refrain, client, operator):
+    says(operator, "validation", "open")
+    assert "not-stored:breaker" in client.post(chat()).was("MISS").header("cache-status")
+    assert state(refrain, "validation") == OPEN
+    assert listed(operator, "validation")["held"] and listed(operator, "validation")["next_probe_s"] is None
+    says(operator, "validation", "close")
+    client.post(chat()).was("MISS")
+    client.post(chat()).was("HIT")
+
+
+@pytest.mark.refrain(breaker={"availability": FAST})
+def test_an_operator_may_spare_upstream_and_bring_it_back(client, operator, upstream):
+    says(operator, "availability", "open")
+    client.post(chat()).refused(503, "circuit_open")
+    client.post(chat(model="another")).refused(503, "circuit_open")
+    upstream.saw(0)
+    says(operator, "availability", "reset")
+    client.post(chat()).was("MISS")
+
+
+@pytest.mark.refrain(breaker={"validation": {"failures": 2}})
+def test_an_operator_may_end_it_before_its_time(client, operator, upstream):
+    upstream.always(whole, BROKEN)
+    prompts(client, 2)
+    says(operator, "validation", "reset")
+    upstream.always(whole, chat_answer("good"))
+    client.post(chat("good")).was("MISS")
+    client.post(chat("good")).was("HIT")

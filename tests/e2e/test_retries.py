@@ -25,17 +25,17 @@ def retries(**options):
 # -- by default --
 
 
-@retries(backoff="2s")
-def test_a_refused_connection_is_tried_once_more(refrain, client, upstream):
+@retries(max=10, backoff="200ms", max_backoff="1s")
+def test_a_refused_connection_is_tried_again(refrain, client, upstream):
     upstream.down()
     answer = client.post(chat())
     line = retried(refrain)
-    assert line["cause"] == "connect" and line["try"] == 2 and 1000 <= line["wait_ms"] <= 2000
+    assert line["cause"] == "connect" and line["try"] == 2 and 100 <= line["wait_ms"] <= 200
     upstream.up()
     answer.was("MISS")
     client.post(chat()).was("HIT")
-    assert refrain.metric("upstream_retries_total", upstream="default", why="connect") == 1
-    assert refrain.metric("upstream_requests_total", code="unreachable") == 1
+    again = refrain.metric("upstream_retries_total", upstream="default", why="connect")
+    assert again == refrain.metric("upstream_requests_total", code="unreachable") >= 1
     assert refrain.metric("upstream_requests_total", code="200") == 1
 
 
@@ -173,7 +173,9 @@ def test_when_the_last_reader_leaves_the_wait_is_over(refrain, client, upstream)
     upstream.reply(whole, b"busy", status=503)
     one, two = client.post(chat()), client.post(chat())
     retried(refrain)
+    refrain.waits_for("flight_readers", 2)
     one.leave()
+    refrain.waits_for("flight_readers", 1)
     assert refrain.metric("flights") == 1  # the other still waits
     two.leave()
     refrain.waits_for("flights", 0)
