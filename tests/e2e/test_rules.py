@@ -149,6 +149,16 @@ def test_a_rule_gives_gets_a_lifetime_as_a_route_would(client, upstream):
     client.get("/v1/files").was("MISS")
 
 
+@rules({"match": {"header": {"X-Plan": "free"}, "model": "gpt*"}, "ttl": 60}, key={"ignore_headers": ["X-Plan"]},
+       listen={"workers": 1})
+def test_a_repeat_is_not_parsed_and_a_header_that_a_rule_reads_tells_requests_apart(client, refrain):
+    client.post(chat()).was("MISS")
+    for headers in ({"X-Plan": "free"}, {}, {"X-Plan": "free"}):
+        client.post(chat(), headers).was("HIT")
+    refrain.waits_for("requests_total", 4)
+    assert (refrain.metric("memo_misses_total"), refrain.metric("memo_hits_total")) == (2, 2)
+
+
 def test_a_reload_brings_other_rules(start, upstream):
     refrain = start()
     client = start.client(refrain)
