@@ -212,6 +212,7 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         .body_kind = canonical ? KEY_BODY_CANONICAL : KEY_BODY_EXACT,
         .body = canonical ? k->canonical : k->body,
         .key_in_query = dialect_of(k->op)->key_in_query,
+        .controls_go_on = upstream->takes_controls,
         .accept_counts = k->op == OP_READ,
         .trace = k->trace,
         .out_caller = k->out_caller,

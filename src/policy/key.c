@@ -235,6 +235,8 @@ static void sorted_add(struct sorted *s, const struct field *f)
 
 static bool counts_as_content(const struct key_request *r, const struct field *f)
 {
+    if (field_id(f) == HEADER_CF_AIG_CACHE_KEY && r->controls_go_on)
+        return true; /* heeded here or not, that gateway's answer is to its key, whatever the prompt */
     if (!field_is_keyed(f))
         return false;
     return field_id(f) != HEADER_ACCEPT || r->accept_counts;

@@ -346,6 +346,44 @@ def test_what_only_resembles_an_operation_is_none(client, mirrored, path):
     client.post(chat().at(path)).was("BYPASS")
 
 
+# Other gateways, one behind the other.
+
+
+@pytest.mark.parametrize("control", [True, False], ids=["heeded", "not heeded"])
+def test_a_custom_key_that_is_heeded_upstream_is_in_the_key(start, upstream, control):
+    """Under a shared scope it wants leave, and is not heeded here; but the gateway answers by it, whatever the prompt."""
+    client = start.client(start(cache={"scope": "shared", "client_control": control},
+                                upstreams={"default": {"url": upstream.url, "control_headers": "pass"}}))
+    upstream.always(mirror, headers=LASTING)
+    assert MARK.encode() in post(client, {"cf-aig-cache-key": MARK}).was("MISS").body
+    assert MARK.encode() not in post(client).was("MISS").body
+
+
+# Shapes that two servers read differently.
+
+
+SHAPES = {
+    "length and chunks": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 60\r\n\r\n",
+    "a coding that is none": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunks in HTTP/1.0": b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a space before the colon": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 60\r\n\r\n",
+    "a folded line": b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n Content-Length: 60\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_smuggled_behind_a_request_is_neither_asked_nor_kept(client, mirrored, shape):
+    smuggled = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX-Smuggled: " + MARK.encode() + b"\r\n\r\n"
+    with client.connect() as connection:
+        connection.send(SHAPES[shape] + smuggled)
+        said = connection.ends()
+    assert said.count(b"HTTP/1.1 ") == 1 and said.startswith(b"HTTP/1.1 400"), said
+    mirrored.saw_nothing()
+    assert MARK.encode() not in get(client).was("MISS").body
+
+
 # Namespaces and scopes.
 
 

@@ -60,10 +60,11 @@ struct key_request {
                      * stream_options count beside it; a body without such a form counts whole */
     enum key_body body_kind;
     struct slice body;
-    bool accept_counts; /* Accept selects a format: on `read`, and where nothing is known of the operation */
-    bool key_in_query;  /* the API takes its credential as `?key=` (Google's). Else a `key` in the query is
-                         * content, and  counts whatever the scope */
-    unsigned variant;   /* 0: the one that key_of_variant goes out from */
+    bool controls_go_on; /* upstream is a gateway, too, and is sent other gateways' control headers */
+    bool accept_counts;  /* Accept selects a format: on `read`, and where nothing is known of the operation */
+    bool key_in_query;   /* the API takes its credential as `?key=` (Google's). Else a `key` in the query is
+                          * content, and  counts whatever the scope */
+    unsigned variant;    /* 0: the one that key_of_variant goes out from */
     struct trace
         *trace; /* gets the parts of the key, but for the leaves of a canonical body; NULL: nobody asks */
     uint64_t *out_caller; /* what key_caller says; NULL: nobody asks */
