@@ -666,6 +666,15 @@ static enum forwarded_for absent_for(const struct exchange *x)
     return digest_eq(&x->key, &x->common_key) ? FOR_MISS : FOR_VARY_MISS;
 }
 
+/* Upstream has been failing with the entry's model, and is given a rest (SPEC section 9). */
+static bool is_shut(const struct exchange *x)
+{
+    const struct entry *e = x->entry.entry;
+
+    return breakers_look(site_of(x)->upstreams[x->route->upstream].breakers, entry_slice(e, e->model),
+                         clock_mono_ms()) == BREAKER_SHUT;
+}
+
 /* The entry is held, and may be served, on any verdict but FRESH_ASK. */
 static enum fresh_verdict look_up(struct exchange *x)
 {
@@ -709,25 +718,21 @@ static bool found_instead(struct exchange *x, unsigned error_status)
  * probe is due asks as ever: somebody must. */
 static bool found_while_shut(struct exchange *x)
 {
-    const struct site_upstream *upstream = &site_of(x)->upstreams[x->route->upstream];
-    struct slice model;
-
     if (x->forwarded_for != FOR_STALE || !found_instead(x, 0))
         return false;
-    model = entry_slice(x->entry.entry, x->entry.entry->model);
     x->instead = false; /* nothing was forwarded */
-    if (x->verdict == FRESH_SERVE ||
-        breakers_look(upstream->breakers, model, clock_mono_ms()) == BREAKER_SHUT)
+    if (x->verdict == FRESH_SERVE || is_shut(x))
         return true;
     entry_drop(x);
     x->verdict = FRESH_ASK;
     return false;
 }
 
-/* One who may have what it brings stored has the answer asked for again, unless that is under way. */
+/* One who may have what it brings stored has the answer asked for again, unless that is under way, or of no
+ * use while upstream is known to be in trouble. */
 static bool refresh_is_due(const struct exchange *x)
 {
-    return x->ask.may_write && !x->ask.only_if_cached && !x->head_request &&
+    return x->ask.may_write && !x->ask.only_if_cached && !x->head_request && !is_shut(x) &&
            flight_open_since(site_of(x)->flights, &x->key) == 0;
 }
 

@@ -687,7 +687,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
         .id = flight_id(f),
     };
     x->caller = spec->caller;
-    if (method_is_unsafe(slice_str(spec->method)))
+    if (!spec->key && method_is_unsafe(slice_str(spec->method))) /* a question to a model changes nothing */
         x->changes = flight_keep(f, spec->target);
     x->started_ns = clock_mono_ns();
     begin_keeping(x, spec);
