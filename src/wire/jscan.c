@@ -1,5 +1,6 @@
 #include "refrain/wire/jscan.h"
 
+#include <endian.h>
 #include <stdint.h>
 
 #include "refrain/base/utf8.h"
@@ -31,15 +32,15 @@ static void skip_space(struct scan *s)
 
 /* --- strings --- */
 
-/* The high bit set for some byte when any of eight is a quote, a backslash, a control or not ASCII. Which one
- * does not matter: the slow loop looks again. */
-static bool has_special(uint64_t w)
+/* The high bit of each of eight bytes that is a quote, a backslash, a control or not ASCII. Right up to the
+ * first of them: behind it a borrow may set others. */
+static uint64_t specials(uint64_t w)
 {
     uint64_t quote = w ^ EACH_BYTE('"');
     uint64_t slash = w ^ EACH_BYTE('\\');
     uint64_t hit = (w - EACH_BYTE(0x20)) | (quote - EACH_BYTE(0x01)) | (slash - EACH_BYTE(0x01)) | w;
 
-    return (hit & EACH_BYTE(0x80)) != 0;
+    return hit & EACH_BYTE(0x80);
 }
 
 static void skip_plain(struct scan *s)
@@ -48,8 +49,11 @@ static void skip_plain(struct scan *s)
 
     while (s->end - s->at >= 8) {
         memcpy(&w, s->at, sizeof(w));
-        if (has_special(w))
+        w = specials(le64toh(w));
+        if (w) {
+            s->at += __builtin_ctzll(w) / 8;
             return;
+        }
         s->at += 8;
     }
 }
