@@ -642,6 +642,7 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .started_ns = x->started_ns,
         .asked_wall_ms = clock_wall_ms(),
         .scope = spec->scope,
+        .read_only = spec->read_only,
         .breakers = spec->upstream->breakers,
         .reason = GATE_CLIENT,
         .on_settled = on_settled,

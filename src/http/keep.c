@@ -301,7 +301,7 @@ static void store(struct keep *k)
     if (k->reason == GATE_STORE && !k->site->memory)
         k->reason = GATE_RULE;
     if (k->reason == GATE_STORE && !flight_get_terms(k->flight, &terms))
-        k->reason = GATE_CLIENT;
+        k->reason = k->read_only ? GATE_RULE : GATE_CLIENT;
     if (k->reason == GATE_STORE)
         k->reason = put(k, flight_head(k->flight), &terms);
 }

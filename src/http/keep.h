@@ -34,6 +34,7 @@ struct keep {
     struct varying varying;         /* begun where there is a key */
     struct slice namespace_, model; /* kept by the flight */
     const struct key_scope *scope;  /* the site's */
+    bool read_only;                 /* a rule has it that who asked first may not write */
     struct breakers_upstream *breakers;
     int64_t route_ttl_s;
     bool heuristic;

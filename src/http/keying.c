@@ -60,6 +60,7 @@ static void take_path_facts(const struct keying *k, struct canon_facts *facts)
 bool keying_operation(struct keying *k)
 {
     const struct rules *rules = &k->site->rules;
+    bool post = slice_eq(k->method, SLICE_OF("POST"));
 
     k->op = operation_find(k->method, path_of(k->target));
     if (k->op == OP_PASS)
@@ -68,10 +69,10 @@ bool keying_operation(struct keying *k)
         k->own = own_operation_named(rules, k->ask->operation);
         if (!k->own)
             return false;
-    } else if (rules->own_n > 0) {
+    } else if (post) {
         k->own = own_operation_of_path(rules, path_of(k->raw_target));
     }
-    if (k->own && slice_eq(k->method, SLICE_OF("POST"))) {
+    if (k->own && post) {
         if (k->own->op != OP_COUNT)
             k->op = k->own->op;
         else if (k->op == OP_PASS)

@@ -95,7 +95,7 @@ def test_a_request_cannot_switch_on_what_a_rule_switches_off(client, upstream):
        {"match": {"header": {"X-Role": "writer"}}, "cache": "write-only"}, key={"ignore_headers": ["X-Role"]})
 def test_readers_do_not_store_and_writers_are_not_answered_from_the_store(client, upstream):
     reader, writer = {"X-Role": "reader"}, {"X-Role": "writer"}
-    client.post(chat(), reader).was("MISS")
+    assert "not-stored:rule" in client.post(chat(), reader).was("MISS").header("cache-status")
     client.post(chat(), reader).was("MISS")
     client.post(chat(), writer).was("MISS")
     client.post(chat(), writer).was("MISS")
@@ -210,6 +210,8 @@ def test_a_path_of_the_operators_own_is_plain_json(client, upstream):
         client.post(other).was("MISS")
     client.post(ask.written('{"messages": [{"content": "hello", "role": "user"}], "model": "gpt-4o-mini"}')).was("HIT")
     client.post(chat().at("/v1/elsewhere")).was("BYPASS")
+    client.get("/v1/digests").was("MISS")
+    client.get("/v1/digests").was("MISS")  # it is about POST
 
 
 @pytest.mark.refrain(operations={"digest": {"path": "/talk", "dialect": "chat"}})

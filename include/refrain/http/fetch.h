@@ -35,6 +35,7 @@ struct fetch_spec {
     struct slice vary_id;       /* what flight_split named where the request was sent away from, or empty */
     struct slice namespace_, model;
     const struct key_scope *scope; /* as long as the site */
+    bool read_only;                /* by a rule: where nobody else may write, that is why */
     int64_t route_ttl_s;
     bool heuristic;     /* on `read`: lifetimes may be guessed */
     const char *method; /* NUL-terminated */
