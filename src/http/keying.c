@@ -214,7 +214,7 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         .body = canonical ? k->canonical : k->body,
         .key_in_query = dialect_of(k->op)->key_in_query,
         .controls_go_on = upstream->takes_controls,
-        .accept_counts = k->op == OP_READ,
+        .accept_counts = dialect_of(k->op)->accept_counts,
         .trace = k->trace,
         .out_caller = k->out_caller,
     };

@@ -8,7 +8,7 @@
 
 static struct vary_terms terms_of(const struct site *site, const struct key_scope *scope, enum operation op)
 {
-    return (struct vary_terms){site->headers, scope, op == OP_READ};
+    return (struct vary_terms){site->headers, scope, dialect_of(op)->accept_counts};
 }
 
 /* -- what the request says -- */

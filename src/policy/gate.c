@@ -181,7 +181,7 @@ static enum gate_reason judge_cache_control(const struct gate_answer *a, const s
 /* RFC 9111 section 4.1. What varies on fields that are not in the key is kept as variants. */
 static bool vary_ok(const struct gate_answer *a, const struct gate_conf *conf)
 {
-    struct vary_terms terms = {conf->headers, conf->scope, a->op == OP_READ};
+    struct vary_terms terms = {conf->headers, conf->scope, dialect_of(a->op)->accept_counts};
     struct vary_list list;
 
     return vary_read(a->fields, &terms, &list) != VARY_NEVER;

@@ -428,7 +428,7 @@ const struct dialect dialect_moderation = {
 
 /* Nothing is known of these but how to say that something went wrong. */
 const struct dialect dialect_pass = {.name = "pass", COMMON};
-const struct dialect dialect_read = {.name = "read", COMMON};
+const struct dialect dialect_read = {.name = "read", .accept_counts = true, COMMON};
 
 /* Operations of the operator's own: JSON in, JSON out; nothing is dropped, defaulted or ignored. */
-const struct dialect dialect_plain = {.name = "plain", .json = true, COMMON};
+const struct dialect dialect_plain = {.name = "plain", .json = true, .accept_counts = true, COMMON};

@@ -32,6 +32,7 @@ static enum event_meaning speech_event(struct tally *t, struct slice event, stru
 
 const struct dialect dialect_speech = {
     .name = "speech",
+    .accept_counts = true,
     .paths = {{SLICE("/audio/speech"), STREAM_ALWAYS}},
     .canon = {.ignored = ignored, .ignored_n = ARRAY_LEN(ignored), .drop_nulls = true},
     .streams = STREAMS(STREAM_BYTES) | STREAMS(STREAM_SSE),

@@ -20,7 +20,8 @@ def mirror(reply, out, request):
         out.play(*reply.parts)
     told = request.head_bytes.decode("latin-1") + request.body.decode("latin-1")
     body = b"" if request.method == "HEAD" else chat_answer(told)
-    out.write(head_bytes(200, fields_of(reply, ("Content-Type", "application/json"), ("Content-Length", len(body)))) + body)
+    fields = fields_of(reply, ("Content-Type", reply.content_type or "application/json"), ("Content-Length", len(body)))
+    out.write(head_bytes(200, fields) + body)
 
 
 @pytest.fixture
@@ -86,6 +87,20 @@ def test_what_is_left_out_of_the_key_counts_where_upstream_says_so(client, upstr
     planted = ask(client, {name: MARK}).was("MISS")
     assert MARK.encode() not in ask(client).was("MISS").body
     assert ask(client, {name: MARK}).was("HIT").body == planted.body
+
+
+@pytest.mark.refrain(operations={"summaries": {"path": "/v1/summaries"}})
+@pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/summaries"])
+def test_a_format_asked_by_accept_is_nobody_elses(client, upstream, path):
+    """Where the body alone does not tell what comes back."""
+    upstream.always(mirror, content_type="audio/mpeg" if "speech" in path else None)
+
+    def asked(accept):
+        return client.ask("POST", path, {"Accept": accept}, {"model": "tts-1", "input": "hello", "voice": "alloy"})
+
+    bodies = {accept: asked(accept).was("MISS").body for accept in ("audio/mpeg", "audio/wav")}
+    for accept, body in bodies.items():
+        assert asked(accept).was("HIT").body == body
 
 
 HIDDEN = ["Host", "Accept-Encoding", "If-None-Match", "If-Modified-Since", "Proxy-Authorization", "TE", "Keep-Alive",

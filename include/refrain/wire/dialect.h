@@ -109,6 +109,7 @@ struct dialect {
     const char *name; /* of the operation: "chat" */
     struct dialect_path paths[DIALECT_PATHS_MAX];
     bool model_in_path; /* what stands before the verb */
+    bool accept_counts; /* Accept may select the format of an answer, which the body does not tell */
     bool key_in_query;  /* the API takes its credential as `?key=`, too */
     struct canon_rules canon;
     unsigned streams;       /* formats that its streams may have: STREAMS(…) of each */

@@ -90,7 +90,7 @@ static struct digest make(struct context *c, struct request *r)
     fields_classify(&r->fields, c->headers);
     buf_clear(&r->canonical);
     key.operation = slice_str(dialect_of(r->op)->name);
-    key.accept_counts |= r->op == OP_READ;
+    key.accept_counts |= dialect_of(r->op)->accept_counts;
     if (r->op != OP_READ &&
         canon_json(key.body, &dialect_of(r->op)->canon, &r->canonical, &facts, NULL) == CANON_OK) {
         key.body_kind = KEY_BODY_CANONICAL;
@@ -738,18 +738,27 @@ static void a_client_is_its_name(void **state)
     assert_false(digest_eq(&one, &two));
 }
 
-static void accept_counts_on_read(void **state)
+static void accept_counts_where_it_may_select_a_format(void **state)
 {
-    AUTO(request_done) struct request a, b;
-    struct digest one, two;
+    static const struct {
+        enum operation op;
+        bool counts;
+    } cases[] = {{OP_READ, true},  {OP_PLAIN, true},     {OP_SPEECH, true},
+                 {OP_CHAT, false}, {OP_MESSAGES, false}, {OP_EMBEDDING, false}};
 
-    rich_request(&a);
-    rich_request(&b);
-    a.op = b.op = OP_READ;
-    set_field(&b, "accept", "text/html");
-    one = make(*state, &a);
-    two = make(*state, &b);
-    assert_false(digest_eq(&one, &two));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(request_done) struct request a, b;
+        struct digest one, two;
+
+        rich_request(&a);
+        rich_request(&b);
+        a.op = b.op = cases[i].op;
+        set_field(&b, "accept", "text/html");
+        one = make(*state, &a);
+        two = make(*state, &b);
+        if (digest_eq(&one, &two) == cases[i].counts)
+            fail_msg("%s", dialect_of(cases[i].op)->name);
+    }
 }
 
 static void a_custom_key_stands_for_the_prompt_alone(void **state)
@@ -1118,7 +1127,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(shared_scope_leaves_credentials_out_and_nothing_else),
         cmocka_unit_test(a_list_of_fields_is_all_of_the_scope),
         cmocka_unit_test(a_client_is_its_name),
-        cmocka_unit_test(accept_counts_on_read),
+        cmocka_unit_test(accept_counts_where_it_may_select_a_format),
         cmocka_unit_test(a_custom_key_stands_for_the_prompt_alone),
         cmocka_unit_test(long_fields_count_to_their_last_byte),
         cmocka_unit_test(every_member_of_every_dialect_counts),
