@@ -153,13 +153,21 @@ uint64_t keying_rules(struct keying *k)
     return rules_match(rules, &facts);
 }
 
+/* Where the operator says that a path is of a kind of its own, names of known APIs mean nothing. */
+static bool may_be_stateful(const struct keying *k)
+{
+    bool known_by_path = k->op == OP_PLAIN && k->ask->operation.len == 0;
+
+    return known_by_path || (k->facts->only_server_tools && k->plan->server_tools);
+}
+
 const char *keying_body_bypass(const struct keying *k)
 {
     if (k->op == OP_READ)
         return NULL;
     if (k->canon == CANON_FULL || !k->facts->whole)
         return "key";
-    if (k->facts->stateful && !(k->facts->only_server_tools && k->plan->server_tools))
+    if (k->facts->stateful && !may_be_stateful(k))
         return "stateful";
     for (size_t i = 0; i < k->body.len; i++)
         if (!strchr(" \t\r\n", k->body.data[i]))

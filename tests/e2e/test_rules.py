@@ -212,6 +212,17 @@ def test_a_path_of_the_operators_own_is_plain_json(client, upstream):
     client.post(chat().at("/v1/elsewhere")).was("BYPASS")
     client.get("/v1/digests").was("MISS")
     client.get("/v1/digests").was("MISS")  # it is about POST
+    for outcome in ("MISS", "HIT"):
+        client.post(ask.but(thread="a text of its own", store=True)).was(outcome)
+
+
+def test_a_kind_that_only_the_request_claims_does_not_make_state_cacheable(client, upstream):
+    upstream.always(whole, GOOD)
+    ask = chat().at("/v1/unknown").with_headers(**{"Refrain-Operation": "qa"})
+    client.post(ask).was("MISS")
+    client.post(ask).was("HIT")
+    for _ in range(2):
+        client.post(ask.but(thread="t1")).was("BYPASS")
 
 
 @pytest.mark.refrain(operations={"digest": {"path": "/talk", "dialect": "chat"}})
