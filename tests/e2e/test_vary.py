@@ -230,7 +230,7 @@ def test_variants_in_flight_are_told_apart_without_a_store(client, refrain, upst
     body = chat_answer("for curl")
     upstream.reply(whole, body[:20], hold("end"), body[20:], when=lambda r: r.header("user-agent") == "curl",
                    before=hold("head"), headers=BY_AGENT)
-    echoes(client, upstream, "phone")
+    echoes(client, upstream, "phone", "phone")  # the second may come when the first has gone: nothing is kept
     curl = client.post(chat(), headers=agent("curl"))
     upstream.held("head")
     phones = [client.post(chat(), headers=agent("phone")) for _ in range(2)]
@@ -240,7 +240,6 @@ def test_variants_in_flight_are_told_apart_without_a_store(client, refrain, upst
         assert b"for phone" in phone.whole().body
     upstream.release("end")
     assert b"for curl" in curl.whole().body
-    upstream.saw(2)
 
 
 # A credential that the scope leaves out of the key, but not out of Vary.
