@@ -88,27 +88,12 @@ static struct slice skip_prefix(struct slice path)
     return skip_version(path);
 }
 
-/* @pattern has at most one `*`, for one or more bytes other than `/`. */
-static bool path_matches(struct slice path, struct slice pattern)
-{
-    struct slice tail = pattern;
-    struct slice head = slice_cut(&tail, '*');
-    struct slice middle;
-
-    if (LIKELY(!tail.data))
-        return slice_eq(path, pattern);
-    if (path.len <= head.len + tail.len || !slice_starts(path, head) || !slice_ends(path, tail))
-        return false;
-    middle = slice_make(path.data + head.len, path.len - head.len - tail.len);
-    return memchr(middle.data, '/', middle.len) == NULL;
-}
-
 /* @path behind its prefix is @rest. A verb has a name before it. */
 static bool pattern_takes(struct slice pattern, struct slice path, struct slice rest)
 {
     if (pattern.data[0] != ':')
-        return path_matches(rest, pattern);
-    return slice_ends(path, pattern) && path.len > pattern.len &&
+        return slice_eq(rest, pattern);
+    return path.len > pattern.len && path.data[0] == '/' && slice_ends(path, pattern) &&
            path.data[path.len - pattern.len - 1] != '/';
 }
 

@@ -50,8 +50,8 @@ enum stream_format {
 enum stream_ask { STREAM_BY_BODY, STREAM_NEVER, STREAM_ALWAYS };
 
 /*
- * A path behind the prefix, for POST: a `*` in it is one or more bytes other than `/`. A pattern that begins
- * with `:` is a verb at the end of a whole path whatever stands before it, as Google has them.
+ * A path behind the prefix, for POST. One that begins with `:` is a verb at the end of a whole path, behind a
+ * name, whatever stands before that, as Google has them.
  */
 struct dialect_path {
     struct slice pattern;

@@ -53,6 +53,7 @@ static void a_path_is_an_operation_or_passes(void **state)
 
         {SLICE("POST"), SLICE("/v1beta/models/:generateContent"), OP_PASS},
         {SLICE("POST"), SLICE(":generateContent"), OP_PASS},
+        {SLICE("POST"), SLICE("m:generateContent"), OP_PASS},
         {SLICE("POST"), SLICE("/v1beta/models/m:generateContent/x"), OP_PASS},
         {SLICE("POST"), SLICE("/v1beta/models/m:countTokens"), OP_PASS},
         {SLICE("POST"), SLICE("/v1beta/models/m:batchGenerateContent"), OP_PASS},
