@@ -93,7 +93,10 @@ static void events_are_the_same_however_the_bytes_are_cut(void **state)
         {"a comma before", STREAM_JSON_ARRAY, SLICE("[,{}]"), "", false},
         {"something behind it", STREAM_JSON_ARRAY, SLICE("[{}]["), "|{};", false},
         {"a comma too many", STREAM_JSON_ARRAY, SLICE("[{},]"), "|{};", false},
-        {"no array", STREAM_JSON_ARRAY, SLICE("{\"error\":{}}"), "", false},
+        {"a lone object", STREAM_JSON_ARRAY, SLICE(" {\"a\":[{}]}\n"), "|{\"a\":[{}]};", true},
+        {"two of them", STREAM_JSON_ARRAY, SLICE("{}{}"), "|{};", false},
+        {"half of one", STREAM_JSON_ARRAY, SLICE("{\"a\":["), "", false},
+        {"no array", STREAM_JSON_ARRAY, SLICE("\"a\""), "", false},
         {"no array at all", STREAM_JSON_ARRAY, SLICE(""), "", false},
 
         {"not a stream", STREAM_NONE, SLICE("data: a\n\n"), "", true},
