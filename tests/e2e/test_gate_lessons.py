@@ -264,6 +264,62 @@ def test_tool_arguments_that_parse_are_good(client, upstream, arguments):
     client.post(chat()).was("HIT")
 
 
+def test_text_of_a_custom_tool_is_good_though_it_is_no_json(client, upstream):
+    answer = CHAT.whole()
+    call = {"id": "call_1", "type": "custom", "custom": {"name": "python", "input": "print('no JSON')"}}
+    answer["choices"][0].update(message={"role": "assistant", "content": None, "tool_calls": [call]},
+                                finish_reason="tool_calls")
+    upstream.reply(whole, body_of(answer))
+    client.post(chat()).was("MISS")
+    client.post(chat()).was("HIT")
+    answer = RESPONSES._whole([{"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "python",
+                                "input": "print('no JSON')", "status": "completed"}])
+    upstream.reply(whole, body_of(answer))
+    client.post(responses()).was("MISS")
+    client.post(responses()).was("HIT")
+
+
+def calls_in_turn(*arguments):
+    """A stream of several tool calls whose arguments come in turn, a piece of each at a time."""
+    def frame(index, **function):
+        return CHAT._frame({"tool_calls": [{"index": index, "function": function}]})
+    begin = [CHAT._frame({"tool_calls": [{"index": i, "id": f"call_{i}", "type": "function",
+                                          "function": {"name": "weather", "arguments": ""}}]})
+             for i in range(len(arguments))]
+    pieces = [frame(i, arguments=text[at:at + 3]) for at in range(0, max(map(len, arguments)), 3)
+              for i, text in enumerate(arguments) if text[at:at + 3]]
+    return [*begin, *pieces, CHAT._frame({}, "tool_calls"), event("[DONE]")]
+
+
+def test_arguments_of_calls_that_come_in_turn_are_put_together_call_by_call(client, upstream):
+    upstream.reply(sse_unended, *calls_in_turn('{"city":"Oslo"}', '{"city":"Rome","days":[1,2]}', "{}"))
+    client.post(chat_stream()).was("MISS")
+    client.post(chat_stream()).was("HIT")
+
+
+def test_one_call_among_several_spoils_the_answer(client, upstream):
+    upstream.reply(sse_unended, *calls_in_turn('{"city":"Oslo"}', '{"city":"Rome","days":[1,2}'))
+    answer = client.post(chat_stream(), {"TE": "trailers"}).was("MISS")
+    assert answer.trailers.get("cache-status").endswith("not-stored:tool_arguments")
+
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": {"type": "object"}}}
+
+
+@pytest.mark.parametrize("ask, body, verdict", [
+    (chat(response_format=SCHEMA), CHAT.whole('{"a":"\\u00e9"}'), "; stored"),
+    (chat(response_format=SCHEMA), CHAT.whole('```json\n{"a":1}\n```'), "not-stored:wanted_json"),
+    (chat(response_format={"type": "text"}), CHAT.whole("prose"), "; stored"),
+    (chat(response_format=SCHEMA), CHAT.whole(arguments="{}"), "; stored"),
+    (chat(response_format=SCHEMA), CHAT.whole(ends=REFUSED), "not-stored:finish_reason"),
+    (chat(response_format=SCHEMA), CHAT.whole('{"a":', LENGTH), "not-stored:finish_reason"),
+    (responses(text_format="ignored"), RESPONSES.whole("prose"), "; stored"),
+], ids=["an object", "fenced", "text is wanted", "a call", "a refusal", "cut off", "another member"])
+def test_json_is_expected_where_it_was_asked_for(client, upstream, ask, body, verdict):
+    upstream.reply(whole, body_of(body))
+    assert client.post(ask).was("MISS").header("cache-status").endswith(verdict)
+
+
 def test_a_stream_that_comes_gzip_coded_unasked_is_judged_and_stored(client, upstream):
     frames = b"".join(CHAT.frames())
     upstream.reply(sse_unended, gzip.compress(frames), headers={"Content-Encoding": "gzip"})
