@@ -7,22 +7,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "measure.h"
 #include "refrain/http/memo.h"
 #include "refrain/policy/key.h"
 #include "refrain/wire/dialect.h"
 
-enum { ROUNDS = 5, BODY_MAX = 64 << 20 };
-static const double round_ns = 30e6;
-
-static double cpu_ns(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
+enum { BODY_MAX = 64 << 20 };
 
 struct work {
     struct slice body;
@@ -36,33 +27,6 @@ struct work {
     struct buf out;
     uint64_t sink; /* keeps the work from being optimised away */
 };
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-/* Nanoseconds of one call. */
-static double measure(struct work *w, void (*once)(struct work *w))
-{
-    double best = 1e18, began, took;
-    unsigned long calls = 1;
-
-    for (int i = 0; i < ROUNDS; i++) {
-        do {
-            began = cpu_ns();
-            for (unsigned long n = 0; n < calls; n++)
-                once(w);
-            took = cpu_ns() - began;
-            if (took < round_ns / 2)
-                calls *= 2;
-        } while (took < round_ns / 2);
-        if (took / (double)calls < best)
-            best = took / (double)calls;
-    }
-    return best;
-}
 
 static void hash(struct work *w, struct slice bytes)
 {

@@ -5,16 +5,14 @@
  */
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
+#include "measure.h"
 #include "refrain/base/buf.h"
 #include "refrain/policy/gate.h"
 #include "refrain/wire/jscan.h"
 #include "refrain/wire/sse.h"
 
-enum { ROUNDS = 7, STREAM_TOKEN = 5 };
-static const double round_ns = 20e6;
+enum { STREAM_TOKEN = 5 };
 
 struct work {
     struct buf whole, stream;
@@ -22,41 +20,6 @@ struct work {
     struct header_table *table;
     unsigned sink; /* keeps the work from being optimised away */
 };
-
-static double cpu_ns(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
-/* Nanoseconds of one call. */
-static double measure(struct work *w, void (*once)(struct work *w))
-{
-    double best = 1e18, began, took;
-    unsigned long calls = 1;
-
-    for (int i = 0; i < ROUNDS; i++) {
-        do {
-            began = cpu_ns();
-            for (unsigned long n = 0; n < calls; n++)
-                once(w);
-            took = cpu_ns() - began;
-            if (took < round_ns / 2)
-                calls *= 2;
-        } while (took < round_ns / 2);
-        if (took / (double)calls < best)
-            best = took / (double)calls;
-    }
-    return best;
-}
 
 static void judge(struct work *w, const struct tally *t, bool streamed, bool whole)
 {
