@@ -371,7 +371,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
         .jitter_percent = conf->cache.ttl_jitter_percent,
     };
     s->keep_stale_s = conf->cache.keep_stale_s;
-    s->reauth_ms = conf->cache.reauth_ms;
+    s->reauth_ns = conf->cache.reauth_ms * 1000000;
     s->variants_max = conf->cache.variants_max;
     s->ask = (struct ask_conf){
         .client_control = conf->cache.client_control,

@@ -616,9 +616,9 @@ static bool is_unproven(const struct exchange *x)
 {
     const struct site *s = site_of(x);
 
-    if (x->caller == 0 || (s->reauth_ms == 0 && proofs_refused_n(s->proofs) == 0))
+    if (x->caller == 0 || (s->reauth_ns == 0 && proofs_refused_n(s->proofs) == 0))
         return false;
-    return !proofs_hold(s->proofs, x->caller, s->reauth_ms, clock_mono_ms());
+    return !proofs_hold(s->proofs, x->caller, s->reauth_ns, clock_mono_ns());
 }
 
 /* An unsafe request has changed what this one asks for, since @seq. */

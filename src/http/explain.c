@@ -151,7 +151,7 @@ static bool peek(struct explaining *x, const struct digest *key)
 static bool is_unproven(const struct explaining *x)
 {
     return x->caller != 0 && x->site->proofs &&
-           !proofs_hold(x->site->proofs, x->caller, x->site->reauth_ms, x->mono_ms);
+           !proofs_hold(x->site->proofs, x->caller, x->site->reauth_ns, x->mono_ms * 1000000);
 }
 
 /* What is held decides, unless something keeps the request from it. */

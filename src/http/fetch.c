@@ -311,10 +311,10 @@ static void note_proof(const struct fetch *x, unsigned status)
 
     if (x->caller == 0)
         return;
-    if (status == 401 && proofs_refused(proofs, x->caller, clock_mono_ms()))
+    if (status == 401 && proofs_refused(proofs, x->caller, clock_mono_ns()))
         news = "credential_suspended";
     else if (status >= 200 && status < 400 &&
-             proofs_accepted(proofs, x->caller, x->started_ns / 1000000, x->site->reauth_ms > 0))
+             proofs_accepted(proofs, x->caller, x->started_ns, x->site->reauth_ns > 0))
         news = "credential_restored";
     if (news)
         log_event(LOG_INFO, news, LOG_STR("upstream", x->tries.upstream->conf.name),

@@ -8,7 +8,7 @@ enum { SHARDS = 64, SETS = 32, WAYS = 8 }; /* 16384 records */
 
 struct record {
     uint64_t caller;
-    int64_t at_ms; /* of the refusal, or when the last call began that succeeded */
+    int64_t at_ns; /* of the refusal, or when the last call began that succeeded */
     bool used, refused;
 };
 
@@ -66,7 +66,7 @@ static bool goes_before(const struct record *a, const struct record *b)
         return !a->used;
     if (a->refused != b->refused)
         return !a->refused;
-    return a->at_ms < b->at_ms;
+    return a->at_ns < b->at_ns;
 }
 
 static struct record *find_or_make(struct proofs *p, struct shard *s, uint64_t caller)
@@ -81,13 +81,13 @@ static struct record *find_or_make(struct proofs *p, struct shard *s, uint64_t c
             r = &set[i];
     if (r->refused)
         atomic_fetch_sub(&p->refused_n, 1);
-    *r = (struct record){.caller = caller, .at_ms = INT64_MIN, .used = true};
+    *r = (struct record){.caller = caller, .at_ns = INT64_MIN, .used = true};
     return r;
 }
 
 /* -- what upstream says -- */
 
-bool proofs_refused(struct proofs *p, uint64_t caller, int64_t now_ms)
+bool proofs_refused(struct proofs *p, uint64_t caller, int64_t now_ns)
 {
     struct shard *s = shard_of(p, caller);
     struct record *r;
@@ -97,7 +97,7 @@ bool proofs_refused(struct proofs *p, uint64_t caller, int64_t now_ms)
     r = find_or_make(p, s, caller);
     news = !r->refused;
     r->refused = true;
-    r->at_ms = now_ms;
+    r->at_ns = now_ns;
     if (news)
         atomic_fetch_add(&p->refused_n, 1);
     (void)pthread_mutex_unlock(&s->lock);
@@ -105,9 +105,9 @@ bool proofs_refused(struct proofs *p, uint64_t caller, int64_t now_ms)
 }
 
 /* Under the lock. */
-static bool accept(struct proofs *p, struct record *r, int64_t began_ms)
+static bool accept(struct proofs *p, struct record *r, int64_t began_ns)
 {
-    bool lifted = r->refused && began_ms >= r->at_ms;
+    bool lifted = r->refused && began_ns >= r->at_ns;
 
     if (r->refused && !lifted)
         return false;
@@ -115,12 +115,12 @@ static bool accept(struct proofs *p, struct record *r, int64_t began_ms)
         r->refused = false;
         atomic_fetch_sub(&p->refused_n, 1);
     }
-    if (r->at_ms < began_ms)
-        r->at_ms = began_ms;
+    if (r->at_ns < began_ns)
+        r->at_ns = began_ns;
     return lifted;
 }
 
-bool proofs_accepted(struct proofs *p, uint64_t caller, int64_t began_ms, bool remember)
+bool proofs_accepted(struct proofs *p, uint64_t caller, int64_t began_ns, bool remember)
 {
     struct shard *s = shard_of(p, caller);
     struct record *r;
@@ -130,25 +130,25 @@ bool proofs_accepted(struct proofs *p, uint64_t caller, int64_t began_ms, bool r
         return false;
     (void)pthread_mutex_lock(&s->lock);
     r = remember ? find_or_make(p, s, caller) : find(s, caller);
-    lifted = r && accept(p, r, began_ms);
+    lifted = r && accept(p, r, began_ns);
     (void)pthread_mutex_unlock(&s->lock);
     return lifted;
 }
 
-bool proofs_hold(struct proofs *p, uint64_t caller, int64_t age_max_ms, int64_t now_ms)
+bool proofs_hold(struct proofs *p, uint64_t caller, int64_t age_max_ns, int64_t now_ns)
 {
     struct shard *s = shard_of(p, caller);
     const struct record *r;
     bool hold;
 
-    if (age_max_ms == 0 && atomic_load_explicit(&p->refused_n, memory_order_relaxed) == 0)
+    if (age_max_ns == 0 && atomic_load_explicit(&p->refused_n, memory_order_relaxed) == 0)
         return true;
     (void)pthread_mutex_lock(&s->lock);
     r = find(s, caller);
     if (!r)
-        hold = age_max_ms == 0;
+        hold = age_max_ns == 0;
     else
-        hold = !r->refused && (age_max_ms == 0 || now_ms - r->at_ms <= age_max_ms);
+        hold = !r->refused && (age_max_ns == 0 || now_ns - r->at_ns <= age_max_ns);
     (void)pthread_mutex_unlock(&s->lock);
     return hold;
 }

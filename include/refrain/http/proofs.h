@@ -19,14 +19,14 @@ struct proofs;
 struct proofs *proofs_new(void);
 void proofs_free(struct proofs *p);
 
-/** Upstream has answered 401 at @now_ms (monotonic, as all times here). True: it is news. */
-bool proofs_refused(struct proofs *p, uint64_t caller, int64_t now_ms);
-/** A call begun at @began_ms has succeeded. One that began before a refusal says nothing against it. True:
+/** Upstream has answered 401 at @now_ns (monotonic, as all times here, in ns). True: it is news. */
+bool proofs_refused(struct proofs *p, uint64_t caller, int64_t now_ns);
+/** A call begun at @began_ns has succeeded. One that began before a refusal says nothing against it. True:
  * hits were taken away until now. With @remember the time is kept for proofs_hold. */
-bool proofs_accepted(struct proofs *p, uint64_t caller, int64_t began_ms, bool remember);
+bool proofs_accepted(struct proofs *p, uint64_t caller, int64_t began_ns, bool remember);
 
-/** May @caller have what is stored? @age_max_ms bounds the age of its last success; 0: no bound. */
-bool proofs_hold(struct proofs *p, uint64_t caller, int64_t age_max_ms, int64_t now_ms);
+/** May @caller have what is stored? @age_max_ns bounds the age of its last success; 0: no bound. */
+bool proofs_hold(struct proofs *p, uint64_t caller, int64_t age_max_ns, int64_t now_ns);
 
 /** How many are refused now. */
 uint64_t proofs_refused_n(const struct proofs *p);

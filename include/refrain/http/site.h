@@ -13,9 +13,9 @@
 
 #include "refrain/base/digest.h"
 #include "refrain/http/breakers.h"
+#include "refrain/http/changes.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/limits.h"
-#include "refrain/http/changes.h"
 #include "refrain/http/proofs.h"
 #include "refrain/http/upstream.h"
 #include "refrain/policy/ask.h"
@@ -61,7 +61,7 @@ struct site {
     int64_t ttl_max_s;
     struct lifetime_conf lifetime;
     int64_t keep_stale_s; /* what upstream can be asked about is kept so long for that */
-    int64_t reauth_ms;    /* how old upstream's word for a credential may be; 0: no bound */
+    int64_t reauth_ns;    /* how old upstream's word for a credential may be; 0: no bound */
     size_t variants_max;  /* of an answer that varies */
     struct ask_conf ask;
     struct gate_conf gate;
