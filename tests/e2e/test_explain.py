@@ -197,6 +197,16 @@ def test_a_key_reads_as_it_does_in_stores(explain):
     assert (told["namespace"], told["scope"], told["upstream"], told["route"]) == ("team-a", "credential", "default", "/")
 
 
+@pytest.mark.refrain(rules=[{"match": {"model": "gpt-4o*"}, "namespace": "fours"},
+                            {"match": {"temperature_above": 1.0}, "cache": "off"}])
+def test_rules_that_match_are_told_by_number(client, explain, upstream):
+    client.post(chat()).was("MISS")
+    told = explain(chat())
+    assert (told["would_hit"], told["rules"], told["namespace"]) == (True, [0], "fours")
+    told = explain(chat(temperature=1.5))
+    assert (told["result"], told["reason"], told["rules"]) == ("bypass", "rule", [0, 1])
+
+
 # The nearest neighbour.
 
 
