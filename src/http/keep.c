@@ -296,7 +296,7 @@ static void store(struct keep *k)
 {
     struct flight_terms terms;
 
-    if (!k->about)
+    if (!k->about) /* what upstream merely confirms tells nothing of its answers */
         weigh(k);
     if (k->reason == GATE_STORE && !k->site->memory)
         k->reason = GATE_RULE;

@@ -4,7 +4,7 @@ import pytest
 
 from harness.asks import TOOLS, chat, chat_stream
 from harness.process import wait_until
-from harness.upstream import Reply, chat_answer, cut, event, hold, sse, sse_unended, token, whole
+from harness.upstream import Reply, bodiless, chat_answer, cut, event, hold, sse, sse_unended, token, whole
 
 BROKEN = b"<html>busy</html>"
 CLOSED, HALF_OPEN, OPEN = 0, 1, 2
@@ -376,3 +376,29 @@ def test_an_operator_may_end_it_before_its_time(client, operator, upstream):
     upstream.always(whole, chat_answer("good"))
     client.post(chat("good")).was("MISS")
     client.post(chat("good")).was("HIT")
+
+
+@pytest.mark.refrain(breaker={"validation": {"failures": 1, "open_for": "50ms"}})
+def test_what_upstream_confirms_is_no_probe(refrain, client, upstream):
+    upstream.reply(whole, b"the page", content_type="text/plain",
+                   headers={"Cache-Control": "public, max-age=60", "ETag": '"1"', "Age": "100"})
+    client.get("/v1/models").whole()
+    upstream.reply(whole, BROKEN)
+    client.post(chat()).whole()
+    becomes(refrain, "validation", HALF_OPEN)
+    upstream.reply(bodiless, status=304, headers={"ETag": '"1"', "Cache-Control": "public, max-age=60"})
+    assert client.get("/v1/models").whole().body == b"the page"
+    assert state(refrain, "validation") == HALF_OPEN
+    client.post(chat("good")).was("MISS")
+    assert state(refrain, "validation") == CLOSED
+
+
+def test_what_upstream_confirms_is_served_whole_though_nothing_is_stored(client, operator, upstream):
+    upstream.reply(whole, b"the page", content_type="text/plain",
+                   headers={"Cache-Control": "public, max-age=60", "ETag": '"1"', "Age": "100"})
+    client.get("/v1/models").whole()
+    says(operator, "validation", "open")
+    upstream.always(bodiless, status=304, headers={"ETag": '"1"', "Cache-Control": "public, max-age=60"})
+    for _ in range(2):
+        answer = client.get("/v1/models").whole()
+        assert (answer.status, answer.body) == (200, b"the page"), f"whole, and good: {answer!r}"
