@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "refrain/policy/rule.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
+#include "refrain/wire/tally.h"
 
 /* Values against each other: what cannot be served is an error, what is merely unwise a warning. */
 
@@ -99,9 +101,45 @@ static void judge_lifetimes(struct loading *l)
     }
 }
 
+/* One of the names by which answers end, as far as any API that is known is concerned. */
+static struct slice finish_name(size_t i)
+{
+    if (i < FINISH_KIND_COUNT)
+        return slice_str(finish_kind_name((enum finish_kind)i));
+    i -= FINISH_KIND_COUNT;
+    for (enum operation op = 0; op < OP_COUNT; i -= dialect_of(op)->finishes_n, op++)
+        if (i < dialect_of(op)->finishes_n)
+            return dialect_of(op)->finishes[i].text;
+    return (struct slice){NULL, 0};
+}
+
+/* APIs bring new words at any time, so one that is not known is no fault; but it may be a slip. */
+static void judge_finish_name(struct loading *l, const char *wrote)
+{
+    struct slice best = {NULL, 0}, name;
+    unsigned least = UINT_MAX, distance;
+
+    for (size_t i = FINISH_NONE + 1; (name = finish_name(i)).data; i++) {
+        if (slice_ieq(name, slice_str(wrote)))
+            return;
+        if (text_is_near(slice_str(wrote), name, &distance) && distance < least) {
+            least = distance;
+            best = name;
+        }
+    }
+    if (best.data)
+        report_warning(l->report, origin_of(l, "validation.finish_reasons"), "validation.finish_reasons",
+                       "no answer is known to end by %s; did you mean %.*s?", wrote, (int)best.len,
+                       best.data);
+}
+
 static void judge_validation(struct loading *l)
 {
-    const struct text_list *statuses = &l->conf->validation.statuses;
+    const struct validation_conf *v = &l->conf->validation;
+    const struct text_list *statuses = &v->statuses;
+
+    for (size_t i = 0; i < v->finish_reasons_n; i++)
+        judge_finish_name(l, v->finish_reasons[i].name);
 
     for (size_t i = 0; i < statuses->n; i++)
         if (slice_eq(statuses->at[i], SLICE_OF("206")))
