@@ -116,3 +116,11 @@ int listener_open(const char *address, int *out_fds, size_t n, struct buf *out_w
         return r;
     return address_format(&a, out_where);
 }
+
+void listener_remove(const char *address)
+{
+    struct address a;
+
+    if (address_parse(slice_str(address), &a) == 0 && a.any.sa_family == AF_UNIX)
+        (void)unlink(a.unix_.sun_path); /* best effort: the next one takes over what is left behind */
+}

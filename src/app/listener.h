@@ -14,3 +14,7 @@
  * stays open.
  */
 int listener_open(const char *address, int *out_fds, size_t n, struct buf *out_where, const char **out_why);
+
+/** Takes a unix socket that was opened here out of the file system; nothing for other addresses. To be called
+ * while it still listens: afterwards another process may have made its own there. */
+void listener_remove(const char *address);

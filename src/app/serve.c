@@ -36,7 +36,8 @@ enum {
 };
 
 struct server {
-    const struct config *conf; /* in force; the first one is the caller's */
+    const struct config *conf;       /* in force; the first one is the caller's */
+    const struct config *begun_with; /* what listens, listens where this says */
     struct config *
         *reloaded; /* each is kept to the end: requests under way point into the one they began with */
     size_t reloaded_n;
@@ -339,6 +340,7 @@ static void on_end_signal(void *arg, int signum)
     s->draining = true;
     log_event(LOG_INFO, "draining", LOG_STR("signal", signum == SIGTERM ? "SIGTERM" : "SIGINT"),
               LOG_INT("connections", limits_connections(s->limits)));
+    listener_remove(s->begun_with->listen.address);
     s->drained_msg.on_msg = on_all_drained;
     for (size_t i = 0; i < s->workers_n; i++)
         worker_drain(s->workers[i], on_worker_drained, s);
@@ -485,6 +487,8 @@ static int start(struct server *s)
 static void stop(struct server *s)
 {
     workers_free(s->workers, s->workers_n);
+    if (s->draining) /* it has begun, so the socket is ours */
+        listener_remove(s->begun_with->admin.address);
     admin_free(s->admin);
     loop_timer_free(s->sweep);
     loop_timer_free(s->deadline);
@@ -522,7 +526,7 @@ int serve_run(const struct config *conf)
 
     if (!s)
         return 2;
-    s->conf = conf;
+    s->conf = s->begun_with = conf;
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     if (r < 0)

@@ -12,7 +12,7 @@ import pytest
 
 from harness.asks import chat, chat_stream
 from harness.client import PATIENCE_S
-from harness.process import Refrain, merged
+from harness.process import Refrain, merged, wait_until
 from harness.upstream import chat_answer, hold, sse, token, whole
 
 
@@ -92,6 +92,22 @@ def test_a_large_answer_comes_whole(client, upstream):
     upstream.always(whole, large)
     assert client.post(chat()).was("MISS").body == large
     assert client.post(chat()).was("HIT").body == large
+
+
+def test_an_end_leaves_no_sockets_behind_and_takes_nobody_elses(start, refrain, folder, tmp_path, configured, upstream):
+    upstream.reply(whole, chat_answer("slow"), before=hold("g"))
+    last = start.client(refrain).post(chat())
+    upstream.held("g")
+    refrain.terminate()
+    wait_until(lambda: os.listdir(folder) == ["admin.sock"], "the clients' socket to go")
+    heir = begun(tmp_path, configured, "heir").listening()
+    upstream.release("g")
+    assert b"slow" in last.whole().body
+    assert refrain.exits() == 0
+    assert os.listdir(folder) == ["proxy.sock"]
+    start.client(heir).post(chat("another")).was("MISS")
+    heir.stop()
+    assert os.listdir(folder) == []
 
 
 @pytest.fixture
