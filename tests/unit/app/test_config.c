@@ -518,6 +518,12 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "c.json:8: cache.prefix: expected up to 64 letters, digits, dots, underscores and dashes, got 5\n"},
         {"JSON: a duplicate", "c.json", "{\"log\": {},\n \"log\": {}}",
          "c.json:2: not JSON: duplicate object key near '\"log\"'\n"},
+        {"what is tried again", "c.yaml",
+         UP "upstreams:\n  default:\n    retries: {retry_on: [connect, 418], budget: 1.5}\n",
+         "c.yaml:4: upstreams.default.retries.budget: expected a number such as 0.5 from 0 to 1, got 1.5\n"
+         "c.yaml:4: upstreams.default.retries.retry_on: expected connect, reset, timeout, 429, 502, 503 or "
+         "504, "
+         "got 418\n"},
         {"no file", "absent.yaml", NULL, "absent.yaml: cannot read it: No such file or directory\n"},
     };
 
@@ -530,6 +536,31 @@ static void faults_say_where_what_and_what_was_expected(void **state)
         if (strcmp(got, cases[i].want) != 0)
             fail_msg("%s: said\n%swanted\n%s", cases[i].why, got, cases[i].want);
     }
+}
+
+static void upstreams_inherit_what_stands_at_the_top(void **state)
+{
+    write_file("c.yaml",
+               "breaker: {validation: {failures: 3}, availability: {ratio: 0.25, fail_fast: true}}\n"
+               "upstreams:\n"
+               "  one: {url: 'http://127.0.0.1:1'}\n"
+               "  two: {url: 'http://127.0.0.1:2', breaker: {validation: {failures: 7}}}\n"
+               "routes: [{path: /two/, upstream: two}, {path: /, upstream: one}]\n");
+    AUTO(free_config)
+    struct config *c = good((struct config_sources){
+        .file = "c.yaml", FLAGS(SET("upstreams.two.breaker.availability.fail_fast", "false"))});
+
+    (void)state;
+    assert_int_equal(c->upstreams[0].breaker.validation.failures, 3);
+    assert_int_equal(c->upstreams[0].breaker.validation.open_for_ms, 300000);
+    assert_int_equal(c->upstreams[0].breaker.availability.ratio_permille, 250);
+    assert_true(c->upstreams[0].breaker.availability.fail_fast);
+    assert_int_equal(c->upstreams[1].breaker.validation.failures, 7);
+    assert_int_equal(c->upstreams[1].breaker.availability.ratio_permille, 250);
+    assert_false(c->upstreams[1].breaker.availability.fail_fast);
+    assert_int_equal(c->upstreams[1].breaker.availability.samples, 20);
+    assert_int_equal(c->upstreams[0].retry.max, 1);
+    assert_int_equal(c->upstreams[0].retry.on, 1 << RETRY_CONNECT);
 }
 
 static void every_fault_of_every_source_is_told_in_one_go(void **state)
@@ -730,6 +761,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_url_is_enough, enter, leave),
         cmocka_unit_test_setup_teardown(a_file_sets_everything, enter, leave),
         cmocka_unit_test_setup_teardown(json_is_the_same_schema, enter, leave),
+        cmocka_unit_test_setup_teardown(upstreams_inherit_what_stands_at_the_top, enter, leave),
         cmocka_unit_test_setup_teardown(each_source_goes_before_the_next, enter, leave),
         cmocka_unit_test(our_own_name_goes_before_the_customary_one),
         cmocka_unit_test_setup_teardown(lists_and_maps_have_forms_for_one_line, enter, leave),
