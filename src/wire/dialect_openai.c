@@ -134,15 +134,22 @@ static void chat_message(struct tally *t, uint32_t choice, struct jscan_value me
  * message so far. */
 static void chat_choice(struct tally *t, uint32_t choice, struct jscan_value value, struct slice said)
 {
-    struct jscan_value text = jscan_get(value, SLICE_OF("text")); /* completions */
+    struct jscan_walk w = jscan_walk(value);
+    struct jscan_item item;
 
     (void)tally_choice(t, choice);
-    chat_message(t, choice, jscan_get(value, said));
-    if (text.kind == JSCAN_STRING)
-        tally_add(tally_choice(t, choice), text);
-    tally_finish(t, jscan_get(value, SLICE_OF("finish_reason")));
-    if (!jscan_is_empty(jscan_get(value, SLICE_OF("error")))) /* OpenRouter: of one choice among others */
-        tally_fault(t, TALLY_ERROR_INSIDE);
+    while (jscan_next(&w, &item)) {
+        if (jscan_is_empty(item.value))
+            continue;
+        if (slice_eq(item.name, said))
+            chat_message(t, choice, item.value);
+        else if (slice_eq(item.name, SLICE_OF("text"))) /* completions */
+            tally_add(tally_choice(t, choice), item.value);
+        else if (slice_eq(item.name, SLICE_OF("finish_reason")))
+            tally_finish(t, item.value);
+        else if (slice_eq(item.name, SLICE_OF("error"))) /* OpenRouter: of one choice among others */
+            tally_fault(t, TALLY_ERROR_INSIDE);
+    }
 }
 
 static bool chat_choice_is_there(struct jscan_value choice)
@@ -167,23 +174,34 @@ static void chat_whole(struct tally *t, struct slice body)
     tally_usage(t, jscan_get(root, SLICE_OF("usage")));
 }
 
-static enum event_meaning chat_event(struct tally *t, struct slice event, struct slice data)
+static void chat_pieces(struct tally *t, struct jscan_value choices)
 {
-    struct jscan_value root = jscan_root(data);
-    struct jscan_walk w;
+    struct jscan_walk w = jscan_walk(choices);
     struct jscan_item choice;
 
-    (void)event;
-    if (slice_eq(data, done))
-        return EVENT_LAST;
-    w = jscan_walk(jscan_get(root, SLICE_OF("choices")));
     for (uint32_t i = 0; jscan_next(&w, &choice); i++) {
         int64_t index = jscan_count(jscan_get(choice.value, SLICE_OF("index")), i);
 
         tally_payload(t);
         chat_choice(t, index < TALLY_CHOICE ? (uint32_t)index : i, choice.value, SLICE_OF("delta"));
     }
-    tally_usage(t, jscan_get(root, SLICE_OF("usage")));
+}
+
+/* There is one for every token, so each byte of it is passed as seldom as can be. */
+static enum event_meaning chat_event(struct tally *t, struct slice event, struct slice data)
+{
+    struct jscan_walk w = jscan_walk(jscan_root(data));
+    struct jscan_item item;
+
+    (void)event;
+    if (slice_eq(data, done))
+        return EVENT_LAST;
+    while (w.object && jscan_next(&w, &item)) {
+        if (slice_eq(item.name, SLICE_OF("choices")))
+            chat_pieces(t, item.value);
+        else if (slice_eq(item.name, SLICE_OF("usage")))
+            tally_usage(t, item.value);
+    }
     return EVENT_MORE;
 }
 

@@ -264,11 +264,16 @@ void tally_settle(struct tally *t)
 
 /* --- being fed --- */
 
-/* Servers write an error that is none in many ways. */
-static bool has_error(struct jscan_value root)
+/* Servers write an error that is none in many ways. Only text that holds the word is looked into; inside of a
+ * string it would stand as \"error\". */
+static bool has_error(struct slice text)
 {
-    struct jscan_value error = jscan_get(root, SLICE_OF("error"));
+    static const struct slice word = SLICE("\"error\"");
+    struct jscan_value error;
 
+    if (text.len == 0 || !memmem(text.data, text.len, word.data, word.len))
+        return false;
+    error = jscan_get(jscan_root(text), SLICE_OF("error"));
     if (error.kind == JSCAN_BOOL)
         return error.text.data[0] == 't';
     return error.kind == JSCAN_OBJECT || !jscan_is_empty(error);
@@ -280,7 +285,7 @@ void tally_whole(struct tally *t, struct slice body)
         tally_fault(t, TALLY_NOT_JSON);
         return;
     }
-    if (t->dialect->json && has_error(jscan_root(body)))
+    if (t->dialect->json && has_error(body))
         tally_fault(t, TALLY_ERROR_INSIDE);
     if (t->dialect->whole)
         t->dialect->whole(t, body);
@@ -305,7 +310,7 @@ enum event_meaning tally_event(struct tally *t, struct slice event, struct slice
         return t->dialect->event(t, event, slice_trim(data));
     if (!jscan_valid(data))
         tally_fault(t, TALLY_NOT_JSON);
-    error = slice_eq(event, SLICE_OF("error")) || has_error(jscan_root(data));
+    error = slice_eq(event, SLICE_OF("error")) || has_error(data);
     meaning = error ? EVENT_ERROR : t->dialect->event(t, event, data);
     if (meaning == EVENT_ERROR)
         tally_fault(t, TALLY_ERROR_INSIDE);
