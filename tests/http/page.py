@@ -6,7 +6,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import cases  # noqa: E402, F401
-from table import CASES, DEVIATIONS  # noqa: E402
+import test_together  # noqa: E402, F401
+from table import CASES, DEVIATIONS, TESTS  # noqa: E402
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "http-conformance.md"
 
@@ -52,7 +53,7 @@ def deviations():
 def followed():
     yield "## What is followed\n"
     for standard, title in STANDARDS.items():
-        of_standard = [case for case in CASES if case.section.startswith(standard)]
+        of_standard = [case for case in CASES + TESTS if case.section.startswith(standard)]
         yield f"### RFC {standard}, {title}: {len(of_standard)} cases\n"
         for section in sorted({case.section for case in of_standard}, key=section_order):
             yield f"Section {section.split(' ')[1]}\n"

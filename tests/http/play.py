@@ -11,7 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 
 from harness.client import PATIENCE_S, Client  # noqa: E402
 from harness.process import Refrain  # noqa: E402
-from harness.upstream import Reply, Upstream, bodiless, chunked, cut, raw, whole  # noqa: E402
+from harness.upstream import Reply, Upstream, bodiless, chunked, cut, hold, pause, raw, whole  # noqa: E402
 
 import sf  # noqa: E402
 from table import At  # noqa: E402
@@ -74,7 +74,8 @@ class Stage:
             fields.append(("Date", None))
         headers = Fields(fields)
         Reply(kind, parts, status=said.status, headers=headers, content_type="text/plain",
-              trailers=said.trailers, interim=said.interim).send(out, request)
+              trailers=said.trailers, interim=said.interim,
+              before=hold(said.hold) if said.hold else pause(said.pause_s) if said.pause_s else None).send(out, request)
 
     @staticmethod
     def _manner(said, body):
@@ -88,7 +89,7 @@ class Stage:
         def fill(value):
             text = value.text() if isinstance(value, At) else value
             return (text.replace("{base}", base).replace("{here}", f"http://{self.client.host}")
-                    .replace("{there}", self.upstream.url))
+                    .replace("{there}", self.upstream.url).replace("{there_host}", self.upstream.host))
 
         script = self.scripts[base] = Script(case.answers, fill)
         script.base = base

@@ -14,6 +14,7 @@ import time
 
 CASES = []
 DEVIATIONS = []
+TESTS = []  # what is shown by a test of its own, where order matters within one request
 
 
 def date(offset_s=0):
@@ -40,6 +41,8 @@ class Says:
     manner: str = "whole"  # "bodiless", "chunked", "cut", "silent" (the connection closes without a word)
     interim: tuple = ()
     trailers: tuple = ()
+    hold: str = None  # a gate to wait at before the head
+    pause_s: float = 0  # a time to take before the head
 
 
 def says(cache_control=None, *fields, **how):
@@ -121,3 +124,18 @@ class Deviation:
 
 def deviates(section, what, instead, *shown_by, decision=None):
     DEVIATIONS.append(Deviation(section, what, instead, shown_by, decision))
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    section: str
+    name: str
+    why: str
+
+
+def shows(section, why):
+    """Lists a test among what is followed, by its name."""
+    def listed(test):
+        TESTS.append(Shown(section, test.__name__.removeprefix("test_").replace("_", "-"), why))
+        return test
+    return listed
