@@ -463,6 +463,14 @@ static void flight_status_text(const struct exchange *x, const struct flight_hea
         text_add(t, "; detail=reauth");
 }
 
+/* What upstream made for this very request is new; on `read` it may come from a cache itself. */
+static int64_t follower_age_s(const struct exchange *x, const struct flight_head *head)
+{
+    int64_t now_ms = clock_wall_ms();
+
+    return x->op == OP_READ ? fresh_initial_age_s(&head->fields, now_ms, now_ms) : 0;
+}
+
 static void flight_cache_fields(struct exchange *x, const struct flight_head *head)
 {
     struct text status = {.len = 0};
@@ -472,8 +480,8 @@ static void flight_cache_fields(struct exchange *x, const struct flight_head *he
     if (x->outcome == OUT_BYPASS)
         return;
     field_number(x, "X-Cache-Hits", 0);
-    if (x->collapsed)
-        front_reply_field(&x->req, "Age", "0");
+    if (!x->reader.opener)
+        field_number(x, "Age", (uint64_t)follower_age_s(x, head));
     if (x->op != OP_READ && (head->stored || head->stream)) {
         struct text etag = own_etag(flight_id(x->reader.flight), flight_head_is_gzip(head) && x->gzip);
 

@@ -214,3 +214,14 @@ def test_a_question_to_a_model_changes_nothing(client, upstream):
     client.get("/v1/chat/completions").was("MISS")
     client.post(chat()).was("MISS")
     client.get("/v1/chat/completions").was("HIT")
+
+
+def test_who_shares_a_page_from_another_cache_learns_its_age(client, refrain, upstream):
+    upstream.reply(whole, b"page", headers={**FRESH, "Age": "20"}, before=hold("page"))
+    first = client.get("/page")
+    upstream.held("page")
+    second = client.get("/page")
+    refrain.waits_for("flight_readers", 2)
+    upstream.release("page")
+    assert first.was("MISS").header("age") == "20"
+    assert 20 <= int(second.was("COALESCED").header("age")) < 50

@@ -606,6 +606,76 @@ static void many_threads_each_get_the_same_bytes(void **state)
     }
 }
 
+static void a_flight_without_a_reader_is_joined_and_goes_on(void **state)
+{
+    struct stage *s = *state;
+    struct flight *f = flight_open_unread(s->flights, &s->key, 0);
+    struct flight_terms terms = {.ttl_s = 60, .tags = SLICE("red")}, got;
+    struct producer p = producer_on(s);
+    struct reader a = reader_on(s);
+    const struct flight_head *head;
+
+    assert_non_null(f);
+    assert_null(flight_open_unread(s->flights, &s->key, 0)); /* one for all */
+    assert_int_equal(flight_open_since(s->flights, &s->key), flight_seq(f));
+    assert_true(flights_seq(s->flights) >= flight_seq(f));
+    flight_offer_unread(f, &terms);
+    flight_produce(f, &p.p);
+    flight_release(f, false);
+    assert_true(flight_get_terms(f, &got));
+    assert_int_equal(got.ttl_s, 60);
+    assert_int_equal(join(s, &a, false, 0), FLIGHT_JOINED);
+    assert_int_equal(flight_append(f, SLICE_OF("new")), 0);
+    (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
+    assert_int_equal(flight_look(&a.r, &head), FLIGHT_READY);
+    must_read(&a, "new");
+    (void)flight_leave(&a.r);
+    assert_int_equal(flight_open_since(s->flights, &s->key), 0);
+    deliver(s);
+}
+
+static void a_flight_without_a_reader_that_is_not_needed_sends_joiners_to_the_store(void **state)
+{
+    struct stage *s = *state;
+    struct flight *f = flight_open_unread(s->flights, &s->key, 0);
+    struct reader a = reader_on(s);
+    const struct flight_head *head;
+
+    assert_int_equal(join(s, &a, false, 0), FLIGHT_JOINED);
+    flight_release(f, true);
+    assert_int_equal(flight_look(&a.r, &head), FLIGHT_RETRY);
+    deliver(s);
+}
+
+static void what_is_kept_is_marked_but_stays_whole(void **state)
+{
+    struct stage *s = *state;
+    struct reader opener = reader_on(s), other = reader_on(s), apart = reader_on(s);
+    struct producer p = producer_on(s), q = producer_on(s);
+    const struct flight_head *head;
+    struct flight *f;
+
+    assert_int_equal(join(s, &opener, false, 0), FLIGHT_OPENED);
+    f = opener.r.flight;
+    flight_produce(f, &p.p);
+    assert_int_equal(join(s, &other, false, 0), FLIGHT_JOINED);
+    assert_true(flight_let_go(f, FLIGHT_LET_KEPT, 0));
+    assert_int_equal(flight_look(&other.r, &head), FLIGHT_RETRY);
+    assert_int_equal(join(s, &other, false, 0), FLIGHT_MARKED);
+    assert_null(flight_open_unread(s->flights, &s->key, 0));
+    assert_true(flight_is_complete(f)); /* it will be stored */
+    assert_true(flight_open_apart(s->flights, &apart.r));
+    flight_produce(apart.r.flight, &q.p);
+    assert_true(flight_is_alone(apart.r.flight) && flight_is_complete(apart.r.flight));
+    flight_be_pipe(apart.r.flight);
+    assert_false(flight_is_complete(apart.r.flight));
+    (void)flight_end(apart.r.flight, FLIGHT_WHOLE, GATE_CLIENT);
+    (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
+    (void)flight_leave(&apart.r);
+    (void)flight_leave(&opener.r);
+    deliver(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -619,6 +689,9 @@ int main(void)
         TEST(letting_go_sends_all_but_the_opener_away_and_marks_the_key),
         TEST(letting_go_without_its_opener_leaves_nobody),
         TEST(a_fresh_one_takes_the_place_of_the_one_before),
+        TEST(a_flight_without_a_reader_is_joined_and_goes_on),
+        TEST(a_flight_without_a_reader_that_is_not_needed_sends_joiners_to_the_store),
+        TEST(what_is_kept_is_marked_but_stays_whole),
         TEST(what_varies_asks_each_reader_but_the_opener_before_a_byte),
         TEST(who_is_told_apart_has_no_say_in_storing),
         TEST(past_its_bound_it_is_a_pipe_at_the_pace_of_the_slowest),
