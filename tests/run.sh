@@ -86,7 +86,7 @@ unit() { # DIRECTORY
     failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs) || status=$?
     cat "$1/meson-logs/testlog.txt"
     # What failed stands last, where a log that is cut short still shows it; marked, so that it counts once.
-    [ "$status" -eq 0 ] || sed 's/^/> /' <<<"$failures"
+    [ "$status" -eq 0 ] || printf '> %s\n' "${failures//$'\n'/$'\n'> }"
     return $status
 }
 

@@ -767,6 +767,38 @@ static void state_upstream_is_noticed(void **state)
     }
 }
 
+static void a_dialect_may_list_the_tools_of_its_clients(void **state)
+{
+    static const struct slice mine[] = {SLICE("functionDeclarations"), SLICE("computerUse")};
+    static const struct canon_rules rules = {.client_tools = mine, .client_tools_n = ARRAY_LEN(mine)};
+    static const struct {
+        const char *why, *in;
+        bool server;
+    } cases[] = {
+        {"functions", "{\"tools\":[{\"functionDeclarations\":[{\"name\":\"f\",\"type\":\"web_search\"}]}]}",
+         false},
+        {"functions and a screen", "{\"tools\":[{\"functionDeclarations\":[],\"computerUse\":{}}]}", false},
+        {"search", "{\"tools\":[{\"googleSearch\":{}}]}", true},
+        {"search beside functions", "{\"tools\":[{\"functionDeclarations\":[]},{\"googleSearch\":{}}]}",
+         true},
+        {"what is not known", "{\"tools\":[{\"x\":1}]}", true},
+        {"what is not there", "{\"tools\":[{\"x\":null}]}", false},
+        {"a tool that stands in no list", "{\"tools\":{\"googleSearch\":{}}}", true},
+        {"no tools", "{\"tools\":[]}", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(buf_done) struct buf out = BUF_INIT(1000);
+        struct canon_facts facts;
+        const char *why;
+
+        assert_int_equal(run(slice_str(cases[i].in), &rules, &out, &facts, &why), CANON_OK);
+        if (facts.stateful != cases[i].server || facts.only_server_tools != cases[i].server)
+            fail_msg("%s", cases[i].why);
+    }
+}
+
 /* A text behind which the next byte is not ours: what reads on is seen by the sanitizer. */
 static void every_beginning_of_a_text_is_handled(void **state)
 {
@@ -811,6 +843,7 @@ int main(void)
         cmocka_unit_test(ollama_streams_by_default),
         cmocka_unit_test(state_upstream_is_noticed),
         cmocka_unit_test(every_beginning_of_a_text_is_handled),
+        cmocka_unit_test(a_dialect_may_list_the_tools_of_its_clients),
     };
 
     return cmocka_run_group_tests_name("canon", tests, NULL, NULL);
