@@ -80,7 +80,8 @@ static bool build_upstream(struct site_upstream *u, const struct upstream_sectio
     u->alters = alterations(&conf->conf);
     u->retry = conf->retry;
     u->takes_controls = conf->control_headers == CONTROLS_PASS;
-    u->breakers = breakers_take(parts->breakers, conf->conf.name, &conf->breaker, clock_mono_ms());
+    u->breakers =
+        breakers_take(parts->breakers, conf->conf.name, conf->conf.url, &conf->breaker, clock_mono_ms());
     return u->breakers;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/base/digest.h"
 #include "refrain/base/list.h"
 #include "refrain/base/log.h"
 
@@ -15,12 +16,14 @@
  * out and put in again, finds what was counted. A cell is a model's; cell OTHER is everybody's who has none.
  * A cell with a call under way keeps its model, so a ticket always finds what it was given for.
  *
- * Locks: the registry's before an upstream's. What changed is noted under the
- * lock, and logged when it is let go.
+ * Locks: the list's and an upstream's, never both. What changed is noted under the lock, and logged when it
+ * is let go.
  */
 enum { OTHER = 0, CELLS = 1 + BREAKERS_MODELS_MAX };
 
-static const char by_hand[BREAKERS_CAUSE_BYTES] = "by hand"; /* the cause of what operators command */
+/* Causes that are not upstream's doing: an operator's command, another URL under the same name. */
+static const char by_hand[BREAKERS_CAUSE_BYTES] = "by hand";
+static const char by_reload[BREAKERS_CAUSE_BYTES] = "it has another URL";
 
 struct cell {
     char model[BREAKERS_MODEL_BYTES + 1];
@@ -35,6 +38,7 @@ struct cell {
 struct breakers_upstream {
     struct list link;
     char *name;
+    struct digest url; /* what the name stands for */
     atomic_uint users; /* sites that have it */
     pthread_mutex_t lock;
     struct breakers_conf conf;
@@ -129,34 +133,6 @@ static struct breakers_upstream *upstream_find(struct breakers *b, struct slice 
             return u;
     }
     return NULL;
-}
-
-struct breakers_upstream *breakers_take(struct breakers *b, const char *name,
-                                        const struct breakers_conf *conf, int64_t now_ms)
-{
-    struct breakers_upstream *u;
-
-    (void)pthread_mutex_lock(&b->lock);
-    u = upstream_find(b, slice_str(name));
-    if (!u) {
-        u = upstream_new(name, now_ms);
-        if (u)
-            list_push_back(&b->upstreams, &u->link);
-    }
-    if (u) {
-        atomic_fetch_add(&u->users, 1);
-        (void)pthread_mutex_lock(&u->lock);
-        u->conf = *conf;
-        (void)pthread_mutex_unlock(&u->lock);
-    }
-    (void)pthread_mutex_unlock(&b->lock);
-    return u;
-}
-
-void breakers_leave(struct breakers_upstream *u)
-{
-    if (u)
-        atomic_fetch_sub(&u->users, 1);
 }
 
 /* -- what the log is told, once the lock is let go -- */
@@ -528,17 +504,19 @@ void breakers_each(struct breakers *b, int64_t now_ms,
     }
 }
 
-static bool command_validation(struct breakers_upstream *u, enum breaker_command command, int64_t now_ms)
+static bool command_validation(struct breakers_upstream *u, enum breaker_command command,
+                               const char cause[BREAKERS_CAUSE_BYTES], int64_t now_ms)
 {
     bool was_open = u->validation.latch.open;
 
     breaker_validation_command(&u->validation, command, now_ms);
-    memcpy(u->cause, by_hand, sizeof(by_hand));
+    memcpy(u->cause, cause, BREAKERS_CAUSE_BYTES);
     u->half_open_told = false;
     return was_open != u->validation.latch.open;
 }
 
-static bool command_availability(struct breakers_upstream *u, enum breaker_command command, int64_t now_ms)
+static bool command_availability(struct breakers_upstream *u, enum breaker_command command,
+                                 const char cause[BREAKERS_CAUSE_BYTES], int64_t now_ms)
 {
     bool changes = false;
 
@@ -546,16 +524,28 @@ static bool command_availability(struct breakers_upstream *u, enum breaker_comma
     for (size_t i = 0; i < CELLS; i++) {
         changes |= u->cells[i].used && u->cells[i].machine.latch.open != u->held;
         breaker_availability_command(&u->cells[i].machine, command, now_ms);
-        memcpy(u->cells[i].cause, by_hand, sizeof(by_hand));
+        memcpy(u->cells[i].cause, cause, BREAKERS_CAUSE_BYTES);
         u->cells[i].half_open_told = false;
     }
     return changes;
 }
 
+static void command_one(struct breakers_upstream *u, enum breakers_kind kind, enum breaker_command command,
+                        const char cause[BREAKERS_CAUSE_BYTES], int64_t now_ms, struct note *n)
+{
+    bool open = command == BREAKER_FORCE_OPEN;
+    bool changes = kind == BREAKERS_VALIDATION ? command_validation(u, command, cause, now_ms)
+                                               : command_availability(u, command, cause, now_ms);
+
+    u->opened[kind] += changes && open;
+    u->closed[kind] += changes && !open;
+    note_take(n, kind, open ? BREAKER_OPEN : BREAKER_CLOSED, NULL, cause, -1);
+    n->any = changes || cause == by_hand;
+}
+
 bool breakers_command(struct breakers *b, struct slice upstream, enum breakers_kind kind,
                       enum breaker_command command, int64_t now_ms)
 {
-    bool open = command == BREAKER_FORCE_OPEN, changes;
     struct note n = {.any = false};
     struct breakers_upstream *u;
 
@@ -565,13 +555,71 @@ bool breakers_command(struct breakers *b, struct slice upstream, enum breakers_k
     if (!u || atomic_load(&u->users) == 0)
         return false;
     (void)pthread_mutex_lock(&u->lock);
-    changes = kind == BREAKERS_VALIDATION ? command_validation(u, command, now_ms)
-                                          : command_availability(u, command, now_ms);
-    u->opened[kind] += changes && open;
-    u->closed[kind] += changes && !open;
-    note_take(&n, kind, open ? BREAKER_OPEN : BREAKER_CLOSED, NULL, by_hand, -1);
+    command_one(u, kind, command, by_hand, now_ms, &n);
     unlock_and_log(u, &n);
     return true;
+}
+
+/* -- coming and going -- */
+
+struct moved {
+    struct note validation, availability;
+};
+
+/* What counted against the old place does not count against the new one; what an operator holds stays. */
+static void settle_in(struct breakers_upstream *u, const struct digest *url, int64_t now_ms,
+                      struct moved *out)
+{
+    if (digest_eq(&u->url, url))
+        return;
+    u->url = *url;
+    if (!u->validation.latch.held)
+        command_one(u, BREAKERS_VALIDATION, BREAKER_RESET, by_reload, now_ms, &out->validation);
+    if (!u->held)
+        command_one(u, BREAKERS_AVAILABILITY, BREAKER_RESET, by_reload, now_ms, &out->availability);
+}
+
+/* Under the registry's lock. */
+static struct breakers_upstream *find_or_make(struct breakers *b, const char *name, const struct digest *url,
+                                              int64_t now_ms)
+{
+    struct breakers_upstream *u = upstream_find(b, slice_str(name));
+
+    if (!u) {
+        u = upstream_new(name, now_ms);
+        if (!u)
+            return NULL;
+        u->url = *url;
+        list_push_back(&b->upstreams, &u->link);
+    }
+    atomic_fetch_add(&u->users, 1);
+    return u;
+}
+
+struct breakers_upstream *breakers_take(struct breakers *b, const char *name, const char *url,
+                                        const struct breakers_conf *conf, int64_t now_ms)
+{
+    struct digest where = sha256_of(slice_str(url));
+    struct moved moved = {.validation.any = false};
+    struct breakers_upstream *u;
+
+    (void)pthread_mutex_lock(&b->lock);
+    u = find_or_make(b, name, &where, now_ms);
+    (void)pthread_mutex_unlock(&b->lock);
+    if (!u)
+        return NULL;
+    (void)pthread_mutex_lock(&u->lock);
+    u->conf = *conf;
+    settle_in(u, &where, now_ms, &moved);
+    unlock_and_log(u, &moved.validation);
+    note_log(u, &moved.availability);
+    return u;
+}
+
+void breakers_leave(struct breakers_upstream *u)
+{
+    if (u)
+        atomic_fetch_sub(&u->users, 1);
 }
 
 /* -- for a scrape -- */

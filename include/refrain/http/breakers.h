@@ -34,11 +34,11 @@ struct breakers *breakers_new(void);
 void breakers_free(struct breakers *b);
 
 /**
- * Those of the upstream named @name, made when there are none; @conf is theirs from here on, what they have
- * counted stays. Ends with breakers_leave; the upstream is listed as long as someone has it. NULL when out of
- * memory.
+ * Those of the upstream named @name, made when there are none; @conf is theirs from here on. What they have
+ * counted stays, unless the name now stands for another @url. Ends with breakers_leave; the upstream is
+ * listed as long as someone has it. NULL when out of memory.
  */
-struct breakers_upstream *breakers_take(struct breakers *b, const char *name,
+struct breakers_upstream *breakers_take(struct breakers *b, const char *name, const char *url,
                                         const struct breakers_conf *conf, int64_t now_ms);
 /** NULL is fine. */
 void breakers_leave(struct breakers_upstream *u);

@@ -27,7 +27,7 @@ static struct pair pair_new(const struct breakers_conf *c)
 {
     struct pair p = {.all = breakers_new()};
 
-    p.one = breakers_take(p.all, "one", c, 0);
+    p.one = breakers_take(p.all, "one", "http://one", c, 0);
     assert_non_null(p.one);
     return p;
 }
@@ -216,7 +216,8 @@ static void refusing_is_a_choice(void **state)
     breakers_ended(&t, BREAKERS_ANSWERED, "", 200);
 
     fast.availability.fail_fast = true;
-    assert_ptr_equal(breakers_take(p.all, "one", &fast, 200), p.one); /* a reload: counts stay */
+    assert_ptr_equal(breakers_take(p.all, "one", "http://one", &fast, 200),
+                     p.one); /* a reload: counts stay */
     breakers_leave(p.one);
     assert_int_equal(breakers_admit(p.one, SLICE_OF("m"), 200, &t, &refused, &wait_ms), BREAKER_SHUT);
     assert_true(refused);
@@ -275,7 +276,7 @@ static void operators_open_close_and_reset(void **state)
 static void what_nobody_has_is_not_listed(void **state)
 {
     struct pair p = pair_new(&conf);
-    struct breakers_upstream *two = breakers_take(p.all, "two", &conf, 0);
+    struct breakers_upstream *two = breakers_take(p.all, "two", "http://two", &conf, 0);
 
     (void)state;
     assert_int_equal(look(p.all, BREAKERS_VALIDATION, SLICE_OF(""), 0).n, 4);
@@ -284,8 +285,28 @@ static void what_nobody_has_is_not_listed(void **state)
     breakers_leave(two);
     assert_int_equal(look(p.all, BREAKERS_VALIDATION, SLICE_OF(""), 0).n, 2);
     assert_false(breakers_command(p.all, SLICE_OF("two"), BREAKERS_VALIDATION, BREAKER_RESET, 20));
-    assert_ptr_equal(breakers_take(p.all, "two", &conf, 30), two); /* put in again: it is as it was */
+    assert_ptr_equal(breakers_take(p.all, "two", "http://two", &conf, 30),
+                     two); /* put in again: it is as it was */
     assert_false(breakers_may_store(two, 30));
+    pair_done(&p);
+}
+
+static void another_url_begins_anew(void **state)
+{
+    struct pair p = pair_new(&conf);
+    struct seen s;
+
+    (void)state;
+    fail_calls(p.one, SLICE_OF("m"), 100);
+    assert_false(breakers_judged(p.one, true, "json", 100));
+    assert_false(breakers_judged(p.one, true, "json", 100));
+    assert_ptr_equal(breakers_take(p.all, "one", "http://elsewhere", &conf, 200), p.one);
+    breakers_leave(p.one);
+    assert_true(breakers_may_store(p.one, 200));
+    assert_int_equal(breakers_look(p.one, SLICE_OF("m"), 200), BREAKER_FREE);
+    s = look(p.all, BREAKERS_VALIDATION, SLICE_OF(""), 200);
+    assert_int_equal(s.state.level, 0);
+    assert_string_equal(s.cause, "it has another URL");
     pair_done(&p);
 }
 
@@ -363,7 +384,7 @@ static void *hammer(void *arg)
         if (i % 512 == 0)
             (void)look(s->pair.all, BREAKERS_VALIDATION, SLICE_OF(""), now_ms);
         if (i % 4096 == 0)
-            breakers_leave(breakers_take(s->pair.all, "one", &conf, now_ms));
+            breakers_leave(breakers_take(s->pair.all, "one", "http://one", &conf, now_ms));
         breakers_earn_retry(s->pair.one, &(struct retry_conf){.budget_permille = 100}, now_ms);
         (void)breakers_spend_retry(s->pair.one, now_ms);
     }
@@ -399,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_probe_tells_at_its_head_or_is_given_back),
         cmocka_unit_test(operators_open_close_and_reset),
         cmocka_unit_test(what_nobody_has_is_not_listed),
+        cmocka_unit_test(another_url_begins_anew),
         cmocka_unit_test(metrics_show_the_worst_of_all_models),
         cmocka_unit_test(threads_agree_on_one_probe),
     };
