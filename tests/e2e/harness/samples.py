@@ -209,7 +209,7 @@ class Responses(Api):
 
 class Messages(Api):
     name = "messages"
-    can_call = True
+    can_call = can_ask_json = True
     ends = (GOOD, LENGTH, REFUSED)
     words = {GOOD: "end_turn", LENGTH: "max_tokens", REFUSED: "refusal"}
 
@@ -218,6 +218,9 @@ class Messages(Api):
                 "messages": [{"role": "user", "content": f"question {number}"}], **more}
         return Ask("/v1/messages", {**body, "stream": True} if streamed else body,
                    {"x-api-key": "sk-ant-alice", "Authorization": None, "anthropic-version": "2023-06-01"})
+
+    def asking_json(self):
+        return {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}
 
     def _whole(self, content, stop):
         return {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5",
