@@ -199,6 +199,27 @@ def test_waiters_of_a_whole_answer_are_told_apart_at_its_head_not_at_its_end(cli
         assert f"for {name}".encode() in client.post(chat(), headers=agent(name)).was("HIT").body
 
 
+@pytest.mark.refrain(listen={"workers": 4})
+def test_a_crowd_of_many_variants_makes_one_call_for_each(client, refrain, upstream):
+    def answer(reply, out, request):
+        out.play(hold(request.header("x-round")))
+        reply.parts, reply.headers = (chat_answer(f"for {request.header('user-agent')}."),), BY_AGENT
+        return whole(reply, out, request)
+
+    upstream.always(answer)
+    agents = [f"agent {n}" for n in range(6)]
+    for turn in range(4):
+        crowd = [(name, client.post(chat(), {**agent(name), "X-Round": str(turn)})) for name in agents * 8]
+        refrain.waits_for("flight_readers", len(crowd))
+        upstream.release(str(turn))
+        for name, answer in crowd:
+            assert f"for {name}.".encode() in answer.whole().body
+        upstream.saw(len(agents) * (turn + 1))
+        for name in agents:
+            hit = client.post(chat(), {**agent(name), "X-Round": str(turn)}).was("HIT")
+            assert f"for {name}.".encode() in hit.body
+
+
 def test_an_error_that_varies_is_shared_only_with_its_own(client, refrain, upstream):
     upstream.reply(whole, b'{"error":{"message":"curl"}}', status=400, headers=BY_AGENT, before=hold("head"))
     upstream.reply(whole, b'{"error":{"message":"phone"}}', status=400, headers=BY_AGENT)
