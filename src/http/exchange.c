@@ -736,12 +736,26 @@ static bool refresh_is_due(const struct exchange *x)
            flight_open_since(site_of(x)->flights, &x->key) == 0;
 }
 
+/* RFC 9110 section 7.7: the client wants it untouched, and does not take the coding it is stored in. */
+static bool found_coded_otherwise(struct exchange *x)
+{
+    if (!x->entry.entry || (x->entry.entry->flags & ENTRY_GZIP) == 0 || !ask_wants_identity(&x->ask))
+        return false;
+    entry_drop(x);
+    return true;
+}
+
 static enum step step_lookup(struct exchange *x)
 {
     if (keeps_several(x) && !x->chosen)
         (void)choose_answer(x);
     x->looked = true;
-    if (look_up(x) == FRESH_SERVE_REFRESH && refresh_is_due(x))
+    (void)look_up(x);
+    if (found_coded_otherwise(x)) {
+        bypass(x, "no-transform");
+        return STEP_PASS;
+    }
+    if (x->verdict == FRESH_SERVE_REFRESH && refresh_is_due(x))
         return x->keyed ? STEP_REFRESH : STEP_MAKE;
     if (x->verdict != FRESH_ASK || found_while_shut(x))
         return reply_entry(x);

@@ -89,8 +89,9 @@ static size_t fields_to_send(const struct exchange *x, struct field out[FIELDS_M
     /* One coding for every client, so that one entry serves them all; a stream must be followed as it comes.
      */
     if (x->manner == MANNER_CACHED)
-        out[n++] = (struct field){SLICE("Accept-Encoding"),
-                                  x->streamed ? SLICE_OF("identity") : SLICE_OF("gzip"), 0};
+        out[n++] = (struct field){
+            SLICE("Accept-Encoding"),
+            x->streamed || ask_wants_identity(&x->ask) ? SLICE_OF("identity") : SLICE_OF("gzip"), 0};
     out[n++] = (struct field){SLICE("X-Request-Id"), slice_str(x->request_id), 0};
     out[n++] = (struct field){SLICE("Via"), SLICE("1.1 refrain"), 0}; /* RFC 9110 section 7.6.3 */
     return n;

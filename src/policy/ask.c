@@ -404,7 +404,7 @@ static void settle(struct reading *r)
     a->may_read = !a->bypass && !refresh && r->mode != MODE_WRITE_ONLY;
     a->may_write = !a->bypass && r->mode != MODE_READ_ONLY;
     a->may_share = !a->bypass;
-    a->joins = !a->bypass && !refresh;
+    a->joins = !a->bypass && !refresh && !ask_wants_identity(a); /* what is on its way may be coded */
 }
 
 bool ask_read(const struct fields *fields, const struct ask_conf *conf, struct ask *out, const char **out_why)

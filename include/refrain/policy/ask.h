@@ -44,6 +44,12 @@ static inline bool ask_keeps_several(const struct ask *ask)
     return ask->variants > 1;
 }
 
+/** True when nothing may be decoded for this client, and it takes no gzip (RFC 9110 section 7.7). */
+static inline bool ask_wants_identity(const struct ask *a)
+{
+    return a->no_transform && !a->gzip;
+}
+
 struct ask_conf {
     bool client_control; /* false: every control header is ignored, save no-transform and conditions */
     bool allow_custom_key, allow_ttl_none; /* under a shared scope, too */

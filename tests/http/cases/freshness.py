@@ -163,3 +163,6 @@ stored(P, "age-lines-young", "of several lines the first", "max-age=60", ("Age",
 not_stored(P, "age-lines-old", "old or young on lines, too", "max-age=60", ("Age", "90"), ("Age", "0"))
 stored(P, "age-list-word-first", "a first member that is no number makes the field invalid", "max-age=60",
        ("Age", "old, 90"))
+
+case(A, "age-of-delay", "the time that upstream took is age where it sends an Age",
+     [says("max-age=60", ("Age", "10"), pause_s=1.1)], [get("MISS"), get("HIT", age=(11, 30))])

@@ -16,7 +16,7 @@ for status in (102, 103):
 case(I, "interim-lifetime", "nothing an interim answer says counts for the final one",
      [says(None, interim=((103, (("Cache-Control", "max-age=60"),)),))], [get("MISS", of=1), get("MISS", of=2)])
 deviates(I, "A proxy must forward 1xx answers.", "Only 100 (Continue) is; the HTTP library cannot send others.",
-         "interim-103", decision="0005-front.md")
+         "interim-103", decision="0005-front-beyond-libmicrohttpd.md")
 case("9110 6.5.1", "trailers-not-merged", "trailer fields are not merged into the head",
      [says("max-age=60", ("Trailer", "X-Sum"), manner="chunked", trailers=(("X-Sum", "1"), ("Cache-Control", "no-store")))],
      [get("MISS", of=1, lacks=("X-Sum",)), get("HIT", of=1, lacks=("X-Sum",))])
@@ -39,7 +39,8 @@ case(H, "connection-cannot-strip", "but what counts in the key: it would be keye
      [says("max-age=60")], [get("MISS", ("Connection", "X-Tenant"), ("X-Tenant", "a"), of=1, sent=(("X-Tenant", "a"),))])
 deviates(H, "Every field that Connection lists must be taken out before a message is forwarded.",
          "Not those that are part of the key, credentials among them: a client could otherwise have one request answered "
-         "and stored under the key of another.", "connection-cannot-strip", "connection-cannot-strip-cookie")
+         "and stored under the key of another.", "connection-cannot-strip", "connection-cannot-strip-cookie",
+         decision="0014-http-where-we-differ.md")
 for name, value in (("Keep-Alive", "timeout=5"), ("Proxy-Connection", "keep-alive"), ("Proxy-Authorization", "Basic x"),
                     ("TE", "trailers"), ("Trailer", "X-Sum")):
     case(H, f"request-hop-{name.lower()}", f"{name} of a request is about this connection",
@@ -103,3 +104,35 @@ case("9110 8.4", "other-coding", "a coding that Refrain does not know is stored 
      [says("max-age=60", ("Content-Encoding", "br"))], [get("MISS", of=1), get("HIT", of=1, has=(("Content-Encoding", "br"),))])
 case("9110 12.5.3", "head-decoded", "HEAD says of the length what holds for the one who asks, or nothing",
      [CODED], [get("MISS", GZ, text=Z), head("HIT", GZ, has=(("Content-Length", str(len(Z))), ("Content-Encoding", "gzip")))])
+
+N = "9110 7.7"
+NO = ("Cache-Control", "no-transform")
+case(N, "no-transform-hit", "who says no-transform is not given what would have to be decoded: it goes to upstream as it came",
+     [CODED, says(None)], [get("MISS", GZ, text=Z), get("BYPASS", NO, of=2, sent=(("Accept-Encoding", None),)),
+                           get("HIT", GZ, text=Z)])
+case(N, "no-transform-hit-gzip", "but what is stored as it takes it",
+     [CODED], [get("MISS", GZ, text=Z), get("HIT", NO, GZ, text=Z)])
+case(N, "no-transform-miss", "where nothing is stored upstream is asked for no coding, and the answer is for everyone",
+     [says("max-age=60")], [get("MISS", NO, of=1, sent=(("Accept-Encoding", "identity"),)), get("HIT", GZ, of=1)])
+case(N, "no-transform-answer", "an answer with no-transform is decoded for who takes no gzip",
+     [says("max-age=60, no-transform", ("Content-Encoding", "gzip"), body=Z)],
+     [get("MISS", GZ, text=Z), get("HIT", of=1, lacks=("Content-Encoding",))])
+deviates(N, "The content of an answer with no-transform must not be transformed.",
+         "Its gzip coding is undone for a client that takes none: it was Refrain that asked for gzip, and what the client "
+         "gets is what it would have got by itself.", "no-transform-answer", decision="0014-http-where-we-differ.md")
+
+R = "9110 15.4"
+case(R, "redirect-not-followed", "a redirection is the client's to follow",
+     [says(None, ("Location", "{base}else"), status=302)], [get("MISS", of=1, status=302, has=(("Location", "{base}else"),), asks=1)])
+F = "9110 5.5"
+case(F, "value-bytes", "bytes beyond ASCII in a field value pass, from the store as well",
+     [says("max-age=60", ("X-Any", "gr\xfc\xdfe"))], [get("MISS", has=(("X-Any", "gr\xfc\xdfe"),)), get("HIT", has=(("X-Any", "gr\xfc\xdfe"),))])
+case("9110 5.3", "lines-in-order", "lines of one field keep their order",
+     [says("max-age=60", ("Link", "</a>"), ("X-Any", "1"), ("Link", "</b>"))],
+     [get("MISS", has=(("Link", "</a>, </b>"),)), get("HIT", has=(("Link", "</a>, </b>"),))])
+case("9110 7.2", "host", "Host is upstream's own",
+     [says(None)], [get("MISS", sent=(("Host", "{there_host}"),))])
+case("9110 7.8", "upgrade", "Upgrade is about this connection",
+     [says(None)], [get("MISS", ("Connection", "upgrade"), ("Upgrade", "h2c"), sent=(("Upgrade", None), ("Connection", None)))])
+case("9110 8.6", "length-stored", "what is stored is served with its length, chunks or not",
+     [says("max-age=60", manner="chunked")], [get("MISS"), get("HIT", has=(("Content-Length", "8"),), lacks=("Transfer-Encoding",))])

@@ -60,7 +60,7 @@ not_stored("9111 3.3", "status-206", "a part is not stored", "max-age=60", ("Con
 
 deviates("9111 3", "Errors with explicit freshness (404, 410, 5xx) may be stored.",
          "Never stored: an error that was stored outlives its cause, and clients of LLM APIs retry by themselves.",
-         "status-404", "status-410", "status-500")
+         "status-404", "status-410", "status-500", decision="0014-http-where-we-differ.md")
 deviates("9111 3.3", "Partial answers (206) may be stored and put together.",
          "Never stored; single ranges are served from a stored whole.", "status-206")
 
@@ -123,7 +123,8 @@ case("9111 3.1", "kept-unknown", "fields that nobody knows are stored, too, each
 not_stored("9111 7.3", "set-cookie", "an answer that sets a cookie is made for one client", "public, max-age=60",
            ("Set-Cookie", "id=a"))
 deviates("9111 7.3", "Set-Cookie does not by itself keep an answer from being stored.",
-         "It does: a cookie served twice hands one client's session to another.", "set-cookie")
+         "It does: a cookie served twice hands one client's session to another.", "set-cookie",
+         decision="0014-http-where-we-differ.md")
 case("9111 3.1", "clear-site-data", "Clear-Site-Data is for the one client that was told",
      [says("max-age=60", ("Clear-Site-Data", '"cookies"'))], [get("MISS"), get("HIT", lacks=("Clear-Site-Data",))])
 case("9111 3.1", "authentication-info", "Authentication-Info is about one exchange",
@@ -148,7 +149,7 @@ case("9111 3.5", "authorization-none-first", "nor what was stored without one to
      [says("public, max-age=60")], [get("MISS", of=1), get("MISS", A, of=2)])
 deviates("9111 3.5", "With `public`, an answer may be given to users with other credentials.",
          "Not unless `cache.scope` says so: who shares answers is the operator's decision, not upstream's.",
-         "authorization-parts", "authorization-none-first")
+         "authorization-parts", "authorization-none-first", decision="0014-http-where-we-differ.md")
 
 # How it came.
 

@@ -106,7 +106,7 @@ case(U, "304-not-for-others", "nobody else's condition brings a 304 to who asked
      [get("MISS"), get("REVALIDATED", ("If-None-Match", '"a"'), status=304), get("HIT", of=1)])
 deviates("9111 3.2", "Content-Type is among the fields that a 304 may update.",
          "It stays as stored with Content-Encoding, Content-Length and Content-Range: the stored bytes were judged under it.",
-         "304-content-type")
+         "304-content-type", decision="0014-http-where-we-differ.md")
 
 # Clients with conditions of their own, on what is stale (4.3.2).
 
