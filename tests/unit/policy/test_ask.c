@@ -55,6 +55,11 @@ static void permissions_follow_from_what_is_asked(void **state)
         {"max-age is a matter of freshness", {{"Cache-Control", "max-age=0"}}, "RWSJ-", NULL},
         {"RFC 9111 section 5.4", {{"Pragma", "no-cache"}}, "-WS--", NULL},
         {"Pragma gives way", {{"Pragma", "no-cache"}, {"Cache-Control", "max-age=5"}}, "RWSJ-", NULL},
+        {"no-transform wants an answer without a coding", {{"Cache-Control", "no-transform"}}, "RWS--", NULL},
+        {"unless the client takes it",
+         {{"Cache-Control", "no-transform"}, {"Accept-Encoding", "gzip"}},
+         "RWSJ-",
+         NULL},
         {"another Pragma", {{"Pragma", "no-store"}}, "RWSJ-", NULL},
         {"two fields", {{"Cache-Control", "max-age=5"}, {"cache-control", "no-store"}}, "----B", "no-store"},
 
@@ -292,7 +297,8 @@ static void without_client_control_nothing_is_asked(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(given); i++) {
         assert_true(read_ask(given[i], &conf, &a, &why));
-        assert_string_equal(permissions(&a), "RWSJ-");
+        /* But what must not be transformed must not come as another's answer does, which may be coded. */
+        assert_string_equal(permissions(&a), i == 0 ? "RWS--" : "RWSJ-");
         assert_false(a.only_if_cached);
         assert_int_equal(a.no_transform, i == 0);
         assert_int_equal(a.if_none_match.len, i == 0);
