@@ -316,6 +316,7 @@ static bool build_rules(struct build *b, const struct config *conf, const struct
         build_match_headers(b, &b->rules[i], r, &headers_n);
         b->scopes[i] = scope_of(r->scope, &r->scope_headers, parts);
         b->rules[i].scope = r->scope_given ? &b->scopes[i] : NULL;
+        b->site.rules.off_by_head |= rule_is_off_by_head(&b->rules[i]);
     }
     b->site.rules.at = b->rules;
     b->site.rules.n = conf->rules_n;

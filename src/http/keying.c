@@ -97,6 +97,14 @@ static bool has_parts(const struct keying *k)
     return k->op != OP_READ || range_read(k->ask->range, UINT64_MAX, &first, &last) == RANGE_SEVERAL;
 }
 
+static bool is_off_by_head(const struct keying *k)
+{
+    struct rule_facts facts = {
+        .path = path_of(k->raw_target), .op = k->op, .own = k->own, .fields = k->fields};
+
+    return k->site->rules.off_by_head && rules_are_off_by_head(&k->site->rules, &facts);
+}
+
 const char *keying_head_bypass(const struct keying *k)
 {
     const struct site *s = k->site;
@@ -105,6 +113,8 @@ const char *keying_head_bypass(const struct keying *k)
         return "operation";
     if (k->ask->bypass)
         return k->ask->bypass_reason;
+    if (is_off_by_head(k))
+        return "rule";
     if (!s->memory && !s->coalesce)
         return "no-tier";
     if (k->op == OP_READ && k->has_body && k->content_length != 0)

@@ -84,17 +84,21 @@ static bool temperature_matches(const struct rule_match *m, const struct rule_fa
     return is_within(&m->temperature, temperature);
 }
 
-static bool rule_matches(const struct rule_match *m, const struct rule_facts *f)
+static bool head_matches(const struct rule_match *m, const struct rule_facts *f)
+{
+    if (m->paths.n > 0 && !one_matches(&m->paths, f->path))
+        return false;
+    return operation_matches(m, f) && headers_match(m, f->fields);
+}
+
+static bool body_matches(const struct rule_match *m, const struct rule_facts *f)
 {
     if (m->stream != RULE_UNSAID && (m->stream == RULE_YES) != f->stream)
         return false;
-    if (m->paths.n > 0 && !one_matches(&m->paths, f->path))
-        return false;
     if (m->models.n > 0 && !one_matches(&m->models, f->model))
         return false;
-    return operation_matches(m, f) && temperature_matches(m, f) &&
-           is_within(&m->characters, (double)f->characters) && is_within(&m->messages, (double)f->messages) &&
-           headers_match(m, f->fields);
+    return temperature_matches(m, f) && is_within(&m->characters, (double)f->characters) &&
+           is_within(&m->messages, (double)f->messages);
 }
 
 uint64_t rules_match(const struct rules *r, const struct rule_facts *facts)
@@ -102,9 +106,53 @@ uint64_t rules_match(const struct rules *r, const struct rule_facts *facts)
     uint64_t matched = 0;
 
     for (size_t i = 0; i < r->n; i++)
-        if (rule_matches(&r->at[i].match, facts))
+        if (body_matches(&r->at[i].match, facts) && head_matches(&r->at[i].match, facts))
             matched |= UINT64_C(1) << i;
     return matched;
+}
+
+/* -- by the head alone -- */
+
+static bool is_bounded(const struct rule_range *r)
+{
+    return r->has_above || r->has_below;
+}
+
+static bool asks_for_body(const struct rule_match *m)
+{
+    return m->models.n > 0 || m->stream != RULE_UNSAID || is_bounded(&m->temperature) ||
+           is_bounded(&m->characters) || is_bounded(&m->messages);
+}
+
+bool rule_is_off_by_head(const struct rule *rule)
+{
+    return rule->cache == RULE_CACHE_OFF && !asks_for_body(&rule->match);
+}
+
+/* An operation may still be found by the model. */
+static bool may_match_later(const struct rules *r, const struct rule_match *m, const struct rule_facts *f)
+{
+    if (m->operations.n == 0 || f->own)
+        return false;
+    for (size_t i = 0; i < r->own_n; i++)
+        if (r->own[i].models.n > 0)
+            return true;
+    return false;
+}
+
+bool rules_are_off_by_head(const struct rules *r, const struct rule_facts *facts)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct rule *rule = &r->at[i];
+
+        if (rule->cache == RULE_CACHE_UNSAID)
+            continue;
+        if (head_matches(&rule->match, facts))
+            return rule_is_off_by_head(rule); /* the first to say it, or it may be */
+        if (may_match_later(r, &rule->match, facts))
+            return false;
+    }
+    return false;
 }
 
 /* -- what it comes to -- */

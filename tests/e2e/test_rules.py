@@ -91,6 +91,18 @@ def test_a_request_cannot_switch_on_what_a_rule_switches_off(client, upstream):
     upstream.saw(2)
 
 
+@rules({"match": {"header": {"X-Raw": "*"}}, "cache": "off"})
+def test_where_the_head_tells_that_it_is_off_the_body_is_not_held(client, upstream):
+    upload = client.connect()
+    upload.send(client.wire("POST", "/v1/chat/completions", [("X-Raw", "1"), ("Content-Length", "200000")]))
+    upload.send(b"a" * 100_000)
+    upstream.wait(lambda: upstream.requests and upstream.requests[0].body_so_far >= 100_000,
+                  "the first part before the second is sent")
+    upload.send(b"b" * 100_000)
+    passes_by(upload.answer())
+    assert upstream.saw(1).body == b"a" * 100_000 + b"b" * 100_000
+
+
 @rules({"match": {"header": {"X-Role": "reader"}}, "cache": "read-only"},
        {"match": {"header": {"X-Role": "writer"}}, "cache": "write-only"}, key={"ignore_headers": ["X-Role"]})
 def test_readers_do_not_store_and_writers_are_not_answered_from_the_store(client, upstream):

@@ -87,6 +87,7 @@ struct rules {
     size_t n; /* at most RULES_MAX */
     const struct own_operation *own;
     size_t own_n;
+    bool off_by_head; /* some rule is rule_is_off_by_head: without one nobody need ask */
 };
 
 /** The first operation that is so named, or whose paths or models have a glob for @text; NULL: none. */
@@ -110,6 +111,12 @@ struct rule_facts {
  * operation generates text, and none elsewhere. */
 uint64_t rules_match(const struct rules *r, const struct rule_facts *facts);
 #define RULE_TEMPERATURE_DEFAULT 1.0
+
+/** True for a rule that switches the cache off and asks for nothing that only the body tells. */
+bool rule_is_off_by_head(const struct rule *rule);
+/** True when @facts, of which only path, op, own and fields are known yet, tell already that the cache is off
+ * for the request: then its body need not be held. */
+bool rules_are_off_by_head(const struct rules *r, const struct rule_facts *facts);
 
 /* What all rules that match, and its operation, come to for one request. Borrows from the rules. */
 struct plan {

@@ -130,6 +130,48 @@ static void an_own_operation_matches_by_its_name_and_by_its_dialects(void **stat
     assert_true(matches(&chat, &facts));
 }
 
+static void the_head_may_tell_that_the_cache_is_off(void **state)
+{
+    const struct rule off_chat = {.match = {.operations = TEXTS(SLICE("chat"))}, .cache = RULE_CACHE_OFF},
+                      off_other = {.match = {.paths = TEXTS(SLICE("/v2/*"))}, .cache = RULE_CACHE_OFF},
+                      off_model = {.match = {.models = TEXTS(SLICE("o3"))}, .cache = RULE_CACHE_OFF},
+                      on_stream = {.match = {.stream = RULE_YES}, .cache = RULE_CACHE_ON},
+                      on_drafts = {.match = {.operations = TEXTS(SLICE("drafts"))}, .cache = RULE_CACHE_ON},
+                      ttl_only = {.ttl_s = 60};
+    const struct own_operation by_name = {.name = SLICE("drafts")},
+                               by_model = {.name = SLICE("drafts"), .models = TEXTS(SLICE("draft*"))};
+    const struct {
+        const char *why;
+        struct rule rules[3];
+        size_t n;
+        const struct own_operation *own;
+        bool want;
+    } cases[] = {
+        {"a rule that the head decides", {off_chat}, 1, NULL, true},
+        {"rules that say nothing of it are passed over", {ttl_only, off_chat}, 2, NULL, true},
+        {"one that does not match is passed over", {off_other, off_chat}, 2, NULL, true},
+        {"none that matches", {off_other, ttl_only}, 2, NULL, false},
+        {"what the body tells is waited for", {off_model}, 1, NULL, false},
+        {"an earlier one may yet keep it on", {on_stream, off_chat}, 2, NULL, false},
+        {"the operation cannot turn out to be another", {on_drafts, off_chat}, 2, &by_name, true},
+        {"the operation may turn out to be another", {on_drafts, off_chat}, 2, &by_model, false},
+    };
+    struct fields fields = sent();
+    struct rule_facts head = {.path = SLICE("/v1/chat/completions"), .op = OP_CHAT, .fields = &fields};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct rules r = {
+            .at = cases[i].rules, .n = cases[i].n, .own = cases[i].own, .own_n = !!cases[i].own};
+
+        if (rules_are_off_by_head(&r, &head) != cases[i].want)
+            fail_msg("%s", cases[i].why);
+    }
+    assert_true(rule_is_off_by_head(&off_chat));
+    assert_false(rule_is_off_by_head(&off_model));
+    assert_false(rule_is_off_by_head(&on_stream));
+}
+
 static const struct key_scope scope_shared = {.mode = KEY_SCOPE_SHARED};
 
 static const struct rule three[] = {
@@ -283,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_rule_matches_when_all_that_it_asks_holds),
         cmocka_unit_test(a_temperature_not_given_is_the_apis),
         cmocka_unit_test(an_own_operation_matches_by_its_name_and_by_its_dialects),
+        cmocka_unit_test(the_head_may_tell_that_the_cache_is_off),
         cmocka_unit_test(the_first_that_says_a_thing_decides_it),
         cmocka_unit_test(a_rules_lifetime_goes_before_its_operations),
         cmocka_unit_test(a_request_may_ask_for_less_than_a_rule_but_not_for_more),
