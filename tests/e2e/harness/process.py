@@ -65,6 +65,7 @@ class Refrain:
         self.write_config(config)
         self.lines, self.events = [], []  # of the log: as written, and those that are JSON
         self.condition = threading.Condition()
+        self.unread = 2  # streams of the log that have not ended; what an instance says last comes behind its end
         self.process = subprocess.Popen(
             [binary(), "serve", "--config", str(self.config_file), *args], cwd=folder,
             env={**os.environ, "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1", **(environment or {})},
@@ -90,6 +91,7 @@ class Refrain:
                     self.events.append(event)
                 self.condition.notify_all()
         with self.condition:
+            self.unread -= 1
             self.condition.notify_all()
 
     def listening(self):
@@ -112,7 +114,7 @@ class Refrain:
             return [event for event in self.events if matches(event)]
 
         def settled():
-            return len(found()) >= times or self.process.poll() is not None
+            return len(found()) >= times or self.unread == 0
 
         with self.condition:
             deadline = time.monotonic() + PATIENCE_S
