@@ -14,9 +14,11 @@
 #include "tries.h"
 
 /*
- *   start ──► upstream ──head──► sort ─┬─ a stream: published at once ─────────────► bytes ──► end: judge,
- * store ├─ a whole answer: kept back until its end ──► judge, store, publish └─ not to be stored: published
- * at once, flows through
+ *   start ──► upstream ──head──► sort ─┬─ a stream: published at once, judged and stored at its end
+ *                                      ├─ a whole answer: kept back; at its end judged, stored, published
+ *                                      ├─ a 304 to what was asked about: the stored answer, brought up to
+ *                                      │  date, stored anew and published with its bytes
+ *                                      └─ not to be stored: published at once, flows through
  *
  * A fetch belongs to one loop and frees itself when upstream has said its last word, the verdict is in, and
  * no message of the flight is under way. Judging and storing are `keep`'s.
@@ -449,13 +451,10 @@ static void keep_apart(struct fetch *x)
                            x->keep.head_wall_ms, &split);
 }
 
-static void on_head(void *arg, unsigned status, const struct fields *fields)
+/* false: nothing more can come of it. */
+static bool take_head(struct fetch *x, unsigned status, const struct fields *fields)
 {
-    struct fetch *x = arg;
     struct flight_head *head = flight_head_edit(x->flight);
-    int64_t content_length;
-    enum gate_reason reason;
-    bool storable, unshareable, stream;
 
     x->keep.head_wall_ms = clock_wall_ms();
     if (x->late)
@@ -466,20 +465,28 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
     if (!head_copy(x, head, fields)) {
         x->overloaded = true;
         upstream_cancel(x->call);
-        return;
+        return false;
     }
     note_change(x, status, &head->fields);
     head->body_len = fields_content_length(&head->fields);
-    if (!take_answer(x, status))
+    return take_answer(x, status);
+}
+
+static void on_head(void *arg, unsigned status, const struct fields *fields)
+{
+    struct fetch *x = arg;
+    struct flight_head *head = flight_head_edit(x->flight);
+    bool alone = flight_is_alone(x->flight), storable, unshareable, stream;
+    enum gate_reason reason;
+
+    if (!take_head(x, status, fields))
         return;
-    status = head->status;
-    content_length = head->body_len;
     storable = is_storable(x);
-    reason = keep_head(&x->keep, content_length);
-    unshareable = !flight_is_alone(x->flight) && !keep_is_shareable(&x->keep);
-    if (flight_is_alone(x->flight))
+    reason = keep_head(&x->keep, head->body_len);
+    unshareable = !alone && !keep_is_shareable(&x->keep);
+    if (alone)
         keep_apart(x);
-    else if (!(keep_company(x, status, unshareable) && tell_apart(x, status)))
+    else if (!(keep_company(x, head->status, unshareable) && tell_apart(x, head->status)))
         return;
     stream = storable && !unshareable && keep_is_stream(&x->keep);
     drop_fields_of_the_hop(x, &head->fields);

@@ -34,6 +34,11 @@ def after_its_lifetime(client, ask):
     return seen[-1]
 
 
+def is_stale(client, ask):
+    """Without asking upstream for it."""
+    return client.post(ask, {"Cache-Control": "only-if-cached"}).whole().status == 504
+
+
 def ttl(answer):
     return int(re.search(r"; ttl=(-?\d+)", answer.header("cache-status"))[1])
 
@@ -162,17 +167,11 @@ def test_a_stale_answer_stands_in_for_an_error(client, upstream, ask):
 def test_all_who_wait_for_one_answer_are_spared_its_error(client, upstream):
     first = client.post(chat()).was("MISS")
     upstream.always(whole, b"no", status=503, before=hold("trouble"))
-    client.post(chat("another")).leave()
-    wait_until(lambda: upstream_is_asked_again(client, upstream), "the answer to be past its lifetime")
+    wait_until(lambda: is_stale(client, chat()), "the answer to be past its lifetime")
     waiting = [client.post(chat()) for _ in range(3)]
     upstream.release("trouble")
     for answer in waiting:
         assert answer.was("STALE").body == first.body
-
-
-def upstream_is_asked_again(client, upstream):
-    """True once the answer is stale, so that asking for it reaches upstream, where it is held."""
-    return client.post(chat(), {"Cache-Control": "only-if-cached"}).whole().status == 504
 
 
 @pytest.mark.refrain(cache={**SHORT, **ON_ERROR})
@@ -203,8 +202,7 @@ def test_the_request_may_ask_for_a_stale_page_on_errors(client, upstream):
 @pytest.mark.refrain(cache={**SHORT, **ON_ERROR})
 def test_a_stream_that_begins_well_is_not_taken_back(client, upstream):
     first = client.post(chat_stream()).was("MISS")
-    wait_until(lambda: client.post(chat_stream(), {"Cache-Control": "only-if-cached"}).whole().status == 504,
-               "the stream to be past its lifetime")
+    wait_until(lambda: is_stale(client, chat_stream()), "the stream to be past its lifetime")
     upstream.reply(sse, token("alpha"), reset)
     cut = client.post(chat_stream())
     assert cut.ends() == "cut" and b"alpha" in cut.body and cut.body != first.body
