@@ -6,6 +6,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import cases  # noqa: E402, F401
+import play  # noqa: E402, F401  makes the harness known to those below
+import test_everywhere  # noqa: E402, F401
 import test_together  # noqa: E402, F401
 from table import CASES, DEVIATIONS, TESTS  # noqa: E402
 

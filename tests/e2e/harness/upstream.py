@@ -557,9 +557,9 @@ class Upstream:
         if self._default:
             kind, parts, how = self._default
             return Reply(kind, parts, **how)
-        return Reply(self._as_the_api_would, ())
+        return Reply(self.as_the_api_would, ())
 
-    def _as_the_api_would(self, reply, out, request):
+    def as_the_api_would(self, reply, out, request):
         if request.method == "HEAD":
             reply.headers = {"Content-Length": "0", "Content-Type": "text/plain"}
             return bodiless(reply, out, request)
