@@ -1,4 +1,4 @@
-"""docs/http-conformance.md, made from the table of cases: `python3 tests/http/page.py > docs/http-conformance.md`."""
+"""docs/http-conformance.md, made from the table of cases: `/usr/bin/python3 tests/http/page.py > docs/http-conformance.md`."""
 
 import pathlib
 import sys

@@ -6,7 +6,7 @@ from table import DEVIATIONS
 
 def test_the_page_lists_just_the_cases():
     made = page()
-    assert PAGE.read_text() == made, "make it anew: python3 tests/http/page.py > docs/http-conformance.md"
+    assert PAGE.read_text() == made, "make it anew: /usr/bin/python3 tests/http/page.py > docs/http-conformance.md"
 
 
 def test_every_decision_named_is_there():
