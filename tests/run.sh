@@ -136,6 +136,7 @@ suite 'e2e asan' count_pytest e2e build-asan
 suite 'e2e tsan' count_pytest e2e build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py
 suite 'http' count_pytest http build
 suite 'http asan' count_pytest http build-asan
+suite 'http tsan' count_pytest http build-tsan
 suite 'sdk' count_node sdk
 suite 'readme' count_line tests/readme.sh
 
