@@ -243,7 +243,7 @@ static void pass_on(struct fetch *x, enum gate_reason reason)
     head->judged = true;
     head->reason = reason;
     publish(x);
-    if (x->unread && flight_close_abandoned(x->flight))
+    if (flight_close_abandoned(x->flight))
         upstream_cancel(x->call); /* not for the store, and nobody else is there */
 }
 
@@ -372,12 +372,19 @@ static bool tell_apart(struct fetch *x, unsigned status)
     return false;
 }
 
-/* Those who wait longer than max_wait are not to depend on this call; its opener stays with it. */
+/* SDKs hang up at the terminal event; all is there then but the end of the chunks. */
+static bool worth_finishing(const struct fetch *x)
+{
+    return is_storable(x) && (x->unread || x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
+}
+
+/* Those who wait longer than max_wait are not to depend on this call; its opener stays with it, and what
+ * nobody waits for goes on for the store's sake. */
 static void on_late(void *arg)
 {
     struct fetch *x = arg;
 
-    if (x->call && !flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()))
+    if (x->call && !flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()) && !worth_finishing(x))
         upstream_cancel(x->call);
 }
 
@@ -557,12 +564,6 @@ static int64_t on_tried(void *arg, const struct upstream_try *one)
 static const struct upstream_events events = {on_head, on_body, on_trailers, on_end, on_tried};
 
 /* -- the flight's and the upload's callbacks -- */
-
-/* SDKs hang up at the terminal event; all is there then but the end of the chunks. */
-static bool worth_finishing(const struct fetch *x)
-{
-    return is_storable(x) && (x->unread || x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
-}
 
 static void on_flight_event(struct flight_producer *p)
 {

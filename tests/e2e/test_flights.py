@@ -109,6 +109,17 @@ def test_when_all_have_left_the_call_may_finish_and_fill_the_cache(client, refra
     upstream.saw(1)
 
 
+@pytest.mark.refrain(coalescing={"on_abandon": "finish"})
+def test_a_call_that_nobody_waits_for_is_not_read_on_once_it_fills_no_cache(client, refrain, upstream):
+    upstream.reply(whole, b"an error", hold("rest"), b" that goes on and on", status=500, before=hold("g"))
+    client.post(chat()).leave()
+    upstream.held("g")
+    refrain.waits_for("flight_readers", 0)
+    upstream.release("g")
+    upstream.lost(1)
+    refrain.waits_for("flights", 0)
+
+
 def test_a_slow_reader_stalls_nobody(client, upstream):
     big = token("x" * 50_000)
     upstream.reply(sse, token("alpha"), hold("g"), *[big] * 80)

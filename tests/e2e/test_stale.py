@@ -93,6 +93,22 @@ def test_a_refresh_that_may_not_be_stored_is_not_read_to_its_end(client, upstrea
     upstream.lost(2)
 
 
+@pytest.mark.refrain(coalescing={"max_wait": "100ms"})
+def test_a_refresh_that_takes_longer_than_anyone_would_wait_arrives_all_the_same(client, upstream):
+    page(upstream, b"old", "max-age=60, stale-while-revalidate=600", age=100)
+    client.get("/v1/models").was("MISS")
+    upstream.reply(whole, b"new", before=hold("refresh"), headers={"Cache-Control": "public, max-age=60"})
+    client.get("/v1/models").was("STALE")
+    upstream.held("refresh")
+    upstream.reply(whole, b"other", status=500)
+    wait_until(lambda: client.get("/v1/models", {"Cache-Control": "max-age=30"}).whole().body == b"other",
+               "max_wait to be over: who asks then does not join")
+    upstream.release("refresh")
+    wait_until(lambda: client.get("/v1/models").whole().header("x-cache") == "HIT", "the refreshed page")
+    assert client.get("/v1/models").was("HIT").body == b"new"
+    assert not upstream.requests[1].abandoned
+
+
 def test_a_refresh_outlives_nobody_but_the_process(client, upstream, refrain):
     page(upstream, b"old", "max-age=60, stale-while-revalidate=600", age=100)
     client.get("/v1/models").was("MISS")
