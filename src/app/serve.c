@@ -509,6 +509,21 @@ static void stop(struct server *s)
     free(s->reloaded);
 }
 
+/* While parts are taken down nobody listens for signals any more; one that comes then, as from an impatient
+ * supervisor, must not turn a clean end into a death by signal. Worker threads are gone by the time the
+ * handlers are, so that this thread's mask is all that counts. */
+static void hold_signals_back(void)
+{
+    sigset_t watched;
+
+    (void)sigemptyset(&watched);
+    (void)sigaddset(&watched, SIGTERM);
+    (void)sigaddset(&watched, SIGINT);
+    (void)sigaddset(&watched, SIGHUP);
+    (void)sigaddset(&watched, SIGUSR1);
+    (void)pthread_sigmask(SIG_BLOCK, &watched, NULL);
+}
+
 static void raise_descriptor_limit(void)
 {
     struct rlimit lim;
@@ -537,6 +552,7 @@ int serve_run(const struct config *conf)
         loop_run(s->loop);
         log_event(LOG_INFO, "stopped");
     }
+    hold_signals_back();
     stop(s);
     log_close();
     free(s);

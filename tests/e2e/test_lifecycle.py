@@ -38,6 +38,12 @@ def test_sigint_ends_it_likewise(refrain):
     assert refrain.exits() == 0
 
 
+def test_being_asked_again_and_again_to_end_changes_nothing(refrain):
+    while refrain.process.poll() is None:
+        refrain.terminate()
+    assert refrain.exits() == 0
+
+
 def test_a_request_under_way_at_sigterm_is_answered(client, refrain, upstream):
     upstream.reply(whole, chat_answer("in time"), before=hold("g"))
     a, b = client.post(chat()), client.post(chat())
