@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/base/list.h"
 
 /*
  * Handles are closed in two steps in libuv: uv_close, then a callback in a later iteration that may free the
@@ -23,10 +24,16 @@ struct loop {
     _Atomic(struct loop_msg *) posted; /* newest first; taken whole */
     atomic_bool stopping;
     atomic_uintptr_t runner; /* who runs it, 0 when nobody does */
+    bool in_timer;
+    struct list
+        due; /* timers of no delay, started by a timer: they fire once descriptors have had their turn */
 };
 
 struct loop_timer {
     uv_timer_t uv;
+    struct loop *loop;
+    struct list due; /* in loop->due */
+    int64_t repeat_ms;
     void (*on_timer)(void *arg);
     void *arg;
 };
@@ -77,6 +84,27 @@ static uintptr_t this_thread(void)
     return (uintptr_t)&self;
 }
 
+static void on_uv_timer(uv_timer_t *uv)
+{
+    struct loop_timer *t = uv->data;
+    struct loop *l = t->loop; /* the callback may free the timer */
+
+    l->in_timer = true;
+    t->on_timer(t->arg);
+    l->in_timer = false;
+}
+
+static void start_due(struct loop *l)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(&l->due)) != NULL) {
+        struct loop_timer *t = CONTAINER_OF(link, struct loop_timer, due);
+
+        must(uv_timer_start(&t->uv, on_uv_timer, 0, (uint64_t)t->repeat_ms));
+    }
+}
+
 /*
  * Before each wait: what the loop's own thread has posted, then the hook, until neither leaves anything for
  * the other. So a message to oneself costs no system call, and what the hook leads to need not wait for
@@ -87,6 +115,7 @@ static void on_uv_prepare(uv_prepare_t *uv)
     struct loop *l = uv->data;
     int turns = 0;
 
+    start_due(l);
     do {
         run_messages(l);
         if (l->on_prepare)
@@ -115,6 +144,7 @@ struct loop *loop_new(void)
         free(l);
         return NULL;
     }
+    list_init(&l->due);
     must(uv_async_init(&l->uv, &l->wake, on_wake));
     l->wake.data = l;
     must(uv_prepare_init(&l->uv, &l->prepare));
@@ -186,19 +216,14 @@ void loop_post(struct loop *l, struct loop_msg *m)
         must(uv_async_send(&l->wake));
 }
 
-static void on_uv_timer(uv_timer_t *uv)
-{
-    struct loop_timer *t = uv->data;
-
-    t->on_timer(t->arg);
-}
-
 struct loop_timer *loop_timer_new(struct loop *l, void (*on_timer)(void *arg), void *arg)
 {
     struct loop_timer *t = calloc(1, sizeof(*t));
 
     must(t ? uv_timer_init(&l->uv, &t->uv) : -ENOMEM);
     t->uv.data = t;
+    t->loop = l;
+    list_init(&t->due);
     t->on_timer = on_timer;
     t->arg = arg;
     return t;
@@ -207,23 +232,33 @@ struct loop_timer *loop_timer_new(struct loop *l, void (*on_timer)(void *arg), v
 void loop_timer_start(struct loop_timer *t, int64_t delay_ms, int64_t repeat_ms)
 {
     assert(delay_ms >= 0 && repeat_ms >= 0);
+    list_remove(&t->due);
+    t->repeat_ms = repeat_ms;
+    /* Before 1.45 libuv runs it in the same pass, so that one which starts itself again holds up all else. */
+    if (delay_ms == 0 && t->loop->in_timer) {
+        must(uv_timer_stop(&t->uv));
+        list_push_back(&t->loop->due, &t->due);
+        return;
+    }
     must(uv_timer_start(&t->uv, on_uv_timer, (uint64_t)delay_ms, (uint64_t)repeat_ms));
 }
 
 void loop_timer_stop(struct loop_timer *t)
 {
+    list_remove(&t->due);
     must(uv_timer_stop(&t->uv));
 }
 
 bool loop_timer_active(const struct loop_timer *t)
 {
-    return uv_is_active((const uv_handle_t *)&t->uv) != 0;
+    return !list_empty(&t->due) || uv_is_active((const uv_handle_t *)&t->uv) != 0;
 }
 
 void loop_timer_free(struct loop_timer *t)
 {
     if (!t)
         return;
+    list_remove(&t->due);
     must(uv_timer_stop(&t->uv));
     uv_close((uv_handle_t *)&t->uv, free_handle);
 }

@@ -39,7 +39,8 @@ void loop_post(struct loop *l, struct loop_msg *m);
 
 struct loop_timer;
 struct loop_timer *loop_timer_new(struct loop *l, void (*on_timer)(void *arg), void *arg);
-/** Fires once after @delay_ms, then every @repeat_ms unless that is 0. Restarts a running timer. */
+/** Fires once after @delay_ms, then every @repeat_ms unless that is 0. Restarts a running timer. One that
+ * starts itself again without a delay lets everything else have its turn in between. */
 void loop_timer_start(struct loop_timer *t, int64_t delay_ms, int64_t repeat_ms);
 void loop_timer_stop(struct loop_timer *t);
 bool loop_timer_active(const struct loop_timer *t);

@@ -151,6 +151,43 @@ static void a_timer_repeats_until_stopped(void **state)
     loop_free(e.loop);
 }
 
+struct spinner {
+    struct ends ends;
+    struct loop_timer *t;
+};
+
+static void on_spin(void *arg)
+{
+    struct spinner *s = arg;
+
+    if (++s->ends.ticks < 1000)
+        loop_timer_start(s->t, 0, 0);
+    else
+        loop_stop(s->ends.loop);
+}
+
+static void a_timer_that_starts_itself_again_holds_up_nobody(void **state)
+{
+    struct spinner s = {.ends.loop = loop_new()};
+    int pair[2];
+    struct loop_fd *w;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    s.t = loop_timer_new(s.ends.loop, on_spin, &s);
+    w = loop_fd_new(s.ends.loop, pair[0], on_fd, &s.ends);
+    loop_fd_watch(w, LOOP_HANGUP);
+    loop_timer_start(s.t, 0, 0);
+    close(pair[1]);
+    loop_run(s.ends.loop);
+    assert_int_equal(s.ends.events, LOOP_HANGUP);
+    assert_true(s.ends.ticks < 10);
+    loop_fd_free(w);
+    loop_timer_free(s.t);
+    loop_free(s.ends.loop);
+    close(pair[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +195,7 @@ int main(void)
         cmocka_unit_test(work_runs_and_comes_back),
         cmocka_unit_test(a_hang_up_is_seen_without_reading),
         cmocka_unit_test(a_timer_repeats_until_stopped),
+        cmocka_unit_test(a_timer_that_starts_itself_again_holds_up_nobody),
     };
 
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
