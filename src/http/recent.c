@@ -1,6 +1,7 @@
 /*
  * Heads in a ring, one a request; their parts in another, one behind the other. A position in the ring of
- * parts only grows, so a head knows by it whether its parts have been written over.
+ * parts only grows, so a head knows by it whether its parts have been written over. Heads are also chained by
+ * key, newest first: a chain ends where the ring has come round.
  */
 #include "refrain/http/recent.h"
 
@@ -13,7 +14,8 @@ enum { PARTS_USUAL = 48 }; /* of one request: it sizes the ring */
 
 struct head {
     struct digest key;
-    uint64_t at; /* of its first part */
+    uint64_t before; /* `added` when the one before it in its chain came; 0: there is none */
+    uint64_t at;     /* of its first part */
     int64_t when_ms;
     const char *not_stored; /* static text */
     uint16_t head_n, leaves_n;
@@ -25,7 +27,8 @@ struct recent {
     pthread_mutex_t lock; /* for what follows */
     struct head *heads;
     size_t heads_n;
-    uint64_t added; /* requests, ever */
+    uint64_t *chains; /* heads_n of them: what `added` was when the newest of each came; 0: none has */
+    uint64_t added;   /* requests, ever */
     struct trace_part *parts;
     size_t parts_n;
     uint64_t written; /* parts, ever */
@@ -42,13 +45,15 @@ struct recent *recent_new(size_t requests_max)
     r->parts_n = r->heads_n * PARTS_USUAL + TRACE_PARTS_MAX; /* the largest fits, whatever the size */
     r->heads = malloc(r->heads_n * sizeof(*r->heads));
     r->parts = malloc(r->parts_n * sizeof(*r->parts));
+    r->chains = malloc(r->heads_n * sizeof(*r->chains));
     (void)pthread_mutex_init(&r->lock, NULL);
-    if (!r->heads || !r->parts) {
+    if (!r->heads || !r->parts || !r->chains) {
         recent_free(r);
         return NULL;
     }
     memset(r->heads, 0, r->heads_n * sizeof(*r->heads)); /* now, so that it does not look like growth later */
     memset(r->parts, 0, r->parts_n * sizeof(*r->parts));
+    memset(r->chains, 0, r->heads_n * sizeof(*r->chains));
     return r;
 }
 
@@ -59,6 +64,7 @@ void recent_free(struct recent *r)
     (void)pthread_mutex_destroy(&r->lock);
     free(r->heads);
     free(r->parts);
+    free(r->chains);
     free(r);
 }
 
@@ -73,15 +79,26 @@ static void write_parts(struct recent *r, const struct trace_part *parts, unsign
         r->parts[r->written++ % r->parts_n] = parts[i];
 }
 
+/* The bytes of a key are as good as random. */
+static uint64_t *chain_of(struct recent *r, const struct digest *key)
+{
+    uint64_t bits;
+
+    memcpy(&bits, key->bytes, sizeof(bits));
+    return &r->chains[bits % r->heads_n];
+}
+
 void recent_add(struct recent *r, const struct trace *t, const struct digest *key, enum operation op,
                 int64_t now_ms)
 {
+    uint64_t *chain = chain_of(r, key);
     struct head *h;
 
     (void)pthread_mutex_lock(&r->lock);
     h = &r->heads[r->added++ % r->heads_n];
-    *h = (struct head){*key,       r->written, now_ms, NULL, (uint16_t)t->head_n, (uint16_t)t->leaves_n,
-                       (uint8_t)op};
+    *h = (struct head){
+        *key, *chain, r->written, now_ms, NULL, (uint16_t)t->head_n, (uint16_t)t->leaves_n, (uint8_t)op};
+    *chain = r->added;
     write_parts(r, t->head, t->head_n);
     write_parts(r, t->leaves, t->leaves_n);
     (void)pthread_mutex_unlock(&r->lock);
@@ -89,11 +106,14 @@ void recent_add(struct recent *r, const struct trace *t, const struct digest *ke
 
 static struct head *find_key(struct recent *r, const struct digest *key)
 {
-    for (uint64_t back = 0; back < r->added && back < r->heads_n; back++) {
-        struct head *h = &r->heads[(r->added - 1 - back) % r->heads_n];
+    uint64_t at = *chain_of(r, key);
+
+    while (at > 0 && r->added - at < r->heads_n) {
+        struct head *h = &r->heads[(at - 1) % r->heads_n];
 
         if (digest_eq(&h->key, key))
             return h;
+        at = h->before;
     }
     return NULL;
 }

@@ -29,7 +29,7 @@ void recent_add(struct recent *r, const struct trace *t, const struct digest *ke
                 int64_t now_ms);
 
 /** What became of the answer to a request that may be kept here: @not_stored says why it was not stored
- * (static text), NULL: it was. Cost: a look at each of the newest until it is found. */
+ * (static text), NULL: it was. */
 void recent_settled(struct recent *r, const struct digest *key, const char *not_stored);
 
 enum recent_how {

@@ -189,6 +189,36 @@ static void no_more_differences_are_listed_than_there_is_room_for(void **state)
     recent_free(r);
 }
 
+/* Keys that are told apart by more than where they are looked for, in a ring that has come round. */
+static void remembers_it_of_the_right_one(void **state)
+{
+    struct recent *r = recent_new(4);
+    struct recent_nearest got;
+    struct digest gone = key_of(1), there = key_of(9);
+
+    (void)state;
+    for (unsigned n = 1; n <= 13; n += 4) {
+        char body[] = "{\"a\":99}";
+
+        body[6] = (char)('0' + n / 4);
+        add(r, n, body, (int64_t)n);
+    }
+    add(r, 2, "{\"b\":1}", 20);
+    recent_settled(r, &gone, "status");
+    recent_settled(r, &there, "empty");
+    assert_true(find(r, "/a", "{\"a\":92}", &got));
+    assert_true(digest_eq(&got.key, &there) && got.differ == 0);
+    assert_string_equal(got.not_stored, "empty");
+    for (unsigned n = 1; n <= 3; n += 2) {
+        char body[] = "{\"a\":99}";
+
+        body[6] = (char)('0' + n);
+        assert_true(find(r, "/a", body, &got));
+        assert_null(got.not_stored);
+    }
+    recent_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +228,7 @@ int main(void)
         cmocka_unit_test(the_oldest_are_forgotten),
         cmocka_unit_test(large_requests_take_the_place_of_several),
         cmocka_unit_test(remembers_why_an_answer_was_not_stored),
+        cmocka_unit_test(remembers_it_of_the_right_one),
         cmocka_unit_test(no_more_differences_are_listed_than_there_is_room_for),
     };
 
