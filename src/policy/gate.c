@@ -246,6 +246,12 @@ int64_t gate_finish_ttl_s(const struct gate_answer *a, const struct gate_conf *c
     return shortest_s;
 }
 
+/* Seen of servers in between that lost theirs: they end the stream properly, in the middle of a sentence. */
+static bool is_unfinished(const struct gate_answer *a)
+{
+    return a->streamed && dialect_of(a->op)->stream_tells_end && !a->tally->finished;
+}
+
 /* What the answer adds up to. How it ended comes before what it lacks: a cut-off answer's JSON is cut off, a
  * filtered one's content is missing, and neither tells anything of upstream's health. */
 static enum gate_reason judge_tally(const struct gate_answer *a, const struct gate_conf *conf)
@@ -266,6 +272,8 @@ static enum gate_reason judge_tally(const struct gate_answer *a, const struct ga
     if (!a->whole)
         return GATE_INCOMPLETE;
     if (fault != TALLY_NOT_JSON && gate_finish_ttl_s(a, conf) == GATE_TTL_NEVER)
+        return GATE_FINISH_REASON;
+    if (fault == TALLY_GOOD && is_unfinished(a))
         return GATE_FINISH_REASON;
     return fault == TALLY_GOOD && a->tally->empty ? GATE_EMPTY : of_fault[fault];
 }

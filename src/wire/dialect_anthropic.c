@@ -110,7 +110,7 @@ static enum event_meaning messages_event(struct tally *t, struct slice event, st
     } else if (slice_eq(type, SLICE_OF("content_block_delta"))) {
         messages_piece(t, root);
     } else if (slice_eq(type, SLICE_OF("message_delta"))) {
-        tally_finish(t, jscan_get(jscan_get(root, SLICE_OF("delta")), SLICE_OF("stop_reason")));
+        tally_finish_choice(t, 0, jscan_get(jscan_get(root, SLICE_OF("delta")), SLICE_OF("stop_reason")));
         tally_usage(t, jscan_get(root, SLICE_OF("usage")));
     }
     return EVENT_MORE;
@@ -159,6 +159,7 @@ const struct dialect dialect_messages = {
               .drop_nulls = true,
               .stream_default_dropped = true},
     .streams = STREAMS(STREAM_SSE),
+    .stream_tells_end = true,
     .json = true,
     .request_id_header = "request-id",
     .finishes = finishes,

@@ -146,7 +146,7 @@ static void chat_choice(struct tally *t, uint32_t choice, struct jscan_value val
         else if (slice_eq(item.name, SLICE_OF("text"))) /* completions */
             tally_add(tally_choice(t, choice), item.value);
         else if (slice_eq(item.name, SLICE_OF("finish_reason")))
-            tally_finish(t, item.value);
+            tally_finish_choice(t, choice, item.value);
         else if (slice_eq(item.name, SLICE_OF("error"))) /* OpenRouter: of one choice among others */
             tally_fault(t, TALLY_ERROR_INSIDE);
     }
@@ -395,6 +395,7 @@ const struct dialect dialect_chat = {
     .paths = {{SLICE("/chat/completions")}},
     .canon = CANON,
     .streams = STREAMS(STREAM_SSE),
+    .stream_tells_end = true,
     .json = true,
     .whole = chat_whole,
     .event = chat_event,
@@ -407,6 +408,7 @@ const struct dialect dialect_completion = {
     .paths = {{SLICE("/completions")}},
     .canon = CANON,
     .streams = STREAMS(STREAM_SSE),
+    .stream_tells_end = true,
     .json = true,
     .whole = chat_whole,
     .event = chat_event,

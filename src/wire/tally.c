@@ -141,6 +141,15 @@ struct tally_part *tally_choice(struct tally *t, uint32_t choice)
     return p ? p : part_new(t, choice, TALLY_CHOICE, 0);
 }
 
+void tally_finish_choice(struct tally *t, uint32_t choice, struct jscan_value reason)
+{
+    struct tally_part *part = jscan_is_empty(reason) ? NULL : part_find(t, choice, TALLY_CHOICE);
+
+    if (part)
+        part->finished = true;
+    tally_finish(t, reason);
+}
+
 static void note_call(struct tally *t, uint32_t choice)
 {
     struct tally_part *p = tally_choice(t, choice);
@@ -351,7 +360,8 @@ void tally_result(const struct tally *t, struct tally_result *out)
     }
     if (t->dialect->whole && !t->has_payload)
         faults |= 1U << TALLY_NO_PAYLOAD;
-    *out = (struct tally_result){.fault = first_fault(faults), .empty = empty};
+    *out =
+        (struct tally_result){.fault = first_fault(faults), .empty = empty, .finished = tally_is_finished(t)};
     out->tokens_in = t->tokens_in;
     out->tokens_out = t->tokens_out;
     copy_finishes(t, out);

@@ -22,6 +22,8 @@ void tally_fault(struct tally *t, enum tally_fault fault);
 void tally_payload(struct tally *t);
 /** A reason, as the answer has it; null and "" say nothing. */
 void tally_finish(struct tally *t, struct jscan_value reason);
+/** The same of one choice, which is finished then if it has begun. */
+void tally_finish_choice(struct tally *t, uint32_t choice, struct jscan_value reason);
 void tally_finish_as(struct tally *t, enum finish_kind kind, struct slice text);
 /** Later counts replace earlier ones; -1 leaves what was told. */
 void tally_tokens(struct tally *t, int64_t in, int64_t out);

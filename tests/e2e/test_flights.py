@@ -10,6 +10,9 @@ from harness.upstream import (bodiless, chat_answer, chunked, cut, event, hold, 
                               whole, wire)
 
 
+ENDED = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
 def test_tokens_reach_the_client_as_they_come(client, upstream):
     upstream.reply(sse, token("alpha"), hold("g"), token("beta"), hold("h"))
     a = client.post(chat_stream()).sees("alpha")
@@ -137,7 +140,7 @@ def test_a_slow_reader_stalls_nobody(client, upstream):
 def test_a_reader_that_leaves_at_the_last_event_has_not_abandoned_it(client, refrain, upstream):
     """The OpenAI SDK hangs up on `[DONE]`, and HTTP/2 ends a stream in a frame of its own, a moment later: nothing
     more is to be paid for, so the answer is kept."""
-    upstream.reply(sse_unended, token("alpha"), b"data: [DONE]\n\n", hold("g"))
+    upstream.reply(sse_unended, token("alpha"), event(ENDED), b"data: [DONE]\n\n", hold("g"))
     client.post(chat_stream()).sees("[DONE]").leave()
     refrain.waits_for("flight_readers", 0)
     upstream.release("g")

@@ -36,6 +36,16 @@ def test_the_same_of_a_stream(client, upstream):
     upstream.saw(2)
 
 
+def test_a_stream_that_ends_without_a_word_on_why_was_broken_off(client, upstream):
+    begin = CHAT.frames("half a sen")[:-2]
+    upstream.reply(chunked, *begin, event("[DONE]"), content_type="text/event-stream")
+    answer = client.post(chat_stream(), {"TE": "trailers"}).was("MISS")
+    assert answer.trailers.get("cache-status").endswith("not-stored:finish_reason")
+    upstream.reply(chunked, *CHAT.frames(), content_type="text/event-stream")
+    client.post(chat_stream()).was("MISS")
+    client.post(chat_stream()).was("HIT")
+
+
 def test_of_several_choices_every_one_must_have_ended_well(client, upstream):
     answer = CHAT.whole()
     cut_off = {**CHAT.whole("half a sen", LENGTH)["choices"][0], "index": 1}

@@ -115,6 +115,8 @@ struct dialect {
     unsigned streams;       /* formats that its streams may have: STREAMS(…) of each */
     bool ends_with_message; /* no event ends a stream for certain: what has come is whole once the message is
                              */
+    bool stream_tells_end;  /* a stream says of each choice how it ended; one that does not was broken off,
+                               though its terminal event came */
     bool json;              /* a whole answer is one JSON text */
     const char *request_id_header; /* the API's own, "x-request-id"; NULL when it has none */
     /* How its answers end; what is not among these is @finish_otherwise. */

@@ -50,6 +50,7 @@ struct tally_result {
     /* Well-formed, but one of its choices says nothing at all: no text, no tool call, nothing. An answer may
      * rightly be empty, so this is no fault. */
     bool empty;
+    bool finished;                 /* of a stream: there is a choice, and it was said of each how it ended */
     int64_t tokens_in, tokens_out; /* -1: not told */
 };
 

@@ -28,6 +28,9 @@ def answer(request):
     return 200, "application/json", [json.dumps(WHOLES[operation](request, asked)).encode()], False
 
 
+DONE = sse_event("[DONE]")
+
+
 def stream_end(request):
     """The events that end a stream of this request's API."""
     operation = operation_of(request)
@@ -39,7 +42,8 @@ def stream_end(request):
         done = WHOLES[operation](request, asked_of(request) or {})
         return [sse_event({"type": "response.completed", "sequence_number": 99, "response": done},
                           "response.completed")]
-    return [sse_event("[DONE]")]
+    piece = {"text": ""} if operation == "completion" else {"delta": {}}
+    return [sse_event({"choices": [{"index": 0, **piece, "finish_reason": "stop"}]}), DONE]
 
 
 def operation_of(request):
@@ -103,7 +107,7 @@ def chat_stream(request, asked):
     if (asked.get("stream_options") or {}).get("include_usage"):
         pieces.append(sse_event({"id": f"chatcmpl-{request.number}", "object": "chat.completion.chunk",
                                  "created": 1751360400, "model": asked.get("model"), "choices": [], "usage": USAGE}))
-    return pieces + stream_end(request)
+    return [*pieces, DONE]
 
 
 def completion(request, asked):

@@ -543,21 +543,59 @@ static void an_answer_is_judged_by_what_it_adds_up_to(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         for (int streamed = 0; streamed < 2; streamed++) {
             static const struct given json[GIVEN_MAX] = {JSON}, sse[GIVEN_MAX] = {SSE};
+            struct tally_result sum = cases[i].sum;
             struct gate_answer a = {.op = OP_CHAT,
                                     .streamed = streamed,
                                     .status = 200,
                                     .whole = cases[i].whole,
-                                    .tally = &cases[i].sum,
+                                    .tally = &sum,
                                     .fields = &fields};
             struct gate_conf conf = plain_conf();
             enum gate_reason got;
 
+            sum.finished = true;
             fill(streamed ? sse : json);
             got = gate_judge(&a, &conf);
             if (got != cases[i].want)
                 fail_msg("%s: %s, not %s", cases[i].why, gate_reason_name(got),
                          gate_reason_name(cases[i].want));
         }
+}
+
+/* A stream says of each choice how it ended, a whole answer has ended with its last byte. */
+static void a_stream_that_does_not_say_how_it_ended_was_broken_off(void **state)
+{
+    static const struct {
+        const char *why;
+        enum operation op;
+        bool streamed;
+        enum tally_fault fault;
+        enum gate_reason want;
+    } cases[] = {
+        {"chat", OP_CHAT, true, TALLY_GOOD, GATE_FINISH_REASON},
+        {"completion", OP_COMPLETION, true, TALLY_GOOD, GATE_FINISH_REASON},
+        {"messages", OP_MESSAGES, true, TALLY_GOOD, GATE_FINISH_REASON},
+        {"responses have an event of their own for it", OP_RESPONSES, true, TALLY_GOOD, GATE_STORE},
+        {"nothing came at all", OP_CHAT, true, TALLY_NO_PAYLOAD, GATE_PAYLOAD},
+        {"a whole answer", OP_CHAT, false, TALLY_GOOD, GATE_STORE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        static const struct given json[GIVEN_MAX] = {JSON}, sse[GIVEN_MAX] = {SSE};
+        struct tally_result sum = {.fault = cases[i].fault};
+        struct gate_answer a = {.op = cases[i].op,
+                                .streamed = cases[i].streamed,
+                                .status = 200,
+                                .whole = true,
+                                .tally = &sum,
+                                .fields = &fields};
+        struct gate_conf conf = plain_conf();
+
+        fill(cases[i].streamed ? sse : json);
+        if (gate_judge(&a, &conf) != cases[i].want)
+            fail_msg("%s: %s", cases[i].why, gate_reason_name(gate_judge(&a, &conf)));
+    }
 }
 
 static void an_end_may_have_a_lifetime_of_its_own(void **state)
@@ -701,6 +739,7 @@ int main(void)
         cmocka_unit_test(others_may_have_it_or_not),
         cmocka_unit_test(a_route_may_have_the_lifetime_guessed),
         cmocka_unit_test(an_answer_is_judged_by_what_it_adds_up_to),
+        cmocka_unit_test(a_stream_that_does_not_say_how_it_ended_was_broken_off),
         cmocka_unit_test(an_end_may_have_a_lifetime_of_its_own),
         cmocka_unit_test(statuses_are_the_operators_but_for_what_is_no_answer),
         cmocka_unit_test(only_what_tells_of_upstreams_health_is_broken),

@@ -647,6 +647,43 @@ static void an_event_too_long_to_look_at_is_lost_not_broken(void **state)
     assert_true(stream_judge_whole(&j));
 }
 
+static void a_stream_is_finished_when_each_choice_has_said_how_it_ended(void **state)
+{
+#define ENDED(i) CHUNK("{\"index\":" #i ",\"delta\":{},\"finish_reason\":\"stop\"}")
+#define SAYS(i)  CHUNK("{\"index\":" #i ",\"delta\":{\"content\":\"a\"},\"finish_reason\":null}")
+#define MESSAGE                                                                                              \
+    "data: {\"type\":\"content_block_start\",\"content_block\":{\"type\":\"text\",\"text\":\"a\"}}\n\n"
+    static const struct {
+        const char *why;
+        enum operation op;
+        struct slice bytes;
+        bool want;
+    } cases[] = {
+        {"one that did", OP_CHAT, SLICE(SAYS(0) ENDED(0) DONE), true},
+        {"what follows changes nothing", OP_CHAT, SLICE(ENDED(0) SAYS(0) DONE), true},
+        {"one that did not", OP_CHAT, SLICE(SAYS(0) DONE), false},
+        {"one of two", OP_CHAT, SLICE(SAYS(0) SAYS(1) ENDED(1) DONE), false},
+        {"both", OP_CHAT, SLICE(SAYS(0) SAYS(1) ENDED(1) ENDED(0) DONE), true},
+        {"a message", OP_MESSAGES,
+         SLICE(MESSAGE "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n"),
+         true},
+        {"a message without a reason", OP_MESSAGES,
+         SLICE(MESSAGE "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":null}}\n\n"), false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(stream_judge_done) struct stream_judge j;
+        struct tally_result got;
+
+        stream_judge_init(&j, dialect_of(cases[i].op), STREAM_SSE, false);
+        stream_judge_feed(&j, cases[i].bytes);
+        tally_result(&j.tally, &got);
+        if (got.finished != cases[i].want)
+            fail_msg("%s: finished %d", cases[i].why, got.finished);
+    }
+}
+
 static void an_answer_of_many_choices_is_judged_to_the_last(void **state)
 {
     AUTO(buf_done) struct buf body = BUF_INIT(1 << 20);
@@ -705,6 +742,7 @@ int main(void)
         cmocka_unit_test(streams_of_the_others_add_up),
         cmocka_unit_test(a_stream_of_too_many_choices_is_not_followed),
         cmocka_unit_test(an_event_too_long_to_look_at_is_lost_not_broken),
+        cmocka_unit_test(a_stream_is_finished_when_each_choice_has_said_how_it_ended),
         cmocka_unit_test(an_answer_of_many_choices_is_judged_to_the_last),
         cmocka_unit_test(many_different_endings_are_not_followed),
     };
