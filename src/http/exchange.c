@@ -459,6 +459,13 @@ static enum step step_planned(struct exchange *x)
     return STEP_LOOKUP;
 }
 
+/* A memo knows what keys and rules come to under the site that its worker now has. What began under one
+ * before, and was read or canonicalised while it was replaced, neither asks it nor teaches it. */
+static bool memo_is_of_site(const struct exchange *x)
+{
+    return x->view == x->worker->view;
+}
+
 static enum step step_key(struct exchange *x)
 {
     const struct memo_value *known;
@@ -467,7 +474,7 @@ static enum step step_key(struct exchange *x)
         return step_refused(x);
     x->body_whole = true;
     tag_make(x);
-    known = memo_get(x->worker->memo, &x->tag);
+    known = memo_is_of_site(x) ? memo_get(x->worker->memo, &x->tag) : NULL;
     metric_add(x->worker->counts, MEMO_HITS, known ? 1 : 0);
     metric_add(x->worker->counts, MEMO_MISSES, known ? 0 : 1);
     if (!known)
@@ -586,7 +593,8 @@ static enum step step_made(struct exchange *x)
     remember(x);
     value.own_operation = x->own ? (uint16_t)(x->own - site_of(x)->rules.own + 1) : 0;
     value.caller = x->caller & KEY_CALLER_MAX;
-    memo_put(x->worker->memo, &x->tag, &value);
+    if (memo_is_of_site(x))
+        memo_put(x->worker->memo, &x->tag, &value);
     return planned;
 }
 

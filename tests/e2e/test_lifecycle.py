@@ -1,6 +1,7 @@
 """Starting, reloading, ending, being replaced: nobody is dropped. SPEC sections 10 to 12."""
 
 import json
+import re
 import signal
 import subprocess
 
@@ -121,6 +122,48 @@ def test_a_reload_empties_the_memo(client, refrain, upstream):
     refrain.logged(lambda event: event.get("event") == "reloaded", "the reload to be told")
     client.post(ask).was("MISS")
     client.post(chat(x_trace="2")).was("HIT")
+
+
+def begun(client, ask):
+    """A request whose head is taken; returns its answer to come and the body that is still to be sent."""
+    head, body = client.wire("POST", ask.path, {"Expect": "100-continue"}, ask.wire_body).split(b"\r\n\r\n", 1)
+    answer = client.connect().ask(head + b"\r\n\r\n")
+    answer._until(lambda: answer.informational, "to be told to go on")
+    return answer, body
+
+
+@pytest.mark.refrain(listen={"workers": 1})
+@pytest.mark.parametrize("prompt", ["hello", "x" * 100_000], ids=["small", "large"])
+def test_what_began_before_a_reload_teaches_nothing_to_what_comes_after(client, refrain, prompt):
+    """It ends under the rules it began under; those that follow it, equal byte for byte, go by the new ones."""
+    answer, body = begun(client, chat(prompt))
+    refrain.write_config({**refrain.config, "rules": [{"match": {"model": "gpt*"}, "cache": "off"}]})
+    refrain.reload()
+    wait_until(lambda: client.post(chat("probe")).whole().header("x-cache") == "BYPASS", "the new rules to hold")
+    answer.connection.send(body)
+    answer.was("MISS")
+    client.post(chat(prompt)).was("BYPASS")
+
+
+MINE, ELSE = {"model": "gpt*", "ttl": 600}, {"path": "/elsewhere"}
+
+
+@pytest.mark.refrain(listen={"workers": 1}, operations={"mine": MINE, "else": ELSE})
+def test_what_began_before_a_reload_learns_nothing_from_what_came_after(client, refrain):
+    answer, body = begun(client, chat())
+    refrain.write_config({**refrain.config, "operations": {"else": ELSE, "mine": {**MINE, "ttl": 60}}})
+    refrain.reload()
+
+    def lasts_a_minute():
+        client.post(chat("probe"), {"Refrain-Cache": "refresh"}).whole()
+        return int(re.search(r"ttl=(\d+)", client.post(chat("probe")).header("cache-status"))[1]) <= 60
+
+    wait_until(lasts_a_minute, "the new operations to be known")
+    client.post(chat()).was("MISS")
+    answer.connection.send(body)
+    answer.was("HIT")
+    line = refrain.logged(lambda event: event.get("id") == answer.header("refrain-request-id"), "its line")
+    assert line["operation"] == "mine"
 
 
 def test_upstream_alone_is_enough(tmp_path, upstream):
