@@ -162,6 +162,18 @@ def test_in_flight_together_each_has_his_own(client, refrain, upstream, name, as
     upstream.saw(3)
 
 
+@pytest.mark.refrain(listen={"workers": 1}, key={"ignore_headers": ["Authorization", "x-*", "api-*"]})
+@pytest.mark.parametrize("asking", ASKINGS)
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_credential_that_is_ignored_as_content_parts_callers_all_the_same(client, mirrored, name, asking):
+    """Byte-identical but for it: what is remembered of the one request must not stand for the other."""
+    ask, who = ASKINGS[asking], callers(name)
+    first = {one: ask(client, headers).was("MISS").body for (one, headers) in who.items()}
+    assert len(set(first.values())) == 3
+    for one, headers in who.items():
+        assert ask(client, headers).was("HIT").body == first[one]
+
+
 @pytest.mark.parametrize("asking", ASKINGS)
 def test_keys_in_the_query_part_callers(client, refrain, upstream, asking):
     def ask(key):

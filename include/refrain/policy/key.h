@@ -79,6 +79,8 @@ static inline bool key_reads_field(const struct key_scope *scope, const struct f
 {
     if ((f->flags & (HEADER_HOP | HEADER_FRAMING | HEADER_UNKEYED)) == 0 || (f->flags & HEADER_CONTROL) != 0)
         return true;
+    if ((f->flags & (HEADER_CREDENTIAL | HEADER_HOP)) == HEADER_CREDENTIAL)
+        return true; /* one that is listed as unkeyed, too: it is no content then, but parts callers still */
     if (scope->mode == KEY_SCOPE_HEADERS)
         for (size_t i = 0; i < scope->headers_n; i++)
             if (slice_ieq(scope->headers[i], f->name))

@@ -214,7 +214,9 @@ static void every_byte_counts(void **state)
 static struct gmac_tag fields_tag(struct memo_hasher *h, const struct key_scope *scope, const char *name,
                                   const char *value)
 {
-    struct header_table *table = header_table_new((struct header_names){0}, (struct header_names){0});
+    static const struct slice ignored[] = {SLICE("x-api-*"), SLICE("x-ignored")};
+    struct header_table *table =
+        header_table_new((struct header_names){ignored, ARRAY_LEN(ignored)}, (struct header_names){0});
     struct fields fields = {0};
 
     assert_non_null(table);
@@ -237,6 +239,9 @@ static void fields_that_a_key_reads_are_in_the_tag(void **state)
     } cases[] = {
         {"content", "X-Custom", true},
         {"a credential", "Authorization", true},
+        {"a credential that configuration ignores as content", "x-api-key", true},
+        {"what configuration ignores", "X-Ignored", false},
+        {"a credential of this hop", "Proxy-Authorization", false},
         {"a namespace", "Refrain-Namespace", true},
         {"a custom key", "Refrain-Key", true},
         {"another gateway's", "cf-aig-cache-key", true},
