@@ -846,15 +846,22 @@ static enum step step_refresh(struct exchange *x)
     return reply_entry(x);
 }
 
+/* What is on its way under @key was asked for before the change. */
+static bool flight_is_outdated(const struct exchange *x, const struct digest *key)
+{
+    int64_t since = flight_open_since(site_of(x)->flights, key);
+
+    return since > 0 && is_outdated(x, since);
+}
+
 static enum flight_joined join(struct exchange *x, bool fresh)
 {
     struct flights *flights = site_of(x)->flights;
-    int64_t since = fresh ? 0 : flight_open_since(flights, &x->key);
 
-    fresh |= since > 0 && is_outdated(x, since); /* what is on its way was asked for before the change */
-    if (!fresh && !digest_eq(&x->key, &x->common_key) &&
+    if (!fresh && !digest_eq(&x->key, &x->common_key) && !flight_is_outdated(x, &x->common_key) &&
         flight_join_variant(flights, &x->common_key, &x->key, &x->reader))
         return FLIGHT_JOINED;
+    fresh = fresh || flight_is_outdated(x, &x->key);
     return flight_join(flights, &x->key, fresh, clock_mono_ms(), &x->reader);
 }
 

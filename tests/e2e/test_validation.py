@@ -197,6 +197,23 @@ def test_what_is_on_its_way_when_it_is_changed_is_joined_no_more(client, upstrea
     upstream.saw(3)
 
 
+def test_nor_is_the_variant_that_a_common_call_is_bringing(client, upstream):
+    varies = {**FRESH, "Vary": "User-Agent"}
+    upstream.reply(whole, hold("body"), b"old", headers=varies)
+    before = client.get("/v1/files", {"User-Agent": "a"})
+    upstream.held("body")
+    upstream.reply(whole, b"another's", headers=varies)
+    client.get("/v1/files", {"User-Agent": "b"}).was("MISS")  # from here on the store leads to variants
+    upstream.reply(whole, b"{}")
+    client.ask("DELETE", "/v1/files").was("BYPASS")
+    upstream.reply(whole, b"new", headers=varies)
+    assert client.get("/v1/files", {"User-Agent": "a"}).was("MISS").body == b"new"
+    upstream.release("body")
+    assert before.was("MISS").body == b"old"
+    assert client.get("/v1/files", {"User-Agent": "a"}).was("HIT").body == b"new"
+    upstream.saw(4)
+
+
 def test_what_was_asked_for_before_a_change_is_stored_in_vain(client, upstream):
     upstream.reply(whole, b"old", headers=FRESH, before=hold("get"))
     before = client.get("/v1/files")
