@@ -626,10 +626,15 @@ static void take_body(struct fetch *x, const struct fetch_spec *spec, struct ups
     }
 }
 
+/* RFC 9111 section 3.5 knows of Authorization alone; to these APIs `x-api-key` and its like are the same, and
+ * matter where callers are not parted by them already. */
 static bool carries_authorization(const struct fetch_spec *spec)
 {
+    bool any = spec->scope->mode != KEY_SCOPE_CREDENTIAL;
+
     for (size_t i = 0; i < spec->fields_n; i++)
-        if (field_id(&spec->fields[i]) == HEADER_AUTHORIZATION)
+        if (field_id(&spec->fields[i]) == HEADER_AUTHORIZATION ||
+            (any && (spec->fields[i].flags & HEADER_CREDENTIAL)))
             return true;
     return false;
 }

@@ -433,6 +433,18 @@ def test_a_custom_key_parts_callers_all_the_same(client, mirrored):
     assert b"sk-bob" in post(client.with_credential("sk-bob"), key).was("MISS").body
 
 
+@pytest.mark.refrain(cache={"scope": "shared"})
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_get_made_with_a_credential_is_shared_only_where_upstream_says_so(client, mirrored, name):
+    who = callers(name)
+    mirrored.always(mirror, headers={"Cache-Control": "max-age=600"})
+    for one in ("a", "b", "a"):
+        assert who[one][name].encode() in get(client, who[one]).was("MISS").body
+    mirrored.always(mirror, headers={"Cache-Control": "s-maxage=600"})
+    first = get(client, who["a"]).was("MISS").body
+    assert get(client, who["b"]).was("HIT").body == first
+
+
 @pytest.mark.refrain(cache={"scope": ["X-Team"]})
 class TestScopeOfListedHeaders:
     def test_one_team_shares_whatever_its_members_show(self, client, mirrored):
