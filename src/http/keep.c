@@ -222,6 +222,7 @@ static void set_times(const struct keep *k, const struct flight_terms *terms, st
 
     gate_life(&a, &conf, &life);
     says.otherwise_s = k->op == OP_READ ? life.left_s : k->site->ttl_s[k->op];
+    says.promised = k->op == OP_READ && !life.given;
     lifetime_choose(&k->site->lifetime, &says, &lifetime);
     windows = windows_of(k, terms, &life.word);
     e->created_ms = k->head_wall_ms;

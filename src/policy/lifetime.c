@@ -7,9 +7,11 @@ static int64_t at_most(int64_t s, int64_t max_s)
 
 static int64_t chosen_s(const struct lifetime_conf *conf, const struct lifetime_says *says)
 {
-    if (says->terms_s != LIFETIME_UNSAID)
-        return says->terms_s;
-    return says->read ? at_most(says->otherwise_s, conf->max_s) : says->otherwise_s;
+    int64_t otherwise_s = says->read ? at_most(says->otherwise_s, conf->max_s) : says->otherwise_s;
+
+    if (says->terms_s == LIFETIME_UNSAID || (says->promised && says->terms_s == LIFETIME_NONE))
+        return otherwise_s;
+    return says->promised ? at_most(says->terms_s, otherwise_s) : says->terms_s;
 }
 
 /* What request or rules say may be less than its end's lifetime, what holds for everything may not be more.

@@ -66,3 +66,18 @@ def test_what_upstream_promises_of_a_get_neither_slides_nor_jitters(client, upst
     assert 900 < ttl_of(client.get("/v1/models")) <= 1000
     time.sleep(2.2)
     assert ttl_of(client.get("/v1/models")) <= 998
+
+
+@pytest.mark.refrain(cache={"scope": "shared"})
+def test_what_upstream_says_of_a_get_is_shortened_by_a_request_never_lengthened(client, upstream):
+    upstream.always(whole, b"list", headers={"Cache-Control": "public, max-age=100"})
+    for name, asked, lasts in (("Refrain-TTL", "1h", 100), ("cf-aig-cache-ttl", "7200", 100), ("Refrain-TTL", "40s", 40)):
+        client.get(f"/{asked}", {name: asked}).was("MISS")
+        assert lasts - 30 < ttl_of(client.get(f"/{asked}")) <= lasts
+
+
+def test_what_must_be_asked_about_each_time_is_so_whatever_a_request_asks(client, upstream):
+    upstream.reply(whole, b"one", headers={"Cache-Control": "public, no-cache", "ETag": '"1"'})
+    client.get("/page", {"Refrain-TTL": "1h"}).was("MISS")
+    upstream.reply(whole, b"two", headers={"Cache-Control": "public, no-cache", "ETag": '"2"'})
+    assert client.get("/page").was("MISS").body == b"two"

@@ -4,6 +4,7 @@
  *
  *   what the request asks ► its rules ► its own operation        (one value: the flight's terms)
  *   ► on `read` what upstream says, else its route; on the rest cache.ttl, else cache.default_ttl
+ *   on `read` the request may shorten what upstream says, not lengthen it: others get the answer, too
  *   the way the answer ended may only shorten that; jitter and sliding come last, and never on `read`, whose
  *   lifetime is upstream's promise
  *
@@ -27,6 +28,7 @@ struct lifetime_says {
     int64_t finish_s;    /* of the way it ended; or LIFETIME_UNSAID */
     int64_t otherwise_s; /* `read`: what is left by upstream or route, never NONE; else the operation's */
     bool read;
+    bool promised; /* otherwise_s is upstream's own word: nobody makes it longer */
     uint64_t dice; /* evenly spread, for the jitter */
 };
 

@@ -43,6 +43,21 @@ static void who_goes_before_whom(void **state)
         {"a read that is asked for shorter",
          {.terms_s = 5, .finish_s = UNSAID, .otherwise_s = 2000, .read = true},
          5},
+        {"a read by a route, longer",
+         {.terms_s = 90, .finish_s = UNSAID, .otherwise_s = 60, .read = true},
+         90},
+        {"upstream's word, shorter",
+         {.terms_s = 5, .finish_s = UNSAID, .otherwise_s = 60, .read = true, .promised = true},
+         5},
+        {"upstream's word, longer",
+         {.terms_s = 90, .finish_s = UNSAID, .otherwise_s = 60, .read = true, .promised = true},
+         60},
+        {"upstream's word, for ever",
+         {.terms_s = NONE, .finish_s = UNSAID, .otherwise_s = 60, .read = true, .promised = true},
+         60},
+        {"never fresh, says upstream",
+         {.terms_s = 90, .finish_s = UNSAID, .otherwise_s = 0, .read = true, .promised = true},
+         0},
     };
 
     (void)state;
