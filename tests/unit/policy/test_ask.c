@@ -7,16 +7,12 @@
 #include <cmocka.h>
 #include <stdio.h>
 
+#include "given.h"
 #include "refrain/base/attr.h"
 #include "refrain/policy/ask.h"
 
-enum { GIVEN_MAX = 4, HOUR = 3600, DAY = 24 * HOUR, YEAR = 365 * DAY };
+enum { HOUR = 3600, DAY = 24 * HOUR, YEAR = 365 * DAY };
 
-struct given {
-    const char *name, *value;
-};
-
-static struct header_table *table;
 static const struct ask_conf permissive = {.client_control = true, .ttl_max_s = 7 * DAY};
 
 static bool read_ask(const struct given *given, const struct ask_conf *conf, struct ask *out,
@@ -24,9 +20,7 @@ static bool read_ask(const struct given *given, const struct ask_conf *conf, str
 {
     static struct fields f;
 
-    f.n = 0;
-    for (int i = 0; i < GIVEN_MAX && given[i].name; i++)
-        assert_int_equal(fields_add(&f, slice_str(given[i].name), slice_str(given[i].value)), 0);
+    given_fill(&f, given);
     fields_classify(&f, table);
     *why = NULL;
     return ask_read(&f, conf, out, why);
@@ -374,20 +368,6 @@ static void tags_match_weakly(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         if (etag_list_matches(cases[i].list, cases[i].etag) != cases[i].want)
             fail_msg("%s in %s", cases[i].etag.data, cases[i].list.data);
-}
-
-static int make_table(void **state)
-{
-    (void)state;
-    table = header_table_new((struct header_names){NULL, 0}, (struct header_names){NULL, 0});
-    return table ? 0 : -1;
-}
-
-static int free_table(void **state)
-{
-    (void)state;
-    header_table_free(table);
-    return 0;
 }
 
 int main(void)

@@ -7,23 +7,17 @@
 
 #include <cmocka.h>
 
+#include "given.h"
 #include "refrain/base/attr.h"
 #include "refrain/policy/fresh.h"
 
-enum { GIVEN_MAX = 4, CAME_S = 784111777 }; /* Sun, 06 Nov 1994 08:49:37 GMT */
+enum { CAME_S = 784111777 }; /* Sun, 06 Nov 1994 08:49:37 GMT */
 
-struct given {
-    const char *name, *value;
-};
-
-static struct header_table *table;
 static struct fields fields;
 
 static void fill(const struct given *given)
 {
-    fields.n = 0;
-    for (int i = 0; i < GIVEN_MAX && given[i].name; i++)
-        assert_int_equal(fields_add(&fields, slice_str(given[i].name), slice_str(given[i].value)), 0);
+    given_fill(&fields, given);
     fields_classify_response(&fields, table);
 }
 
@@ -322,22 +316,6 @@ static void an_age_grows_and_is_never_negative(void **state)
     assert_int_equal(fresh_age_s(&stored, 0), 10);
     assert_int_equal(fresh_age_s(&stored, 5999), 15);
     assert_int_equal(fresh_age_s(&stored, -90000), 10);
-}
-
-static int make_table(void **state)
-{
-    const struct header_names none = {NULL, 0};
-
-    (void)state;
-    table = header_table_new(none, none);
-    return table ? 0 : -1;
-}
-
-static int free_table(void **state)
-{
-    (void)state;
-    header_table_free(table);
-    return 0;
 }
 
 int main(void)

@@ -9,24 +9,18 @@
 
 #include <cmocka.h>
 
+#include "given.h"
 #include "refrain/base/attr.h"
 #include "refrain/policy/gate.h"
 
-enum { GIVEN_MAX = 4, NOW_S = 784111777 }; /* Sun, 06 Nov 1994 08:49:37 GMT */
-
-struct given {
-    const char *name, *value;
-};
+enum { NOW_S = 784111777 }; /* Sun, 06 Nov 1994 08:49:37 GMT */
 
 static const struct key_scope scope = {.mode = KEY_SCOPE_CREDENTIAL, .secret = SLICE("secret")};
-static struct header_table *table;
 static struct fields fields;
 
 static void fill(const struct given *given)
 {
-    fields.n = 0;
-    for (int i = 0; i < GIVEN_MAX && given[i].name; i++)
-        assert_int_equal(fields_add(&fields, slice_str(given[i].name), slice_str(given[i].value)), 0);
+    given_fill(&fields, given);
     fields_classify_response(&fields, table);
 }
 
@@ -712,20 +706,6 @@ static void every_reason_is_explained(void **state)
         if (!strstr(page, line))
             fail_msg("%s", gate_reason_name(r));
     }
-}
-
-static int make_table(void **state)
-{
-    (void)state;
-    table = header_table_new((struct header_names){NULL, 0}, (struct header_names){NULL, 0});
-    return table ? 0 : -1;
-}
-
-static int free_table(void **state)
-{
-    (void)state;
-    header_table_free(table);
-    return 0;
 }
 
 int main(void)

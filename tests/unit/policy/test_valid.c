@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "given.h"
 #include "refrain/base/attr.h"
 #include "refrain/policy/valid.h"
 
@@ -13,20 +14,13 @@
 #define MIDDLE "Tue, 01 Jul 2025 10:00:01 GMT"
 #define LATE   "Tue, 01 Jul 2025 12:00:00 GMT"
 
-enum { NOW_S = 1751374800, GIVEN_MAX = 3 };
+enum { NOW_S = 1751374800 };
 
-struct given {
-    const char *name, *value;
-};
-
-static struct header_table *table;
 static struct fields fields;
 
 static void fill(const struct given *given)
 {
-    fields.n = 0;
-    for (int i = 0; i < GIVEN_MAX && given[i].name; i++)
-        assert_int_equal(fields_add(&fields, slice_str(given[i].name), slice_str(given[i].value)), 0);
+    given_fill(&fields, given);
     fields_classify(&fields, table);
 }
 
@@ -205,22 +199,6 @@ static void what_describes_the_bytes_stays(void **state)
         if (valid_field_updates(&fields.at[0]) != cases[i].want)
             fail_msg("%s", cases[i].name);
     }
-}
-
-static int make_table(void **state)
-{
-    const struct header_names none = {NULL, 0};
-
-    (void)state;
-    table = header_table_new(none, none);
-    return table ? 0 : -1;
-}
-
-static int free_table(void **state)
-{
-    (void)state;
-    header_table_free(table);
-    return 0;
 }
 
 int main(void)

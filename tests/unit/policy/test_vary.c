@@ -7,14 +7,9 @@
 #include <cmocka.h>
 #include <stdio.h>
 
+#include "given.h"
 #include "refrain/base/attr.h"
 #include "refrain/policy/vary.h"
-
-enum { GIVEN_MAX = 4 };
-
-struct given {
-    const char *name, *value;
-};
 
 static const struct slice scope_names[] = {SLICE("X-Team"), SLICE("user-agent")};
 static const struct key_scope credential = {.mode = KEY_SCOPE_CREDENTIAL, .secret = SLICE("secret")},
@@ -22,15 +17,6 @@ static const struct key_scope credential = {.mode = KEY_SCOPE_CREDENTIAL, .secre
                               shared_bare = {.mode = KEY_SCOPE_SHARED},
                               listed = {KEY_SCOPE_HEADERS, scope_names, ARRAY_LEN(scope_names),
                                         SLICE("secret")};
-
-static struct header_table *table;
-
-static void fill(struct fields *fields, const struct given *given)
-{
-    fields->n = 0;
-    for (int i = 0; i < GIVEN_MAX && given[i].name; i++)
-        assert_int_equal(fields_add(fields, slice_str(given[i].name), slice_str(given[i].value)), 0);
-}
 
 /* ---- lists ---- */
 
@@ -114,7 +100,7 @@ static void names_split_or_do_not(void **state)
         struct fields fields;
         enum vary_verdict verdict;
 
-        fill(&fields, lists[i].given);
+        given_fill(&fields, lists[i].given);
         fields_classify_response(&fields, table);
         verdict = vary_read(&fields, &terms, &list);
         if (verdict != lists[i].want || !slice_eq(slice_make(list.text, list.len), slice_str(lists[i].list)))
@@ -203,7 +189,7 @@ static struct digest key_of(struct sha256 *hash, const struct side *side, const 
     static const struct digest common = {{1, 2, 3}};
     struct fields fields;
 
-    fill(&fields, side->given);
+    given_fill(&fields, side->given);
     fields_classify(&fields, table);
     return vary_key(hash, &common, slice_str(id), slice_str(side->names), fields.at, fields.n, scope);
 }
@@ -235,7 +221,7 @@ static void families_secrets_and_common_keys_keep_variants_apart(void **state)
     struct fields fields;
 
     (void)state;
-    fill(&fields, side.given);
+    given_fill(&fields, side.given);
     fields_classify(&fields, table);
     common = vary_key(hash, &other_common, SLICE_OF("id"), SLICE_OF("authorization"), fields.at, fields.n,
                       &shared);
@@ -254,10 +240,6 @@ int main(void)
         cmocka_unit_test(requests_meet_when_what_is_listed_is_the_same),
         cmocka_unit_test(families_secrets_and_common_keys_keep_variants_apart),
     };
-    int failed;
 
-    table = header_table_new((struct header_names){NULL, 0}, (struct header_names){NULL, 0});
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    header_table_free(table);
-    return failed;
+    return cmocka_run_group_tests_name("vary", tests, make_table, free_table);
 }
