@@ -21,7 +21,6 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
-#include "refrain/http/varying.h"
 #include "refrain/wire/gunzip.h"
 
 enum {
@@ -598,174 +597,19 @@ static enum step step_made(struct exchange *x)
     return planned;
 }
 
-static void entry_drop(struct exchange *x)
-{
-    store_mem_release(&x->entry);
-    x->entry.entry = NULL;
-}
-
-/* Where the answer has variants, from the common key to that of this request's own. */
-static bool find_variant(struct exchange *x, int64_t now_ms)
-{
-    struct store_mem *memory = site_of(x)->memory;
-
-    if (!x->ask.may_read || !memory || !store_mem_get(memory, &x->key, now_ms, &x->entry))
-        return false;
-    if ((x->entry.entry->flags & ENTRY_VARY) == 0)
-        return true;
-    x->key =
-        varying_key(x->worker->variant_keys, x->entry.entry, x->req.fields.at, x->req.fields.n, scope_of(x));
-    entry_drop(x);
-    return store_mem_get(memory, &x->key, now_ms, &x->entry);
-}
-
-/* Nearly always answered without a look at the clock. */
-static bool is_unproven(const struct exchange *x)
-{
-    const struct site *s = site_of(x);
-
-    if (x->caller == 0 || (s->reauth_ns == 0 && proofs_refused_n(s->proofs) == 0))
-        return false;
-    return !proofs_hold(s->proofs, x->caller, s->reauth_ns, clock_mono_ns());
-}
-
-/* An unsafe request has changed what this one asks for, since @seq. */
-static bool is_outdated(const struct exchange *x, int64_t seq)
-{
-    const struct site *s = site_of(x);
-
-    return x->op == OP_READ &&
-           changes_outdate(s->changes, slice_str(s->upstreams[x->route->upstream].conf.name), x->target, seq);
-}
-
-/* A credential that upstream has refused, or not been shown for long, has nothing in the store, fresh or
- * stale. */
-static bool entry_find(struct exchange *x, int64_t now_ms)
-{
-    if (!find_variant(x, now_ms))
-        return false;
-    if (is_outdated(x, x->entry.entry->started_seq)) {
-        entry_drop(x);
-        return false;
-    }
-    x->unproven = is_unproven(x);
-    if (!x->unproven)
-        return true;
-    x->detail = "reauth";
-    entry_drop(x);
-    return false;
-}
-
-static enum fresh_verdict entry_judge(const struct exchange *x, int64_t now_ms)
-{
-    const struct cachectl *cc = &x->ask.cc;
-    struct fresh_stored stored;
-
-    if (now_ms < x->entry.expires_ms && cc->max_age_s == CC_ABSENT && cc->min_fresh_s == CC_ABSENT)
-        return FRESH_SERVE; /* nearly always */
-    stored = keying_stored(&x->entry);
-    return fresh_judge(&stored, cc, now_ms);
-}
-
-static enum forwarded_for absent_for(const struct exchange *x)
-{
-    if (!x->ask.may_read || x->unproven)
-        return FOR_REQUEST;
-    return digest_eq(&x->key, &x->common_key) ? FOR_MISS : FOR_VARY_MISS;
-}
-
-/* Upstream has been failing with the entry's model, and is given a rest (SPEC section 9). */
-static bool is_shut(const struct exchange *x)
-{
-    const struct entry *e = x->entry.entry;
-
-    return breakers_look(site_of(x)->upstreams[x->route->upstream].breakers, entry_slice(e, e->model),
-                         clock_mono_ms()) == BREAKER_SHUT;
-}
-
-/* The entry is held, and may be served, on any verdict but FRESH_ASK. */
-static enum fresh_verdict look_up(struct exchange *x)
-{
-    int64_t now_ms = clock_wall_ms();
-
-    x->verdict = FRESH_ASK;
-    if (!entry_find(x, now_ms)) {
-        x->forwarded_for = absent_for(x);
-        return x->verdict;
-    }
-    x->verdict = entry_judge(x, now_ms);
-    x->forwarded_for = now_ms < x->entry.expires_ms ? FOR_REQUEST : FOR_STALE;
-    if (x->verdict == FRESH_ASK)
-        entry_drop(x);
-    return x->verdict;
-}
-
-/* Stale, but better than the error that upstream, or the way there, has for it (RFC 5861 section 4). */
-static bool found_instead(struct exchange *x, unsigned error_status)
-{
-    int64_t now_ms = clock_wall_ms();
-    struct fresh_stored stored;
-
-    if (x->manner != MANNER_CACHED || !entry_find(x, now_ms))
-        return false;
-    stored = keying_stored(&x->entry);
-    x->verdict = entry_judge(x, now_ms);
-    if (x->verdict == FRESH_SERVE)
-        return true; /* another one has been luckier */
-    if (!fresh_serves_on_error(&stored, &x->ask.cc, now_ms)) {
-        entry_drop(x);
-        return false;
-    }
-    x->verdict = FRESH_SERVE_STALE;
-    x->instead = true;
-    x->error_status = error_status;
-    return true;
-}
-
-/* The same without asking first, while upstream is known to be in trouble (SPEC section 9). Who comes when a
- * probe is due asks as ever: somebody must. */
-static bool found_while_shut(struct exchange *x)
-{
-    if (x->forwarded_for != FOR_STALE || !found_instead(x, 0))
-        return false;
-    x->instead = false; /* nothing was forwarded */
-    if (x->verdict == FRESH_SERVE || is_shut(x))
-        return true;
-    entry_drop(x);
-    x->verdict = FRESH_ASK;
-    return false;
-}
-
-/* One who may have what it brings stored has the answer asked for again, unless that is under way, or of no
- * use while upstream is known to be in trouble. */
-static bool refresh_is_due(const struct exchange *x)
-{
-    return x->ask.may_write && !x->ask.only_if_cached && !x->head_request && !is_shut(x) &&
-           flight_open_since(site_of(x)->flights, &x->key) == 0;
-}
-
-/* RFC 9110 section 7.7: the client wants it untouched, and does not take the coding it is stored in. */
-static bool found_coded_otherwise(struct exchange *x)
-{
-    if (!x->entry.entry || (x->entry.entry->flags & ENTRY_GZIP) == 0 || !ask_wants_identity(&x->ask))
-        return false;
-    entry_drop(x);
-    return true;
-}
-
 static enum step step_lookup(struct exchange *x)
 {
     if (keeps_several(x) && !x->chosen)
         (void)choose_answer(x);
     x->looked = true;
-    (void)look_up(x);
-    if (found_coded_otherwise(x)) {
+    (void)lookup_entry(x);
+    if (lookup_is_coded_otherwise(x)) {
         bypass(x, "no-transform");
         return STEP_PASS;
     }
-    if (x->verdict == FRESH_SERVE_REFRESH && refresh_is_due(x))
+    if (x->verdict == FRESH_SERVE_REFRESH && lookup_wants_refresh(x))
         return x->keyed ? STEP_REFRESH : STEP_MAKE;
-    if (x->verdict != FRESH_ASK || found_while_shut(x))
+    if (x->verdict != FRESH_ASK || lookup_while_shut(x))
         return reply_entry(x);
     if (x->ask.only_if_cached) {
         answer_error(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
@@ -782,7 +626,7 @@ static enum step step_lookup(struct exchange *x)
  * goes. */
 static bool found_meanwhile(struct exchange *x)
 {
-    if (look_up(x) == FRESH_ASK)
+    if (lookup_entry(x) == FRESH_ASK)
         return false;
     flight_give_up(&x->reader);
     return true;
@@ -817,25 +661,13 @@ static void offer_terms(struct exchange *x)
         flight_offer(&x->reader, &terms);
 }
 
-static bool is_fresh_by_now(struct exchange *x)
-{
-    struct entry_ref ref;
-    bool fresh;
-
-    if (!store_mem_peek(site_of(x)->memory, &x->key, clock_wall_ms(), &ref))
-        return false;
-    fresh = clock_wall_ms() < ref.expires_ms;
-    store_mem_release(&ref);
-    return fresh;
-}
-
 /* The client is answered at once; what it set off goes on without it, one for all who come meanwhile. */
 static enum step step_refresh(struct exchange *x)
 {
     struct flight *f = flight_open_unread(site_of(x)->flights, &x->key, clock_mono_ms());
     struct flight_terms terms;
 
-    if (f && is_fresh_by_now(x)) {
+    if (f && lookup_is_fresh_by_now(x)) {
         flight_release(f, true);
     } else if (f) {
         if (terms_of(x, &terms))
@@ -851,7 +683,7 @@ static bool flight_is_outdated(const struct exchange *x, const struct digest *ke
 {
     int64_t since = flight_open_since(site_of(x)->flights, key);
 
-    return since > 0 && is_outdated(x, since);
+    return since > 0 && lookup_is_outdated(x, since);
 }
 
 static enum flight_joined join(struct exchange *x, bool fresh)
@@ -913,7 +745,7 @@ static enum step step_join(struct exchange *x)
     case FLIGHT_NO_MEMORY:
         break;
     }
-    if (found_instead(x, 0))
+    if (lookup_instead(x, 0))
         return reply_entry(x);
     refuse(x, ERR_OVERLOADED, "out of memory");
     return step_refused(x);
@@ -970,7 +802,7 @@ static enum step step_look(struct exchange *x)
         return step_refused(x);
     switch (flight_look(&x->reader, &head)) {
     case FLIGHT_READY:
-        if (is_trouble(head) && found_instead(x, head->failed ? 0 : head->status)) {
+        if (is_trouble(head) && lookup_instead(x, head->failed ? 0 : head->status)) {
             (void)flight_leave(&x->reader);
             return reply_entry(x);
         }

@@ -182,6 +182,27 @@ void answer_error(struct exchange *x, enum error_code code, const char *text);
 /** An OPTIONS that may go no further: what passes here (RFC 9110 section 7.6.2). */
 void answer_options(struct exchange *x);
 
+/* lookup.c: what the store has for it. What is found lies in x->entry, and is held. */
+/** Looks under its key, or its variant's, and sets x->verdict. An entry is held on any verdict but FRESH_ASK.
+ */
+enum fresh_verdict lookup_entry(struct exchange *x);
+/** Finds what is stale, but better than the error (@error_status; 0: one of ours) that there is for it (RFC
+ * 5861 section 4); or what is fresh, where another one has been luckier. */
+bool lookup_instead(struct exchange *x, unsigned error_status);
+/** The same without asking first, while upstream is known to be in trouble (SPEC section 9). Who comes when a
+ * probe is due asks as ever: somebody must. */
+bool lookup_while_shut(struct exchange *x);
+/** Who may have what it brings stored has a stale answer asked for again, unless that is under way, or of no
+ * use while upstream is known to be in trouble. */
+bool lookup_wants_refresh(const struct exchange *x);
+/** RFC 9110 section 7.7: the client wants it untouched, and does not take the coding it is stored in. It is
+ * let go then. */
+bool lookup_is_coded_otherwise(struct exchange *x);
+/** True when a fresh entry has appeared since; nothing is held. */
+bool lookup_is_fresh_by_now(struct exchange *x);
+/** True when an unsafe request has changed what this one asks for, since @seq. */
+bool lookup_is_outdated(const struct exchange *x, int64_t seq);
+
 /* choosing.c: of several answers to one request (Refrain-Variants), which shall this one be? */
 static inline bool keeps_several(const struct exchange *x)
 {
