@@ -293,6 +293,10 @@ static void start_alone(struct exchange *x, bool streamed)
 {
     struct keying k = keying_of(x);
 
+    if (x->ask.only_if_cached) { /* RFC 9111 section 5.2.1.7, also where nothing is ever stored */
+        refuse(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
+        return;
+    }
     if (x->caller == 0) /* its key was never made */
         x->caller = keying_caller(x->worker->keys, &k);
     if (!flight_open_alone(site_of(x)->flights, &x->reader))

@@ -52,6 +52,14 @@ def test_if_none_match_on_a_post_is_never_forwarded(client, upstream):
     assert upstream.saw(1).header("if-none-match") is None
 
 
+@pytest.mark.parametrize("ask, more", [(chat().at("/v1/files"), {}), (chat(background=True), {}),
+                                       (chat(), {"Refrain-Cache": "off"})], ids=["a file", "a write", "off"])
+def test_only_if_cached_is_504_where_nothing_is_ever_stored(client, upstream, ask, more):
+    client.post(ask, headers={"Cache-Control": "only-if-cached", **more}).refused(504, "only_if_cached_miss")
+    upstream.saw(0)
+    client.post(chat("another")).was("MISS")
+
+
 def test_only_if_cached_is_504_on_a_miss(client, upstream):
     answer = client.post(chat(), headers={"Cache-Control": "only-if-cached"})
     answer.refused(504, "only_if_cached_miss")
