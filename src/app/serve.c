@@ -57,6 +57,7 @@ struct server {
     size_t workers_n;
     struct loop_timer *sweep, *deadline;
     struct loop_msg drained_msg;
+    struct loop_work first_work;
     atomic_size_t drained;
     bool draining;
 };
@@ -458,6 +459,40 @@ static int watch_signals(struct server *s)
     return r;
 }
 
+/* Signals are the main thread's alone: @how is SIG_BLOCK or SIG_UNBLOCK, and threads inherit it. While parts
+ * are taken down nobody listens for them any more; one that comes then, as from an impatient supervisor, must
+ * not turn a clean end into a death by signal. */
+static void set_signals(int how)
+{
+    sigset_t watched;
+
+    (void)sigemptyset(&watched);
+    (void)sigaddset(&watched, SIGTERM);
+    (void)sigaddset(&watched, SIGINT);
+    (void)sigaddset(&watched, SIGHUP);
+    (void)sigaddset(&watched, SIGUSR1);
+    (void)pthread_sigmask(how, &watched, NULL);
+}
+
+static void on_no_work(struct loop_work *w)
+{
+    (void)w;
+}
+
+/* Every other thread there will be: the workers, and the pool, which begins with its first work. */
+static int start_threads(struct server *s)
+{
+    int r = 0;
+
+    set_signals(SIG_BLOCK);
+    s->first_work = (struct loop_work){.on_work = on_no_work, .on_done = on_no_work};
+    loop_work_start(s->loop, &s->first_work);
+    for (size_t i = 0; r == 0 && i < s->workers_n; i++)
+        r = worker_start(s->workers[i]);
+    set_signals(SIG_UNBLOCK);
+    return r;
+}
+
 static int start(struct server *s)
 {
     AUTO(buf_done) struct buf proxy = BUF_INIT(256), admin = BUF_INIT(256);
@@ -475,8 +510,7 @@ static int start(struct server *s)
     s->sweep = loop_timer_new(s->loop, on_sweep, s);
     loop_timer_start(s->sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
     loop_on_idle(s->loop, on_idle, s);
-    for (size_t i = 0; r == 0 && i < s->workers_n; i++)
-        r = worker_start(s->workers[i]);
+    r = start_threads(s);
     if (r == 0)
         log_event(LOG_INFO, "listening", LOG_SLICE("proxy", buf_slice(&proxy)),
                   LOG_SLICE("admin", buf_slice(&admin)), LOG_INT("workers", s->workers_n),
@@ -509,21 +543,6 @@ static void stop(struct server *s)
     free(s->reloaded);
 }
 
-/* While parts are taken down nobody listens for signals any more; one that comes then, as from an impatient
- * supervisor, must not turn a clean end into a death by signal. Worker threads are gone by the time the
- * handlers are, so that this thread's mask is all that counts. */
-static void hold_signals_back(void)
-{
-    sigset_t watched;
-
-    (void)sigemptyset(&watched);
-    (void)sigaddset(&watched, SIGTERM);
-    (void)sigaddset(&watched, SIGINT);
-    (void)sigaddset(&watched, SIGHUP);
-    (void)sigaddset(&watched, SIGUSR1);
-    (void)pthread_sigmask(SIG_BLOCK, &watched, NULL);
-}
-
 static void raise_descriptor_limit(void)
 {
     struct rlimit lim;
@@ -552,7 +571,7 @@ int serve_run(const struct config *conf)
         loop_run(s->loop);
         log_event(LOG_INFO, "stopped");
     }
-    hold_signals_back();
+    set_signals(SIG_BLOCK);
     stop(s);
     log_close();
     free(s);

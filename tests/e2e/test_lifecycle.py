@@ -39,7 +39,8 @@ def test_sigint_ends_it_likewise(refrain):
     assert refrain.exits() == 0
 
 
-def test_being_asked_again_and_again_to_end_changes_nothing(refrain):
+def test_being_asked_again_and_again_to_end_changes_nothing(client, refrain):
+    client.post(chat("x" * 100_000)).was("MISS")  # every thread has had something to do
     while refrain.process.poll() is None:
         refrain.terminate()
     assert refrain.exits() == 0
