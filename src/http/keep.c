@@ -11,15 +11,17 @@
 
 enum {
     JUDGE_INLINE_MAX = 64 * 1024,
-    UNPACK_RATIO = 8,               /* what JSON is expected to grow by */
-    UNPACK_RATIO_MAX = 64,          /* a gzip body that grows more than this is no answer of a model */
-    STREAM_UNPACKED_FREE = 1 << 20, /* what a stream may decode to before that is asked */
+    UNPACK_RATIO = 8,                 /* what JSON is expected to grow by */
+    UNPACK_RATIO_MAX = 64,            /* a gzip body that grows more than this is no answer of a model */
+    STREAM_UNPACKED_FREE = 1 << 20,   /* what a stream may decode to before that is asked */
+    EVENT_BYTES_UNCOUNTED = 64 << 10, /* of a stream, held to be judged, not held against the allowance */
 };
 
 void keep_done(struct keep *k)
 {
     if (k->following)
         stream_judge_done(&k->judge);
+    limits_give_back(k->site->limits, k->judge_charged);
     varying_done(&k->varying);
     gunzip_free(k->gunzip);
     buf_done(&k->joined);
@@ -150,6 +152,20 @@ static void feed_coded(struct keep *k, struct slice bytes)
     }
 }
 
+/* An event is held until its last byte is in. Where there is no room for that, the stream flows on unjudged.
+ */
+static void charge_judge(struct keep *k)
+{
+    size_t held = stream_judge_held(&k->judge);
+
+    if (held <= EVENT_BYTES_UNCOUNTED || held <= k->judge_charged)
+        return;
+    if (limits_take_spare_bytes(k->site->limits, held - k->judge_charged))
+        k->judge_charged = held;
+    else
+        stream_judge_give_up(&k->judge);
+}
+
 bool keep_feed(struct keep *k, struct slice bytes)
 {
     if (!k->following)
@@ -158,6 +174,7 @@ bool keep_feed(struct keep *k, struct slice bytes)
         feed_coded(k, bytes);
     else
         stream_judge_feed(&k->judge, bytes);
+    charge_judge(k);
     return stream_judge_ended(&k->judge);
 }
 

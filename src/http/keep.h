@@ -48,6 +48,7 @@ struct keep {
     bool to_readers;           /* … as this */
     bool following;
     struct stream_judge judge;
+    size_t judge_charged;              /* of what it holds, taken from the allowance */
     struct gunzip *gunzip;             /* of a stream that comes gzip-coded; NULL otherwise */
     uint64_t coded_bytes, plain_bytes; /* how much of it came, and what that has decoded to */
     bool damaged, swollen;             /* it is no gzip; it grows like a bomb */

@@ -157,14 +157,24 @@ void limits_leave(struct limits *l, const struct sockaddr *addr)
     atomic_fetch_sub(&l->connections, 1);
 }
 
-bool limits_take_bytes(struct limits *l, size_t n)
+static bool take_up_to(struct limits *l, size_t n, size_t max)
 {
     size_t before = atomic_fetch_add(&l->buffered_bytes, n);
 
-    if (n <= l->conf.buffered_bytes_max && before <= l->conf.buffered_bytes_max - n)
+    if (n <= max && before <= max - n)
         return true;
     atomic_fetch_sub(&l->buffered_bytes, n);
     return false;
+}
+
+bool limits_take_bytes(struct limits *l, size_t n)
+{
+    return take_up_to(l, n, l->conf.buffered_bytes_max);
+}
+
+bool limits_take_spare_bytes(struct limits *l, size_t n)
+{
+    return take_up_to(l, n, l->conf.buffered_bytes_max / 2);
 }
 
 void limits_give_back(struct limits *l, size_t n)

@@ -252,6 +252,17 @@ void stream_judge_feed(struct stream_judge *j, struct slice bytes)
     }
 }
 
+size_t stream_judge_held(const struct stream_judge *j)
+{
+    return j->reader.line.cap + j->reader.data.cap + j->reader.event.cap;
+}
+
+void stream_judge_give_up(struct stream_judge *j)
+{
+    sse_reader_done(&j->reader);
+    j->failed = true;
+}
+
 bool stream_judge_ended(const struct stream_judge *j)
 {
     return j->seen_last && !j->tally.dialect->ends_with_message;

@@ -176,6 +176,22 @@ def test_bodies_past_the_allowance_are_503_and_the_allowance_comes_back(client, 
         assert client.post(chat("x" * 700_000)).whole().status == 200
 
 
+@pytest.mark.refrain(listen={"max_buffered_bytes": "4MiB"})
+def test_an_event_there_is_no_room_to_judge_flows_on(client, refrain, upstream):
+    """It is held until its last byte is in, within the allowance: at most half, so that streams go on."""
+    large = token("x" * 3_000_000)
+    upstream.reply(sse, large[:2_500_000], hold("g"), large[2_500_000:])
+    answer = client.post(chat_stream()).reads(2_400_000)
+    assert refrain.metric("buffered_bytes") > 2_000_000
+    upstream.release("g")
+    assert large in answer.whole().body
+    refrain.waits_for("not_stored_total", 1, reason="memory")
+    refrain.waits_for("buffered_bytes", 0)
+    upstream.reply(sse, token("x" * 500_000))
+    client.post(chat_stream("smaller")).was("MISS")
+    client.post(chat_stream("smaller")).was("HIT")
+
+
 @pytest.mark.refrain(listen={"max_body_bytes": "10KiB"})
 def test_a_body_over_the_bound_is_413_before_upstream_hears_of_it(client, upstream):
     client.post(chat("x" * 20_000)).refused(413, "too_large")

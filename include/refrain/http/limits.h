@@ -12,7 +12,7 @@
 struct limits_conf {
     unsigned connections_max;
     unsigned connections_per_address_max; /* 0: no bound; addresses of unix sockets are not counted */
-    size_t buffered_bytes_max;            /* request bodies and flights together */
+    size_t buffered_bytes_max;            /* request bodies, flights, events to be judged together */
 };
 
 struct limits;
@@ -27,6 +27,8 @@ void limits_leave(struct limits *l, const struct sockaddr *addr);
 /** Takes @n bytes of the buffer allowance. false: it is spent, and nothing was taken. Pair with
  * limits_give_back. */
 bool limits_take_bytes(struct limits *l, size_t n);
+/** The same for what can be done without: it leaves half of the allowance to what cannot. */
+bool limits_take_spare_bytes(struct limits *l, size_t n);
 void limits_give_back(struct limits *l, size_t n);
 
 unsigned limits_connections(const struct limits *l);

@@ -55,6 +55,10 @@ void stream_judge_init(struct stream_judge *j, const struct dialect *dialect, en
                        bool wants_json);
 void stream_judge_done(struct stream_judge *j);
 void stream_judge_feed(struct stream_judge *j, struct slice bytes);
+/** Bytes of memory that it has taken for events which came in pieces. */
+size_t stream_judge_held(const struct stream_judge *j);
+/** Gives them back, and looks at nothing more: the stream is not judged. */
+void stream_judge_give_up(struct stream_judge *j);
 /** True once the API's terminal event has come: a client may leave with all that there is. */
 bool stream_judge_ended(const struct stream_judge *j);
 /** True when the stream so far is one whole answer: the API's terminal event, at a frame boundary, with

@@ -68,6 +68,12 @@ static void buffered_bytes_are_bounded(void **state)
     assert_int_equal(limits_buffered_bytes(l), 100);
     limits_give_back(l, 100);
     assert_int_equal(limits_buffered_bytes(l), 0);
+    assert_false(limits_take_spare_bytes(l, 51));
+    assert_true(limits_take_spare_bytes(l, 50));
+    assert_false(limits_take_spare_bytes(l, 1));
+    assert_true(limits_take_bytes(l, 50));
+    limits_give_back(l, 100);
+    assert_int_equal(limits_buffered_bytes(l), 0);
     limits_free(l);
 }
 
