@@ -287,7 +287,7 @@ def test_upstream_down_is_502_in_the_dialects_shape(client, upstream, dialect):
     client.post(SHAPES[dialect]).was("MISS")
 
 
-@pytest.mark.refrain(upstreams={"default": {"first_byte_timeout": "300ms"}})
+@pytest.mark.refrain(upstreams={"default": {"first_byte_timeout": "1s"}})
 @pytest.mark.parametrize("ask", [chat(), messages()], ids=["OpenAI", "Anthropic"])
 def test_an_upstream_that_does_not_begin_is_504(client, upstream, ask):
     upstream.reply(whole, b"{}", before=hold("g"))
@@ -297,7 +297,7 @@ def test_an_upstream_that_does_not_begin_is_504(client, upstream, ask):
     client.post(ask).was("MISS")
 
 
-@pytest.mark.refrain(upstreams={"default": {"idle_timeout": "300ms"}})
+@pytest.mark.refrain(upstreams={"default": {"idle_timeout": "1s"}})
 def test_an_upstream_that_falls_silent_is_cut(client, upstream):
     upstream.reply(sse, token("alpha"), hold("g"))
     assert client.post(chat_stream()).sees("alpha").ends() == "cut"
