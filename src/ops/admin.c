@@ -360,7 +360,10 @@ struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
         .body_grace_ms = 10000,
         .body_bytes_per_s = 1024,
     };
-    static const struct limits_conf limits_conf = {.connections_max = CONNECTIONS_MAX};
+    static const struct limits_conf limits_conf = {
+        .connections_max = CONNECTIONS_MAX,
+        .connections_per_address_max = CONNECTIONS_MAX / 2, /* whose probe goes unanswered is restarted */
+    };
     struct admin *a = calloc(1, sizeof(*a));
 
     if (!a)

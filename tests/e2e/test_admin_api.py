@@ -233,3 +233,13 @@ def test_the_token_is_shown_nowhere(client, refrain, operator):
     shown = subprocess.run([binary(), "config", "show", "--config", str(refrain.config_file)],
                            capture_output=True, text=True, timeout=60)
     assert token not in "\n".join(refrain.lines) + str(refrain.scrape()) + shown.stdout
+
+
+def test_one_address_cannot_keep_others_from_the_probes(refrain):
+    greedy = Client(refrain.admin)
+    for _ in range(300):
+        greedy.connect(source="127.0.0.2")
+    probe = Client(refrain.admin)
+    assert probe.get("/healthz").whole().status == 200
+    probe.close()
+    greedy.close()
