@@ -36,11 +36,8 @@ enum {
 };
 
 struct server {
-    const struct config *conf;       /* in force; the first one is the caller's */
+    const struct config *conf;       /* in force; the first one is the caller's, others are their sites' */
     const struct config *begun_with; /* what listens, listens where this says */
-    struct config *
-        *reloaded; /* each is kept to the end: requests under way point into the one they began with */
-    size_t reloaded_n;
     struct metrics *metrics;
     struct store_mem *memory;
     struct limits *limits;
@@ -363,17 +360,6 @@ static void report_faults(const struct config_report *report)
                   LOG_STR("fault", report->faults[i].text));
 }
 
-static bool keep(struct server *s, struct config *conf)
-{
-    struct config **more = realloc(s->reloaded, (s->reloaded_n + 1) * sizeof(struct config *));
-
-    if (!more)
-        return false;
-    more[s->reloaded_n++] = conf;
-    s->reloaded = more;
-    return true;
-}
-
 static void take_over_access(struct server *s)
 {
     struct admin_access access;
@@ -390,12 +376,12 @@ static void take_over(struct server *s, struct config *conf)
     struct site *site = site_of_conf(s, conf);
     struct front_conf front = front_conf_of(conf);
 
-    if (!site || !keep(s, conf)) {
-        site_unref(site);
+    if (!site) {
         config_free(conf);
         log_event(LOG_ERROR, "reload_failed", LOG_STR("what", "out of memory"));
         return;
     }
+    site_own_config(site, conf); /* requests under way point into the one they began with */
     (void)config_diff_fixed(s->conf, conf, on_fixed_option, NULL);
     for (size_t i = 0; i < s->workers_n; i++)
         worker_set_site(s->workers[i], site, &front);
@@ -538,9 +524,6 @@ static void stop(struct server *s)
     metrics_free(s->metrics);
     buf_done(&s->secret);
     buf_done(&s->admin_token);
-    for (size_t i = 0; i < s->reloaded_n; i++)
-        config_free(s->reloaded[i]);
-    free(s->reloaded);
 }
 
 static void raise_descriptor_limit(void)

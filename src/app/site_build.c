@@ -24,6 +24,7 @@ struct build {
     struct buf own_names;
     struct slice *ignored[OP_COUNT]; /* of canon rules: the dialect's and the operator's */
     struct gate_finish *finishes;
+    struct config *conf; /* what all of it points into, where it is the site's own; NULL: somebody else's */
 };
 
 static void build_free(void *owner)
@@ -44,6 +45,7 @@ static void build_free(void *owner)
     free(b->finishes);
     for (size_t i = 0; i < OP_COUNT; i++)
         free(b->ignored[i]);
+    config_free(b->conf);
     free(b);
 }
 
@@ -420,4 +422,11 @@ struct site *site_build(const struct config *conf, const struct site_parts *part
         return NULL;
     }
     return &b->site;
+}
+
+void site_own_config(struct site *s, struct config *conf)
+{
+    struct build *b = s->owner;
+
+    b->conf = conf;
 }

@@ -21,3 +21,5 @@ struct site_parts {
 
 /** A site with one reference. @conf must outlive it. NULL when out of memory. */
 struct site *site_build(const struct config *conf, const struct site_parts *parts);
+/** Gives it @conf, which it was built from, to be freed with it: on whatever thread lets go of it last. */
+void site_own_config(struct site *s, struct config *conf);

@@ -9,7 +9,7 @@ import pytest
 
 from harness.asks import chat, chat_stream
 from harness.client import Client
-from harness.process import binary, wait_until
+from harness.process import binary, sanitized, wait_until
 from harness.upstream import chat_answer, hold, sse, token, whole
 
 
@@ -96,6 +96,25 @@ def test_reload_takes_up_what_can_change_and_drops_nothing(client, refrain, upst
     assert " ttl=7" in client.post(chat("after")).was("HIT").header("cache-status")
     upstream.release("g")
     streaming.whole()
+
+
+def test_what_began_before_many_reloads_ends_well_and_nothing_of_them_is_left(client, refrain, upstream):
+    upstream.reply(sse, token("alpha"), hold("g"), token("beta"))
+    begun = client.post(chat_stream()).sees("alpha")
+
+    def reloads(first, last):
+        for times in range(first, last + 1):
+            refrain.reload()
+            refrain.logged(lambda e: e.get("event") == "reloaded", f"reload {times}", times)
+
+    reloads(1, 100)
+    before = refrain.rss_bytes()
+    reloads(101, 500)
+    grown = refrain.rss_bytes() - before
+    assert sanitized() or grown < 400 * 16_000, f"400 reloads leave {grown} bytes behind"
+    upstream.release("g")
+    begun.sees("beta").whole()
+    client.post(chat("after")).was("MISS")
 
 
 def test_a_reload_of_nonsense_is_refused_and_the_old_goes_on(client, refrain, upstream):
