@@ -404,6 +404,7 @@ static bool read_string(struct canon *c, struct canon_value *out)
     out->kind = KIND_STRING;
     out->text = slice_make(start, (size_t)(p - start));
     out->escaped = escaped;
+    out->plain = slice_make(c->text.data + c->text.len + 1, (size_t)(o - c->text.data) - c->text.len - 2);
     c->text.len = (size_t)(o - c->text.data);
     c->p = p + 1;
     return true;

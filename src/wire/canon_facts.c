@@ -223,6 +223,22 @@ static size_t characters_of(struct slice text, bool escaped)
     return n;
 }
 
+/* Some write `/` as `\/` wherever it stands: what rules say of a model is about its name, however that is
+ * written. */
+static void note_model(struct canon_facts *facts, const struct canon_value *value)
+{
+    facts->model = (struct slice){NULL, 0};
+    if (value->kind != KIND_STRING)
+        return;
+    if (!value->escaped) {
+        facts->model = value->text;
+    } else if (value->plain.len <= sizeof(facts->model_unescaped) &&
+               !memchr(value->plain.data, '\\', value->plain.len)) {
+        memcpy(facts->model_unescaped, value->plain.data, value->plain.len);
+        facts->model = slice_make(facts->model_unescaped, value->plain.len);
+    }
+}
+
 static void note_words(struct canon_facts *facts, const struct canon_value *value)
 {
     if (value->kind == KIND_STRING)
@@ -236,7 +252,7 @@ void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon
 
     switch (place) {
     case PLACE_MODEL:
-        facts->model = is_string && !value->escaped ? value->text : (struct slice){NULL, 0};
+        note_model(facts, value);
         break;
     case PLACE_STREAM:
         note_stream(facts, value->kind);
@@ -267,12 +283,11 @@ void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon
     case PLACE_SERVER_TOOL_IF_TRUE:
         noted->server_tools |= value->kind == KIND_TRUE;
         break;
-    case PLACE_TOOL_TYPE: /* an escape hides the name, and nobody honest escapes one */
-        noted->server_tools |= is_string && (value->escaped || is_server_tool(value->text));
+    case PLACE_TOOL_TYPE:
+        noted->server_tools |= is_string && is_server_tool(value->plain);
         break;
     case PLACE_TOOL_ENVIRONMENT_TYPE: /* OpenAI's shell: at the client, or in a container of the provider's */
-        noted->server_tools |=
-            is_string && (value->escaped || slice_starts(value->text, SLICE_OF("container")));
+        noted->server_tools |= is_string && slice_starts(value->plain, SLICE_OF("container"));
         break;
     case PLACE_PROMPT_VERSION:
         noted->prompt_versioned = there;
@@ -282,14 +297,14 @@ void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon
         note_words(facts, value);
         break;
     case PLACE_FORMAT_TYPE: /* json_object, json_schema */
-        facts->wants_json |= is_string && slice_starts(value->text, SLICE_OF("json"));
+        facts->wants_json |= is_string && slice_starts(value->plain, SLICE_OF("json"));
         break;
     case PLACE_FORMAT_ITSELF:
         facts->wants_json |=
-            value->kind == KIND_OBJECT || (is_string && slice_eq(value->text, SLICE_OF("json")));
+            value->kind == KIND_OBJECT || (is_string && slice_eq(value->plain, SLICE_OF("json")));
         break;
     case PLACE_MIME_TYPE:
-        facts->wants_json |= is_string && slice_starts(value->text, SLICE_OF("application/json"));
+        facts->wants_json |= is_string && slice_starts(value->plain, SLICE_OF("application/json"));
         break;
     default:
         break;

@@ -44,9 +44,11 @@ enum canon_place {
 /* A value that was read whole. */
 struct canon_value {
     enum canon_kind kind;
-    struct slice text; /* a number's text, or a string's without its quotes; else empty */
-    bool escaped;      /* the string's text holds escapes */
-    size_t count;      /* elements or members */
+    struct slice text;  /* a number's text, or a string's without its quotes; else empty */
+    bool escaped;       /* the string's text holds escapes */
+    struct slice plain; /* the string as the canonical text has it: escaped where it must be; good until more
+                         * is written */
+    size_t count;       /* elements or members */
 };
 
 struct canon_noted {

@@ -26,6 +26,9 @@ def passes_by(answer):
 MATCHES = {
     "path": ({"path": "*/chat/*"}, chat(), messages()),
     "model": ({"model": "gpt-4o*"}, chat(model="gpt-4o-mini"), chat(model="o3")),
+    "model, however its name is written": (
+        {"model": "vendor/*"}, chat().written('{"model":"vendor\\/a","messages":[{"role":"user","content":"hi"}]}'),
+        chat(model="other/a")),
     "one of several models": ({"model": ["o1", "o3"]}, chat(model="o3"), chat(model="o4")),
     "operation": ({"operation": "chat"}, chat(), embedding()),
     "stream": ({"stream": "true"}, chat_stream(), chat()),

@@ -35,10 +35,12 @@ struct canon_rules {
     bool stream_default_dropped; /* a `stream` equal to the API's default counts as absent */
 };
 
+enum { CANON_MODEL_UNESCAPED_MAX = 128 };
+
 /* What the cache needs to know of a request; found in the same pass. Slices borrow from the input. */
 struct canon_facts {
     struct slice
-        model;     /* the top-level string "model"; empty when absent, no string, or written with escapes */
+        model;     /* the top-level string "model"; empty when absent, no string, or one that needs escapes */
     bool stream;   /* what the request asks for, the API's default applied */
     bool stateful; /* makes or reads state upstream: `store: true`, server-side tools … (SPEC section 3) */
     bool only_server_tools; /* stateful for no other reason than server-side tools, which a rule may allow */
@@ -50,6 +52,8 @@ struct canon_facts {
     size_t characters;  /* of the prompt: what messages, prompt, system or input say, in Unicode characters;
                          * roles,  ids, tools and images are not counted. Of a member given twice, both are */
     bool wants_json;    /* response_format or text.format asks for JSON */
+    char model_unescaped[CANON_MODEL_UNESCAPED_MAX]; /* where model lies if it was written with escapes: facts
+                                                      * are not copied */
 };
 
 enum canon_verdict {
