@@ -386,6 +386,13 @@ int dialect_openai_error(struct buf *out, unsigned status, const char *code, str
         .ordered_n = ARRAY_LEN(ordered), .drop_nulls = true, .stream_default_dropped = true                  \
     }
 
+/* Its answers repeat `user`, `metadata` and the like, so what is not in the key would be told to others. */
+#define CANON_ECHOED                                                                                         \
+    {                                                                                                        \
+        .ordered = ordered, .ordered_n = ARRAY_LEN(ordered), .drop_nulls = true,                             \
+        .stream_default_dropped = true                                                                       \
+    }
+
 #define COMMON .request_id_header = "x-request-id", .error = dialect_openai_error
 
 #define ENDS .finishes = finishes, .finishes_n = ARRAY_LEN(finishes), .stream_word = SLICE("[DONE]")
@@ -419,7 +426,7 @@ const struct dialect dialect_completion = {
 const struct dialect dialect_responses = {
     .name = "responses",
     .paths = {{SLICE("/responses")}},
-    .canon = CANON,
+    .canon = CANON_ECHOED,
     .streams = STREAMS(STREAM_SSE),
     .json = true,
     .whole = responses_whole,

@@ -7,7 +7,7 @@ gets an answer that was not made for him finds the other one's words in it.
 import pytest
 
 from harness.answers import compact
-from harness.asks import chat, chat_stream, messages
+from harness.asks import chat, chat_stream, messages, responses
 from harness.upstream import chat_answer, event, fields_of, head_bytes, hold, sse, token, whole
 
 LASTING = {"Cache-Control": "public, max-age=600"}
@@ -279,6 +279,17 @@ def test_a_private_get_is_asked_for_by_each(client, upstream, said):
     first = get(client, {"User-Agent": MARK}).was("MISS")
     assert MARK.encode() in first.body
     assert MARK.encode() not in get(client).was("MISS").body
+
+
+@pytest.mark.parametrize("name", ["user", "metadata", "safety_identifier", "prompt_cache_key"])
+def test_what_an_answer_repeats_of_its_request_is_told_to_nobody_else(client, upstream, name):
+    """`/responses` gives back what the request says of its user; other APIs do not."""
+    value = {"id": MARK} if name == "metadata" else MARK
+    client.post(responses(**{name: value})).was("MISS")
+    client.post(responses()).was("MISS")
+    client.post(responses(**{name: value})).was("HIT")
+    client.post(chat(**{name: value})).was("MISS")
+    client.post(chat()).was("HIT")
 
 
 # Bodies and methods.
