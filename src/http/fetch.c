@@ -305,6 +305,12 @@ static void note_change(const struct fetch *x, unsigned status, const struct fie
         changes_note(x->site->changes, &place, fields, flights_seq(x->site->flights));
 }
 
+/* A redirect may lead to a login. */
+static bool is_success(unsigned status)
+{
+    return status / 100 == 2 || status == 304;
+}
+
 /* 403 is about what was asked for, not about who asked. */
 static void note_proof(const struct fetch *x, unsigned status)
 {
@@ -315,8 +321,7 @@ static void note_proof(const struct fetch *x, unsigned status)
         return;
     if (status == 401 && proofs_refused(proofs, x->caller, clock_mono_ns()))
         news = "credential_suspended";
-    else if (status >= 200 && status < 400 &&
-             proofs_accepted(proofs, x->caller, x->started_ns, x->site->reauth_ns > 0))
+    else if (is_success(status) && proofs_accepted(proofs, x->caller, x->started_ns, x->site->reauth_ns > 0))
         news = "credential_restored";
     if (news)
         log_event(LOG_INFO, news, LOG_STR("upstream", x->tries.upstream->conf.name),
@@ -700,7 +705,8 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
         .model = flight_keep(f, spec->model),
         .id = flight_id(f),
     };
-    x->caller = spec->caller;
+    if (strcmp(spec->method, "OPTIONS") != 0) /* which servers answer before they look who asks */
+        x->caller = spec->caller;
     if (!spec->key && method_is_unsafe(slice_str(spec->method))) /* a question to a model changes nothing */
         x->changes = flight_keep(f, spec->target);
     x->started_ns = clock_mono_ns();

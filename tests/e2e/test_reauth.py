@@ -4,7 +4,7 @@ import pytest
 
 from harness.asks import chat, embedding, messages
 from harness.process import wait_until
-from harness.upstream import chat_answer, hold, whole
+from harness.upstream import bodiless, chat_answer, hold, whole
 
 NO = b'{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}'
 
@@ -61,6 +61,30 @@ def test_no_other_status_gives_them_back(client, upstream):
         client.post(chat("something else")).was("MISS", status=status)
     upstream.reply(whole, NO, status=401)
     client.post(chat()).was("MISS", status=401)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_way_to_the_login_gives_nothing_back(client, refrain, upstream, status):
+    revoked(client, upstream)
+    upstream.reply(whole, b"", status=status, headers={"Location": "/login"})
+    client.get("/docs").whole()
+    assert refrain.metric("credentials_suspended") == 1
+
+
+def test_nor_does_a_preflight_which_needs_no_credential(client, refrain, upstream):
+    revoked(client, upstream)
+    upstream.reply(bodiless, status=204)
+    client.ask("OPTIONS", chat().path).was("BYPASS", status=204)
+    assert refrain.metric("credentials_suspended") == 1
+
+
+def test_a_304_is_a_success(client, refrain, upstream):
+    upstream.reply(whole, b"page", headers={"Cache-Control": "public, no-cache", "ETag": '"1"'})
+    client.get("/page").was("MISS")
+    revoked(client, upstream)
+    upstream.reply(bodiless, status=304, headers={"ETag": '"1"'})
+    client.get("/page").was("REVALIDATED")
+    assert refrain.metric("credentials_suspended") == 0
 
 
 def test_a_401_on_what_passes_by_counts_too(client, upstream):
