@@ -285,3 +285,14 @@ def test_the_path_prefix_of_a_route_is_its_own(start, upstream):
     client.post(chat().at("/other/v1/chat/completions")).was("MISS")
     assert upstream.requests[1].target == "/behind/v1/chat/completions"
     client.post(chat().at("/other/v1/chat/completions")).was("HIT")
+
+
+def test_a_prefix_that_is_taken_off_ends_with_a_segment(start, upstream):
+    """What is left would otherwise run into the upstream's own name."""
+    refrain = start(routes=[{"path": "/api", "upstream": "default", "strip_prefix": True}])
+    client = start.client(refrain)
+    for target in ("/api.evil.example/v1/models", "/apiary", "/api", "/api?key=1"):
+        client.get(target).refused(404, "no_route")
+    upstream.saw_nothing()
+    client.get("/api/v1/models").whole()
+    assert upstream.saw(1).target == "/v1/models"
