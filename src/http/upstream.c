@@ -115,6 +115,12 @@ static void watch_time(struct upstream_call *c)
     loop_timer_start(c->timer, until > now ? until - now : 0, 0);
 }
 
+void call_take_a_breath(struct upstream_call *c)
+{
+    c->recv_paused = c->want_resume = true;
+    ask_tick(c);
+}
+
 void call_enter(struct upstream_call *c, enum call_stage stage)
 {
     c->stage = stage;
@@ -455,6 +461,7 @@ static void on_tick(void *arg)
     struct list batch;
     struct list *link;
 
+    p->turns++;
     list_init(&batch);
     list_splice_back(&batch, &p->todo); /* what is asked meanwhile waits for the next tick */
     while ((link = list_pop_front(&batch)) != NULL)
@@ -507,6 +514,7 @@ static void pool_go_on(struct upstream_pool *p)
 {
     int running;
 
+    p->turns++;
     (void)curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect_finished(p);
 }
@@ -533,6 +541,7 @@ void pool_on_ready(struct upstream_pool *p, int fd, int events)
     int mask = ((events & LOOP_READ) ? CURL_CSELECT_IN : 0) | ((events & LOOP_WRITE) ? CURL_CSELECT_OUT : 0);
     int running;
 
+    p->turns++;
     (void)curl_multi_socket_action(p->multi, fd, mask, &running);
     collect_finished(p);
 }

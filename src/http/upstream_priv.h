@@ -92,6 +92,8 @@ struct upstream_call {
     struct answer_head head;
     bool recv_paused, head_told;
     int64_t body_got;
+    uint64_t turn;     /* of the pool, in which … */
+    size_t turn_bytes; /* … so much of the body came */
 
     /* time, in the loop's ms */
     struct loop_timer *timer;
@@ -113,6 +115,7 @@ struct upstream_pool {
     struct list origins, running, todo, spare;
     unsigned spare_n;
     size_t active;
+    uint64_t turns; /* that the library had */
     bool is_closing;
     bool multiplexes; /* several calls on one HTTP/2 connection */
     struct list connections;
@@ -130,6 +133,8 @@ bool call_wants_again(struct upstream_call *c, enum upstream_result result, cons
 void call_judge(struct upstream_call *c, enum upstream_result verdict, const char *why);
 /** Moves to @stage and starts its clock. */
 void call_enter(struct upstream_call *c, enum call_stage stage);
+/** Holds back what comes next until others have had their turn. */
+void call_take_a_breath(struct upstream_call *c);
 /** Notes progress: the deadline of this stage moves on. */
 void call_touch(struct upstream_call *c);
 /** The loop found @fd ready: lets the library go on. */
