@@ -54,6 +54,28 @@ static void judge_listeners(struct loading *l)
             warn(l, pool_printf(l->pool, "rules[%zu].scope", i), exposed);
 }
 
+/* A header by such a name hardly exists, and where it does not, everybody would share everything. */
+static bool is_slip_of(struct slice wrote, struct slice word)
+{
+    unsigned distance;
+
+    return slice_ieq(wrote, word) || text_is_near(wrote, word, &distance);
+}
+
+static void judge_scope_header(struct loading *l, const char *name, struct slice header)
+{
+    static const char *const words[] = {"credential", "shared"};
+
+    if (!header_name_ok(header))
+        report_error(l->report, origin_of(l, name), name,
+                     "expected credential, shared or a list of header names, got %s", header.data);
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (is_slip_of(header, slice_str(words[i])))
+            report_error(l->report, origin_of(l, name), name,
+                         "%s would be the header that tells callers apart; did you mean %s?", header.data,
+                         words[i]);
+}
+
 /* The words of @list, the option @name, taken for what they mean. */
 static enum cache_scope judge_scope(struct loading *l, const char *name, struct text_list *list)
 {
@@ -65,9 +87,11 @@ static enum cache_scope judge_scope(struct loading *l, const char *name, struct 
 
         if (is_word && list->n == 1)
             scope = slice_eq(list->at[i], SLICE_OF("shared")) ? SCOPE_SHARED : SCOPE_CREDENTIAL;
-        else if (is_word || !header_name_ok(list->at[i]))
+        else if (is_word)
             report_error(l->report, origin_of(l, name), name,
                          "expected credential, shared or a list of header names, got %s", list->at[i].data);
+        else
+            judge_scope_header(l, name, list->at[i]);
     }
     if (scope != SCOPE_HEADERS)
         list->n = 0;
@@ -227,6 +251,15 @@ static void judge_range(struct loading *l, const char *name, int64_t above, int6
         warn(l, name, "nothing is above the one and below the other: the rule never matches");
 }
 
+/* Globs are held against a path, which begins with a slash. */
+static void judge_paths(struct loading *l, const char *name, const struct text_list *globs)
+{
+    for (size_t i = 0; i < globs->n; i++)
+        if (globs->at[i].len == 0 || !strchr("/*?", globs->at[i].data[0]))
+            report_warning(l->report, origin_of(l, name), name,
+                           "%s matches nothing, since a path begins with /", globs->at[i].data);
+}
+
 static bool says_something(const struct rule_conf *r)
 {
     return r->cache != CACHE_UNSAID || r->ttl_s != 0 || r->tags.n > 0 || r->namespace_ || r->scope_given ||
@@ -260,6 +293,7 @@ static void judge_rule(struct loading *l, size_t i)
     if (r->scope_given)
         r->scope = judge_scope(l, pool_printf(l->pool, "%s.scope", base), &r->scope_headers);
     judge_tags(l, pool_printf(l->pool, "%s.tags", base), &r->tags);
+    judge_paths(l, pool_printf(l->pool, "%s.match.path", base), &r->match.paths);
     judge_range(l, pool_printf(l->pool, "%s.match.temperature_below", base), r->match.temperature_above,
                 r->match.temperature_below);
     judge_range(l, pool_printf(l->pool, "%s.match.prompt_below", base), r->match.prompt_above,
@@ -282,6 +316,7 @@ static void judge_operation(struct loading *l, size_t i)
              "this operation is a shipped one; its lifetime is set by cache.ttl, anything else by rules");
     if (o->dialect && (!is_shipped_operation(o->dialect) || strcmp(o->dialect, "read") == 0))
         no_such_operation(l, dialect, o->dialect, false);
+    judge_paths(l, pool_printf(l->pool, "%s.path", base), &o->paths);
     judge_tags(l, pool_printf(l->pool, "%s.tags", base), &o->tags);
 }
 

@@ -397,6 +397,16 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "400d\n"},
         {"a scope that is no scope", "c.yaml", UP "rules: [{scope: [shared, X-A]}]\n",
          "c.yaml:2: rules[0].scope: expected credential, shared or a list of header names, got shared\n"},
+        {"a scope that nearly is one", "c.yaml", UP "cache: {scope: credentials}\n",
+         "c.yaml:2: cache.scope: credentials would be the header that tells callers apart; did you mean "
+         "credential?\n"},
+        {"a scope in another case", "c.yaml", UP "rules: [{scope: Shared}]\n",
+         "c.yaml:2: rules[0].scope: Shared would be the header that tells callers apart; did you mean "
+         "shared?\n"},
+        {"a path without its slash", "c.yaml",
+         UP "rules: [{match: {path: [v1/x, '*/y', /z]}, ttl: 1h}]\noperations: {mine: {path: v1/mine}}\n",
+         "W c.yaml:2: rules[0].match.path: v1/x matches nothing, since a path begins with /\n"
+         "W c.yaml:3: operations.mine.path: v1/mine matches nothing, since a path begins with /\n"},
         {"a rule that says nothing", "c.yaml", UP "rules: [{match: {operation: chat}}]\n",
          "W c.yaml:2: rules[0]: the rule says nothing of the requests that it matches\n"},
         {"a rule that never matches", "c.yaml",
