@@ -107,9 +107,10 @@ static void print_difference(const struct node *d)
         {"only_there", "is only in that one"},
     };
     const char *how = remote_text(d, "how", "");
+    const char *name = remote_text(d, "name", strcmp(how, "only_there") == 0 ? "something" : "");
 
-    (void)printf("  %s ", remote_text(d, "part", "?"));
-    remote_print_safe(remote_text(d, "name", strcmp(how, "only_there") == 0 ? "something" : ""));
+    (void)printf("  %s%s", remote_text(d, "part", "?"), name[0] ? " " : "");
+    remote_print_safe(name);
     for (size_t i = 0; i < ARRAY_LEN(hows); i++)
         if (strcmp(hows[i].how, how) == 0)
             (void)printf(": %s", hows[i].text);
@@ -134,6 +135,18 @@ static void print_nearest(const struct node *t)
         print_difference(list->members[i].node);
 }
 
+static void print_rules(const struct node *t)
+{
+    const struct node *list = node_find(t, "rules");
+
+    if (!list || list->n == 0)
+        return;
+    (void)printf("%-13s", "rules");
+    for (size_t i = 0; i < list->n; i++)
+        (void)printf("%srules[%s]", i > 0 ? ", " : "", list->members[i].node->text);
+    (void)puts(list->n > 1 ? " match" : " matches");
+}
+
 static void print_text(const struct node *t)
 {
     print_verdict(t);
@@ -141,6 +154,7 @@ static void print_text(const struct node *t)
     print_words("operation", remote_text(t, "operation", NULL), " ", remote_text(t, "own_operation", ""));
     print_words("upstream", remote_text(t, "upstream", NULL), ", by the route ", remote_text(t, "route", ""));
     print_line("model", remote_text(t, "model", NULL));
+    print_rules(t);
     print_words("scope", remote_text(t, "scope", NULL), ", namespace ", remote_text(t, "namespace", ""));
     print_line("key", remote_text(t, "key_text", remote_text(t, "key_because", NULL)));
     print_entry(t);

@@ -55,6 +55,7 @@ static bool read_head(struct explaining *x)
 {
     struct explanation *e = x->out;
     const char *why = "";
+    bool asks_well, names_one;
     struct keying k;
 
     fields_classify(x->r->fields, x->site->headers);
@@ -62,13 +63,15 @@ static bool read_head(struct explaining *x)
         return end(x, EXPLAIN_REFUSED, "no route matches this path");
     if (x->site->body_bytes_max > 0 && x->r->body.len > x->site->body_bytes_max)
         return end(x, EXPLAIN_REFUSED, "the body is larger than listen.max_body_bytes");
-    if (!ask_read(x->r->fields, &x->site->ask, &e->ask, &why))
-        return end(x, EXPLAIN_REFUSED, why);
+    asks_well = ask_read(x->r->fields, &x->site->ask, &e->ask, &why);
     k = keying_of(x);
-    if (!keying_operation(&k))
-        return end(x, EXPLAIN_REFUSED, x->site->own_operations);
-    e->op = k.op;
+    names_one = keying_operation(&k);
+    e->op = k.op; /* a refusal tells it, too */
     e->own = k.own;
+    if (!asks_well)
+        return end(x, EXPLAIN_REFUSED, why);
+    if (!names_one)
+        return end(x, EXPLAIN_REFUSED, x->site->own_operations);
     plan_make(&x->site->rules, 0, e->own, &e->plan);
     why = keying_head_bypass(&k);
     return why ? end(x, EXPLAIN_PASSED, why) : true;

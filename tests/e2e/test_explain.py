@@ -144,6 +144,7 @@ def test_what_the_cache_has_no_business_with(client, explain, upstream, ask, hea
 def test_what_would_be_refused(client, explain, upstream):
     told = explain(chat(), Refrain_TTL="soon")
     assert (told["result"], told["reason"]) == ("refused", "refused") and "Refrain-TTL" in told["because"]
+    assert told["operation"] == "chat", "a refusal says of what kind the request was, as the log does"
 
 
 @pytest.mark.refrain(routes=[{"path": "/only/", "upstream": "default"}])
