@@ -26,13 +26,17 @@ static void print_row(const char *upstream, const char *kind, const char *state,
 
 static void print_breaker(const struct node *b)
 {
-    const char *cause = remote_text(b, "cause", NULL), *model = remote_text(b, "model", "");
+    const char *cause = remote_text(b, "cause", NULL), *model = remote_text(b, "model", NULL);
     char more[512];
 
-    (void)snprintf(more, sizeof(more), "%s%s%sfor %s s, %s failed%s%s%s", model[0] ? "model " : "", model,
-                   model[0] ? ", " : "", remote_text(b, "for_s", "?"), remote_text(b, "failed", "?"),
-                   cause ? ", since " : "", cause ? cause : "",
-                   strcmp(remote_text(b, "held", ""), "true") == 0 ? ", held by an operator" : "");
+    (void)snprintf(more, sizeof(more), "%s%s%sfor %s s, %s failed%s%s%s",
+                   !model     ? ""
+                   : model[0] ? "model "
+                              : "no model",
+                   model ? model : "", model ? ", " : "", remote_text(b, "for_s", "?"),
+                   remote_text(b, "failed", "?"),
+                   strcmp(remote_text(b, "held", ""), "true") == 0 ? ", held by an operator" : "",
+                   cause ? ": " : "", cause ? cause : "");
     print_row(remote_text(b, "upstream", "?"), remote_text(b, "kind", "?"), remote_text(b, "state", "?"),
               more);
 }

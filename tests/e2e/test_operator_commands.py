@@ -45,6 +45,18 @@ def test_explain_says_hit_or_miss_and_exits_so(client, refrain_command, ask_file
     assert "body messages[0].content: has another value there" in other.stdout
 
 
+def test_explain_names_another_credential_and_nothing_of_it(client, refrain_command, ask_file):
+    client.with_credential("sk-somebody-elses").post(chat()).was("MISS")
+    assert "\n  credential: has another value there\n" in refrain_command("explain", ask_file(chat()), status=1).stdout
+
+
+@pytest.mark.refrain(rules=[{"match": {"model": "gpt-4o*"}, "ttl": "2h"},
+                            {"match": {"temperature_above": 1.0}, "cache": "off"}])
+def test_explain_names_the_rules_that_match(refrain_command, ask_file):
+    told = refrain_command("explain", ask_file(chat(temperature=1.5)), status=1).stdout
+    assert "rules        rules[0], rules[1] match\n" in told
+
+
 def test_explain_in_json_and_from_standard_input(client, refrain_command):
     ask = chat()
     client.post(ask).was("MISS")
@@ -144,11 +156,16 @@ def test_breakers_are_listed_and_commanded(refrain_command, tmp_path):
     assert "default" in listed.stdout and "validation" in listed.stdout and "closed" in listed.stdout
     opened = refrain_command("breakers", "open", "default", "validation", status=0)
     assert " open " in opened.stdout
-    assert "held by an operator" in refrain_command("breakers", status=1).stdout
+    assert ", held by an operator: by hand\n" in refrain_command("breakers", status=1).stdout
     states = json.loads(refrain_command("breakers", "--json", status=1).stdout)["breakers"]
     assert {b["state"] for b in states if b["kind"] == "validation"} == {"open"}
     refrain_command("breakers", "reset", "default", "validation", status=0)
     refrain_command("breakers", status=0)
+
+
+def test_a_breaker_of_requests_without_a_model_says_so(client, refrain_command, upstream):
+    client.get("/v1/models").was("MISS")
+    assert "no model, for " in refrain_command("breakers", status=0).stdout
 
 
 def test_a_command_that_is_not_understood_is_told_what_would_be(refrain_command):
