@@ -102,6 +102,17 @@ static const struct row shipped[] = {
     /* Who calls, by which program and in which attempt; the answer does not depend on it. */
     {SLICE("user-agent"), UNKEYED},
     {SLICE("x-stainless-*"), UNKEYED},
+    /* With every request of the OpenAI and Anthropic SDKs: spared the walk along the prefixes. */
+    {SLICE("x-stainless-arch"), UNKEYED},
+    {SLICE("x-stainless-async"), UNKEYED},
+    {SLICE("x-stainless-lang"), UNKEYED},
+    {SLICE("x-stainless-os"), UNKEYED},
+    {SLICE("x-stainless-package-version"), UNKEYED},
+    {SLICE("x-stainless-read-timeout"), UNKEYED},
+    {SLICE("x-stainless-retry-count"), UNKEYED},
+    {SLICE("x-stainless-runtime"), UNKEYED},
+    {SLICE("x-stainless-runtime-version"), UNKEYED},
+    {SLICE("x-stainless-timeout"), UNKEYED},
     {SLICE("x-goog-api-client"), UNKEYED},
     {SLICE("x-ms-useragent"), UNKEYED},
     {SLICE("idempotency-key"), UNKEYED | UNSTORED},
