@@ -663,13 +663,56 @@ static const bool is_tchar[256] = {
     ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
 };
 
+static bool tchars_ok(struct slice s)
+{
+    bool ok = s.len > 0;
+
+    for (size_t i = 0; i < s.len; i++)
+        ok &= is_tchar[(unsigned char)s.data[i]];
+    return ok;
+}
+
+/* Sixteen bytes in one register, where the machine has such. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+static inline bytes16 load16(const void *p)
+{
+    bytes16 b;
+
+    memcpy(&b, p, sizeof(b));
+    return b;
+}
+
+static inline bool any16(bytes16 b)
+{
+    uint64_t halves[2];
+
+    memcpy(halves, &b, sizeof(halves));
+    return (halves[0] | halves[1]) != 0;
+}
+
+/* Not 0 in each byte that is no letter, digit or hyphen: names are of these but for curiosities. */
+static inline bytes16 curious_bytes16(bytes16 b)
+{
+    return (bytes16)(((b | 0x20) - 'a' > 'z' - 'a') & (b - '0' > 9) & (b != '-'));
+}
+
+/* The last bytes are read once more, together with those before them, rather than one by one. */
 static inline bool name_ok(struct slice name)
 {
-    bool ok = name.len > 0;
+    bytes16 curious = {0};
 
-    for (size_t i = 0; i < name.len; i++)
-        ok &= is_tchar[(unsigned char)name.data[i]];
-    return ok;
+    if (name.len < 8)
+        return tchars_ok(name);
+    if (name.len < 16) {
+        uint64_t ends[2] = {load64(name.data), load64(name.data + name.len - 8)};
+
+        return !any16(curious_bytes16(load16(ends))) || tchars_ok(name);
+    }
+    for (size_t at = 0; at + 16 < name.len; at += 16)
+        curious |= curious_bytes16(load16(name.data + at));
+    curious |= curious_bytes16(load16(name.data + name.len - 16));
+    return !any16(curious) || tchars_ok(name);
 }
 
 bool header_name_ok(struct slice name)
@@ -677,15 +720,9 @@ bool header_name_ok(struct slice name)
     return name_ok(name);
 }
 
-/* Sixteen bytes in one register, where the machine has such. */
-typedef uint8_t bytes16 __attribute__((vector_size(16)));
-
 /* Not 0 in each byte that may not stand in a value. */
-static inline bytes16 bad_bytes16(const char *p)
+static inline bytes16 bad_bytes16(bytes16 b)
 {
-    bytes16 b;
-
-    memcpy(&b, p, sizeof(b));
     return (bytes16)(((b < 0x20) & (b != '\t')) | (b == 0x7F));
 }
 
@@ -700,18 +737,16 @@ static inline uint64_t bad_bytes8(uint64_t w)
     return ((~printable & not_tab) | delete) & ~w & EACH_BYTE(0x80);
 }
 
-/* The last bytes are read once more, together with those before them, rather than one by one. */
+/* The last bytes are read twice here, too. */
 static inline bool value_ok(struct slice v)
 {
     bytes16 bad = {0};
-    uint64_t halves[2];
 
     if (v.len >= 16) {
         for (size_t at = 0; at + 16 < v.len; at += 16)
-            bad |= bad_bytes16(v.data + at);
-        bad |= bad_bytes16(v.data + v.len - 16);
-        memcpy(halves, &bad, sizeof(halves));
-        return (halves[0] | halves[1]) == 0;
+            bad |= bad_bytes16(load16(v.data + at));
+        bad |= bad_bytes16(load16(v.data + v.len - 16));
+        return !any16(bad);
     }
     if (v.len >= 8)
         return (bad_bytes8(load64(v.data)) | bad_bytes8(load64(v.data + v.len - 8))) == 0;
