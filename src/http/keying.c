@@ -57,6 +57,14 @@ static void take_path_facts(const struct keying *k, struct canon_facts *facts)
         operation_path_facts(k->op, behind_route(k->route, path), facts);
 }
 
+/* A header that a client sends with all it asks makes no question to a model of what writes to upstream's
+ * collections; only the operator can say that of a path. */
+static bool is_claimed_in_vain(const struct keying *k)
+{
+    return k->op == OP_PASS && k->ask->operation.len > 0 && operation_read_is_live(path_of(k->target)) &&
+           !own_operation_of_path(&k->site->rules, path_of(k->raw_target));
+}
+
 bool keying_operation(struct keying *k)
 {
     const struct rules *rules = &k->site->rules;
@@ -72,7 +80,7 @@ bool keying_operation(struct keying *k)
     } else if (post) {
         k->own = own_operation_of_path(rules, path_of(k->raw_target));
     }
-    if (k->own && post) {
+    if (k->own && post && !is_claimed_in_vain(k)) {
         if (k->own->op != OP_COUNT)
             k->op = k->own->op;
         else if (k->op == OP_PASS)

@@ -200,8 +200,10 @@ enum operation operation_by_name(struct slice name)
 bool operation_read_is_live(struct slice path)
 {
     static const struct slice live[] = {
-        SLICE("responses"), SLICE("conversations"), SLICE("files"),  SLICE("batches"), SLICE("uploads"),
-        SLICE("threads"),   SLICE("vector_stores"), SLICE("videos"), SLICE("jobs"),
+        SLICE("responses"),      SLICE("conversations"), SLICE("files"),         SLICE("batches"),
+        SLICE("uploads"),        SLICE("threads"),       SLICE("vector_stores"), SLICE("videos"),
+        SLICE("jobs"),           SLICE("assistants"),    SLICE("containers"),    SLICE("evals"),
+        SLICE("cachedContents"),
     };
 
     while (path.data) {

@@ -240,6 +240,23 @@ def test_a_kind_that_only_the_request_claims_does_not_make_state_cacheable(clien
         client.post(ask.but(thread="t1")).was("BYPASS")
 
 
+WRITES = ["/v1/threads/t1/messages", "/v1/batches", "/v1/fine_tuning/jobs", "/v1/vector_stores", "/v1/assistants",
+          "/v1/conversations", "/openai/v1/files", "/v1beta/cachedContents"]
+
+
+@pytest.mark.refrain(operations={"asked": {"dialect": "chat"}, "mine": {"path": "/v1/threads/*/summary"}})
+@pytest.mark.parametrize("path", WRITES)
+def test_a_write_is_none_of_a_kind_that_only_the_request_claims(client, upstream, path):
+    """A client may send the header with all that it asks."""
+    upstream.always(whole, GOOD)
+    for name in ("qa", "asked"):
+        for _ in range(2):
+            client.post(chat().at(path), {"Refrain-Operation": name}).was("BYPASS")
+    upstream.saw(4)
+    client.post(chat().at("/v1/threads/t1/summary"), {"Refrain-Operation": "qa"}).was("MISS")
+    client.post(chat().at("/v1/threads/t1/summary")).was("HIT")  # here the operator says so, too
+
+
 @pytest.mark.refrain(operations={"digest": {"path": "/talk", "dialect": "chat"}})
 def test_an_operation_of_the_operators_own_may_have_a_dialect(client, upstream):
     client.post(chat().at("/talk/chat/completions")).was("BYPASS")

@@ -154,5 +154,5 @@ bool dialect_takes_type(const struct dialect *d, struct slice media_type);
 enum operation operation_by_name(struct slice name);
 
 /** True for paths of `read` whose answer changes with every look: below /responses, /files, /batches and the
- * like. They never take a lifetime from configuration (SPEC section 3). */
+ * like. They never take a lifetime from configuration (SPEC section 3). What is posted there is a write. */
 bool operation_read_is_live(struct slice path);
