@@ -142,6 +142,12 @@ static bool stored_peek(struct exchange *x, struct entry_ref *out)
     return store_mem_peek(memory, &key, now_ms, out);
 }
 
+/* RFC 9110 section 7.7: what is stored cannot be this client's answer, be it confirmed or not. */
+static bool is_coded_against_its_will(const struct exchange *x, const struct entry *e)
+{
+    return ask_wants_identity(&x->ask) && (e->flags & ENTRY_GZIP) != 0;
+}
+
 /* What is stored is asked about rather than asked for again: then @about holds it, and the conditions are put
  * behind the @n @fields. Returns how many there are now. */
 static size_t ask_about(struct exchange *x, struct entry_ref *about, struct field *fields, size_t n)
@@ -150,7 +156,7 @@ static size_t ask_about(struct exchange *x, struct entry_ref *about, struct fiel
 
     if (x->op != OP_READ || !stored_peek(x, about) || x->head_request)
         return n;
-    more = revalidate_conditions(about->entry, fields + n);
+    more = is_coded_against_its_will(x, about->entry) ? 0 : revalidate_conditions(about->entry, fields + n);
     if (more == 0)
         store_mem_release(about);
     return n + more;

@@ -115,6 +115,17 @@ def test_a_304_about_something_else_makes_everyone_start_over(client, refrain, u
     upstream.saw(3)
 
 
+def test_what_is_coded_is_not_asked_about_for_one_who_wants_it_neither_coded_nor_decoded(client, upstream):
+    coded = {**STALE, "Content-Encoding": "gzip"}
+    upstream.reply(whole, gzip.compress(b"page"), headers=coded)
+    client.get("/page", {"Accept-Encoding": "gzip"}).was("MISS")
+    upstream.reply(whole, b"page", headers=FRESH)
+    answer = client.get("/page", {"Accept-Encoding": "identity", "Cache-Control": "no-transform"}).was("MISS")
+    assert "if-none-match" not in upstream.saw(2).headers
+    assert answer.body == b"page" and answer.header("etag") == TAG
+    assert client.get("/page").was("HIT").body == b"page"
+
+
 @pytest.mark.parametrize("size", [10, 300_000, 3_000_000], ids=["small", "on the pool", "past the window"])
 def test_large_answers_are_confirmed_like_small_ones(client, upstream, size):
     upstream.reply(whole, b"x" * size, headers=STALE)
