@@ -28,7 +28,7 @@ For GET and HEAD Refrain is a shared cache as RFC 9111 describes it. This page l
 and before that what is deliberately not. It is made from the suite in `tests/http`, where each line below is a case
 that runs against the real binary (`tests/run.sh --only http`); a test compares the two.
 
-POST operations (chat, embeddings …) follow the operator's rules instead; see the README.
+POST operations (chat, embeddings …) follow the operator's rules instead; see [rules.md](rules.md).
 """
 
 
