@@ -358,6 +358,13 @@ static bool is_routed(const struct config *c, size_t upstream)
     return false;
 }
 
+/* A warning, since a configuration may be judged where it is not used. */
+static void judge_file(struct loading *l, const char *name, const char *path)
+{
+    if (path && access(path, R_OK) < 0)
+        report_warning(l->report, origin_of(l, name), name, "%s cannot be read here", path);
+}
+
 static void judge_upstream(struct loading *l, size_t i)
 {
     const struct upstream_conf *u = &l->conf->upstreams[i].conf;
@@ -369,6 +376,9 @@ static void judge_upstream(struct loading *l, size_t i)
         return;
     if (url_is_exposed(u->url))
         warn(l, url, "without TLS, prompts and credentials can be read on the way");
+    judge_file(l, pool_printf(l->pool, "%s.ca_file", base), u->ca_file);
+    judge_file(l, cert, u->cert_file);
+    judge_file(l, pool_printf(l->pool, "%s.key", base), u->key_file);
     if (!u->cert_file != !u->key_file)
         fail(l, cert, "a certificate and its key are given together, or neither");
     if (u->first_byte_timeout_ms > u->total_timeout_ms && origin_of(l, first_byte)->source != SOURCE_BUILT_IN)

@@ -495,7 +495,11 @@ static void faults_say_where_what_and_what_was_expected(void **state)
         {"an error as an answer", "c.yaml", UP "validation: {statuses: [200, 404]}\n",
          "c.yaml:2: validation.statuses: expected a text or a list of numbers from 200 to 299, got 404\n"},
         {"a certificate without its key", "c.yaml", "upstreams: {a: {url: https://x.test, cert: c.pem}}\n",
+         "W c.yaml:1: upstreams.a.cert: c.pem cannot be read here\n"
          "c.yaml:1: upstreams.a.cert: a certificate and its key are given together, or neither\n"},
+        {"a bundle of certificates that is not there", "c.yaml",
+         "upstreams: {a: {url: https://x.test, ca_file: /nowhere/ca.pem}}\n",
+         "W c.yaml:1: upstreams.a.ca_file: /nowhere/ca.pem cannot be read here\n"},
         {"a scope of words and headers", "c.yaml", UP "cache: {scope: [shared, X-Team]}\n",
          "c.yaml:2: cache.scope: expected credential, shared or a list of header names, got shared\n"},
         {"a secret's file that is not there", "c.yaml", UP "admin: {token_file: nowhere}\n",
