@@ -272,6 +272,25 @@ static void read_controls(struct exchange *x)
     x->gzip = x->ask.gzip;
 }
 
+static void keep_model(struct exchange *x, struct slice model)
+{
+    size_t n = model.len < MODEL_SHOWN_MAX ? model.len : MODEL_SHOWN_MAX;
+
+    if (n > 0)
+        memcpy(x->model, model.data, n);
+    x->model[n] = '\0';
+}
+
+/* By its head alone, so of its model no more is known than its path tells. */
+static void bypass_by_head(struct exchange *x, const struct keying *k, const char *why)
+{
+    struct canon_facts told = {0};
+
+    keying_path_facts(k, &told);
+    keep_model(x, told.model);
+    bypass(x, why);
+}
+
 static void choose_manner(struct exchange *x)
 {
     struct keying k;
@@ -286,7 +305,7 @@ static void choose_manner(struct exchange *x)
     plan_make(&site_of(x)->rules, 0, x->own, &x->plan); /* until the body tells more */
     why = keying_head_bypass(&k);
     if (why)
-        bypass(x, why);
+        bypass_by_head(x, &k, why);
 }
 
 static void start_alone(struct exchange *x, bool streamed)
@@ -552,15 +571,6 @@ static enum step step_make(struct exchange *x)
     return STEP_PARKED;
 }
 
-static void keep_model(struct exchange *x)
-{
-    size_t n = x->facts.model.len < MODEL_SHOWN_MAX ? x->facts.model.len : MODEL_SHOWN_MAX;
-
-    if (n > 0)
-        memcpy(x->model, x->facts.model.data, n);
-    x->model[n] = '\0';
-}
-
 static enum step step_made(struct exchange *x)
 {
     struct memo_value value = {0};
@@ -572,7 +582,7 @@ static enum step step_made(struct exchange *x)
         front_park(&x->req);
         return STEP_PARKED;
     }
-    keep_model(x);
+    keep_model(x, x->facts.model);
     x->streamed = x->facts.stream;
     k = keying_of(x);
     value.rules = keying_rules(&k);

@@ -48,7 +48,7 @@ static enum operation operation_behind(const struct site_route *route, struct sl
     return operation_find(method, behind_route(route, path));
 }
 
-static void take_path_facts(const struct keying *k, struct canon_facts *facts)
+void keying_path_facts(const struct keying *k, struct canon_facts *facts)
 {
     struct slice path = path_of(k->target);
 
@@ -145,7 +145,7 @@ enum canon_verdict keying_canonicalise(const struct keying *k, struct buf *out, 
     if (k->op == OP_READ)
         return CANON_OK;
     verdict = canon_json(k->body, &k->site->canon[k->op], out, facts, out_why);
-    take_path_facts(k, facts);
+    keying_path_facts(k, facts);
     return verdict;
 }
 

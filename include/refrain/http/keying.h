@@ -58,6 +58,9 @@ bool keying_operation(struct keying *k);
  * not. */
 const char *keying_head_bypass(const struct keying *k);
 
+/** Adds to @facts what the path tells (Gemini's model, whether it streams); keying_operation comes before. */
+void keying_path_facts(const struct keying *k, struct canon_facts *facts);
+
 /**
  * Appends the body's canonical form, under the operation's rules, to @out, whose ceiling it sets; nothing for
  * `read`, whose body there is none. @facts as canon_json, and what the path says in place of the body: model,
