@@ -107,12 +107,17 @@ static int command(const struct cli *cli, const struct config *conf)
     return r < 0 ? EXIT_COULD_NOT : call(cli, conf, "POST", path.data, buf_slice(&body));
 }
 
+static bool is_action(const char *word)
+{
+    return strcmp(word, "open") == 0 || strcmp(word, "close") == 0 || strcmp(word, "reset") == 0;
+}
+
 int cmd_breakers(const struct cli *cli)
 {
     struct config *conf = NULL;
     int status;
 
-    if (cli->words_n != 0 && cli->words_n != 3) {
+    if (cli->words_n != 0 && (cli->words_n != 3 || !is_action(cli->words[0]))) {
         (void)fputs("refrain: breakers: expected no words, or: open|close|reset UPSTREAM KIND\n", stderr);
         return EXIT_COULD_NOT;
     }
