@@ -204,13 +204,29 @@ static bool is_low_surrogate(const char *digits)
     return (digits[0] | 0x20) == 'd' && strchr("cdefCDEF", digits[1]);
 }
 
+/* Of UTF-8: as many as there are bytes that do not go on with one (10xxxxxx). A prompt's every byte is looked
+ * at, so by eights: a bit each, summed up in the highest byte. */
+static size_t utf8_characters(struct slice text)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    size_t i = 0, going_on = 0;
+
+    for (; text.len - i >= sizeof(each); i += sizeof(each)) {
+        uint64_t w;
+
+        memcpy(&w, text.data + i, sizeof(w));
+        going_on += ((w >> 7 & ~w >> 6 & each) * each) >> 56;
+    }
+    for (; i < text.len; i++)
+        going_on += ((unsigned char)text.data[i] & 0xC0) == 0x80;
+    return text.len - going_on;
+}
+
 /* Of a string's text that was read whole, so that what stands behind a backslash is there. */
 static size_t characters_of(struct slice text, bool escaped)
 {
-    size_t n = 0;
+    size_t n = utf8_characters(text);
 
-    for (size_t i = 0; i < text.len; i++)
-        n += ((unsigned char)text.data[i] & 0xC0) != 0x80; /* a UTF-8 character's first byte */
     for (size_t i = 0; escaped && i + 1 < text.len; i++) {
         if (text.data[i] != '\\')
             continue;
