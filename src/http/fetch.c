@@ -384,12 +384,15 @@ static bool worth_finishing(const struct fetch *x)
 }
 
 /* Those who wait longer than max_wait are not to depend on this call; its opener stays with it, and what
- * nobody waits for goes on for the store's sake. */
+ * nobody waits for goes on for the store's sake, found by all so that it is not begun again. */
 static void on_late(void *arg)
 {
     struct fetch *x = arg;
 
-    if (x->call && !flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()) && !worth_finishing(x))
+    if (!x->call || (x->unread && !flight_is_read(x->flight)))
+        return;
+    loop_timer_stop(x->late);
+    if (!flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()) && !worth_finishing(x))
         upstream_cancel(x->call);
 }
 
@@ -398,7 +401,7 @@ static void watch_lateness(struct fetch *x)
     if (!x->has_key || x->site->max_wait_ms <= 0)
         return;
     x->late = loop_timer_new(x->loop, on_late, x);
-    loop_timer_start(x->late, x->site->max_wait_ms, 0);
+    loop_timer_start(x->late, x->site->max_wait_ms, x->unread ? x->site->max_wait_ms : 0);
 }
 
 /* The stored head becomes the flight's, brought up to date by what has come. false: memory ran out. */

@@ -964,6 +964,16 @@ bool flight_let_go(struct flight *f, enum flight_let why, int64_t now_ms)
     return !opener_left;
 }
 
+bool flight_is_read(struct flight *f)
+{
+    bool any;
+
+    (void)pthread_mutex_lock(&f->lock);
+    any = !list_empty(&f->readers);
+    (void)pthread_mutex_unlock(&f->lock);
+    return any;
+}
+
 bool flight_close_abandoned(struct flight *f)
 {
     struct shard *s = shard_of(f->table, &f->key);

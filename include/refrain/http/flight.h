@@ -238,6 +238,8 @@ enum flight_let {
  * one to be kept, may still be stored. @now_ms is monotonic. false: the opener has left, so nobody remains.
  */
 bool flight_let_go(struct flight *f, enum flight_let why, int64_t now_ms);
+/** True while it has a reader. */
+bool flight_is_read(struct flight *f);
 /** True when no reader is left; nobody joins any more then. */
 bool flight_close_abandoned(struct flight *f);
 
