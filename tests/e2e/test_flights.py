@@ -336,7 +336,7 @@ def burst_of(client, refrain, ask):
 
 def test_unshareable_answers_are_fetched_in_parallel(client, refrain, upstream, table):
     """20 clients, an answer of 0.5 s that may not be shared. Repeated, as the machine has other things to do: the best
-    of four counts, and fails only where somebody has waited for another one's answer, which takes 0.5 s more."""
+    of four counts."""
     upstream.always(whole, b"private", headers={"Cache-Control": "private"}, before=pause(0.5))
     rows, firsts, laters = [], [], []
     for attempt in range(4):
@@ -348,8 +348,8 @@ def test_unshareable_answers_are_fetched_in_parallel(client, refrain, upstream, 
         rows.append(f"first burst: last one {first[-1]:.3f} s, {firsts[-1]:.3f} s after the head; "
                     f"after that: {later[-1]:.3f} s")
     table(f"{BURST} clients of an unshareable answer of 0.5 s (hold: 0.6 s after the head, then 0.55 s)", rows)
-    assert min(firsts) < 0.95, f"the first burst must run in parallel once the head shows it: {rows}"
-    assert min(laters) < 0.95, f"with its marker nobody may queue: {rows}"
+    assert min(firsts) <= 0.6, f"the first burst must run in parallel once the head shows it: {rows}"
+    assert min(laters) <= 0.55, f"with its marker nobody may queue: {rows}"
     upstream.saw(4 * 2 * BURST)
 
 
