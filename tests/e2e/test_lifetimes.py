@@ -1,17 +1,22 @@
 """How long answers are kept: kinds of lifetimes. SPEC section 8; who goes before whom is in test_rules and
 test_controls."""
 
-import time
-
 import pytest
 
 from harness.asks import chat
+from harness.process import wait_until
 from harness.upstream import whole
 
 
 def ttl_of(answer):
     answer.was("HIT")
     return int(answer.header("cache-status").partition("ttl=")[2].partition(";")[0])
+
+
+def two_seconds_go_by(ask):
+    """For all that is stored already: @ask has something stored after it, whose Age tells."""
+    ask().was("MISS")
+    wait_until(lambda: int(ask().was("HIT").header("age")) >= 2, "two seconds to go by")
 
 
 @pytest.mark.refrain(cache={"ttl": {"chat": 70, "embedding": 80}, "default_ttl": 90})
@@ -48,14 +53,14 @@ def test_jitter_spreads_what_came_together(client):
 def test_a_hit_makes_a_sliding_lifetime_begin_anew(start, mode, slides):
     client = start.client(start(cache={"default_ttl": 1000, "ttl_mode": mode}))
     client.post(chat()).was("MISS")
-    time.sleep(2.2)  # time itself is the subject
+    two_seconds_go_by(lambda: client.post(chat("another")))
     assert (ttl_of(client.post(chat())) >= 999) == slides
 
 
 @pytest.mark.refrain(cache={"default_ttl": 1000, "ttl_mode": "sliding", "max_lifetime": 1001})
 def test_sliding_ends_with_the_longest_that_it_may_live(client):
     client.post(chat()).was("MISS")
-    time.sleep(2.2)
+    two_seconds_go_by(lambda: client.post(chat("another")))
     assert ttl_of(client.post(chat())) < 1000
 
 
@@ -64,7 +69,7 @@ def test_what_upstream_promises_of_a_get_neither_slides_nor_jitters(client, upst
     upstream.always(whole, b"list", headers={"Cache-Control": "public, max-age=1000"})
     client.get("/v1/models").was("MISS")
     assert 900 < ttl_of(client.get("/v1/models")) <= 1000
-    time.sleep(2.2)
+    two_seconds_go_by(lambda: client.get("/v1/another"))
     assert ttl_of(client.get("/v1/models")) <= 998
 
 
