@@ -8,6 +8,7 @@
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/jleaf.h"
 #include "refrain/wire/jscan.h"
+#include "refrain/wire/keytext.h"
 
 enum { CANONICAL_SHOWN_MAX = 256 * 1024, PATH_BYTES_MAX = 4096 };
 
@@ -291,7 +292,7 @@ static void put_key(struct showing *s)
     jout_str(&s->j, "key", known ? hex : NULL);
     if (!known)
         jout_str(&s->j, "key_because", "the server's secret, which is part of it, could not be read");
-    if (known && key_text(&text, s->show->prefix, e->namespace_, slice_str(dialect_of(e->op)->name),
+    if (known && keytext_add(&text, s->show->prefix, e->namespace_, slice_str(dialect_of(e->op)->name),
                           e->facts.model, &e->key) == 0)
         jout_text(&s->j, "key_text", buf_slice(&text));
 }

@@ -108,20 +108,6 @@ struct digest key_of_variant(struct key_maker *m, const struct digest *base, uns
  * count. */
 uint64_t key_caller(struct key_maker *m, const struct key_request *request);
 
-/* Bytes of a model's name that a text shows. */
-enum { KEY_MODEL_MAX = 64 };
-
-/**
- * Appends `PREFIX:NAMESPACE:OPERATION:MODEL:HEX`, the name of an entry in Redis and on disk. Bytes outside
- * [A-Za-z0-9._/-] become `_`, the prefix aside; an empty model is `-`.
- * Errors: as buf_add; nothing is appended then. Threads: any.
- */
-int key_text(struct buf *out, struct slice prefix, struct slice namespace_, struct slice operation,
-             struct slice model, const struct digest *key);
-
-/** Appends @model as key_text shows it. Errors: as buf_add. Threads: any. */
-int key_model_text(struct buf *out, struct slice model);
-
 /* Prompts by their characters; metadata and a label of metrics, never part of a key. */
 enum prompt_tier { PROMPT_SMALL, PROMPT_MEDIUM, PROMPT_LARGE, PROMPT_XLARGE, PROMPT_TIER_COUNT };
 enum prompt_tier prompt_tier_of(size_t characters);

@@ -1020,52 +1020,7 @@ static void writing_alone_never_counts(void **state)
     }
 }
 
-/* ---- text and tiers ---- */
-
-static void text_shows_no_more_than_it_may(void **state)
-{
-    static const struct {
-        const char *why;
-        struct slice model;
-        const char *want;
-    } cases[] = {
-        {"as it is", SLICE("gpt-4o-mini"), "gpt-4o-mini"},
-        {"a path of a model", SLICE("meta/llama_3.1-8b"), "meta/llama_3.1-8b"},
-        {"a tag", SLICE("llama3:8b"), "llama3_8b"},
-        {"anything else", SLICE("a b*c?\n\xC3\xA9\0]"), "a_b_c______"},
-        {"none", SLICE(""), "-"},
-        {"cut", SLICE("0123456789012345678901234567890123456789012345678901234567890123456789"),
-         "0123456789012345678901234567890123456789012345678901234567890123"},
-    };
-    struct digest key = {{0xAB, 1}};
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        AUTO(buf_done) struct buf out = BUF_INIT(1000), want = BUF_INIT(1000);
-
-        assert_int_equal(
-            key_text(&out, SLICE_OF("refrain"), SLICE_OF("default"), SLICE_OF("chat"), cases[i].model, &key),
-            0);
-        assert_int_equal(buf_addf(&want, "refrain:default:chat:%s:ab01%060d", cases[i].want, 0), 0);
-        if (!slice_eq(buf_slice(&out), buf_slice(&want)))
-            fail_msg("%s: %.*s", cases[i].why, (int)out.len, out.data);
-    }
-}
-
-static void text_that_does_not_fit_leaves_nothing(void **state)
-{
-    struct digest key = {{0}};
-    size_t whole = strlen("refrain:n:o:m:") + DIGEST_HEX_LEN;
-
-    (void)state;
-    for (size_t max = 0; max <= whole; max++) {
-        AUTO(buf_done) struct buf out = BUF_INIT(max);
-        int r = key_text(&out, SLICE_OF("refrain"), SLICE_OF("n"), SLICE_OF("o"), SLICE_OF("m"), &key);
-
-        assert_int_equal(r == 0, max == whole);
-        assert_int_equal(out.len, r == 0 ? whole : 0);
-    }
-}
+/* ---- tiers ---- */
 
 static void prompts_have_tiers(void **state)
 {
@@ -1134,8 +1089,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(long_fields_count_to_their_last_byte),
         cmocka_unit_test(every_member_of_every_dialect_counts),
         cmocka_unit_test(writing_alone_never_counts),
-        cmocka_unit_test(text_shows_no_more_than_it_may),
-        cmocka_unit_test(text_that_does_not_fit_leaves_nothing),
         cmocka_unit_test(prompts_have_tiers),
     };
 

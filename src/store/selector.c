@@ -1,0 +1,45 @@
+#include "refrain/store/selector.h"
+
+#include "refrain/base/glob.h"
+#include "refrain/wire/keytext.h"
+
+enum { NAME_BYTES_MAX = 1024 };
+
+static bool has_tag(struct slice tags, struct slice tag)
+{
+    while (tags.len > 0)
+        if (slice_eq(slice_cut(&tags, ','), tag))
+            return true;
+    return false;
+}
+
+static bool matches_or_unsaid(struct slice wanted, struct slice is)
+{
+    return wanted.len == 0 || slice_eq(wanted, is);
+}
+
+/* On the stack: a name is short, and what is longer is no name of ours. */
+static bool name_matches(struct slice pattern, const struct label *l)
+{
+    char bytes[NAME_BYTES_MAX];
+    struct buf name = {bytes, 0, sizeof(bytes), sizeof(bytes)};
+
+    return keytext_add(&name, (struct slice){NULL, 0}, l->namespace_, l->operation, l->model, &l->key) == 0 &&
+           glob_matches(pattern, buf_slice(&name));
+}
+
+bool selector_matches(const struct selector *s, const struct label *l)
+{
+    return matches_or_unsaid(s->id, l->id) && matches_or_unsaid(s->operation, l->operation) &&
+           matches_or_unsaid(s->namespace_, l->namespace_) && (s->target == 0 || s->target == l->target) &&
+           (s->created_before_ms == 0 || l->created_ms < s->created_before_ms) &&
+           (s->model.len == 0 || glob_matches(s->model, l->model)) &&
+           (s->tag.len == 0 || has_tag(l->tags, s->tag)) &&
+           (s->pattern.len == 0 || name_matches(s->pattern, l));
+}
+
+bool selector_is_all(const struct selector *s)
+{
+    return s->id.len == 0 && s->pattern.len == 0 && s->tag.len == 0 && s->operation.len == 0 &&
+           s->model.len == 0 && s->namespace_.len == 0 && s->created_before_ms == 0 && s->target == 0;
+}
