@@ -293,7 +293,7 @@ static void put_key(struct showing *s)
     if (!known)
         jout_str(&s->j, "key_because", "the server's secret, which is part of it, could not be read");
     if (known && keytext_add(&text, s->show->prefix, e->namespace_, slice_str(dialect_of(e->op)->name),
-                          e->facts.model, &e->key) == 0)
+                             e->facts.model, &e->key) == 0)
         jout_text(&s->j, "key_text", buf_slice(&text));
 }
 
