@@ -170,6 +170,12 @@ static inline const struct key_scope *scope_of(const struct exchange *x)
     return x->plan.scope ? x->plan.scope : &site_of(x)->scope;
 }
 
+/* The operation's: the operator's own, or its dialect's. As long as the site. */
+static inline struct slice operation_name(const struct exchange *x)
+{
+    return x->own ? x->own->name : slice_str(dialect_of(x->op)->name);
+}
+
 void site_view_free(struct site_view *view);
 
 extern const struct front_handler exchange_handler; /* but for its arg */

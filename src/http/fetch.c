@@ -680,6 +680,8 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
     x->keep.reason = GATE_STORE;
     x->keep.namespace_ = flight_keep(x->flight, spec->namespace_);
     x->keep.model = flight_keep(x->flight, spec->model);
+    x->keep.op_name = spec->op_name;
+    x->keep.prompt = spec->prompt;
 }
 
 void fetch_start(struct flight *f, const struct fetch_spec *spec)

@@ -187,6 +187,8 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .scope = scope_of(x),
         .read_only = x->plan.cache == RULE_CACHE_READ_ONLY,
         .model = slice_str(x->model),
+        .op_name = operation_name(x),
+        .prompt = prompt_tier_of(x->facts.characters),
         .route_ttl_s = read_ttl_s(x),
         .heuristic = x->route->heuristic && !operation_read_is_live(x->path),
         .method = x->req.method.data,

@@ -267,7 +267,8 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
     size_t n = k->about ? 1 : flight_pieces(k->flight, NULL, 0), kept = 0;
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
     struct field *fields = calloc(FIELDS_MAX, sizeof(*fields));
-    struct entry_parts parts = {.namespace_ = k->namespace_, .model = k->model, .etag = etag_of(k, head)};
+    struct entry_parts parts = {
+        .namespace_ = k->namespace_, .model = k->model, .op_name = k->op_name, .etag = etag_of(k, head)};
     int r = -ENOMEM;
 
     if (pieces && fields) {
@@ -287,6 +288,7 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
             .flags =
                 (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (flight_head_is_gzip(head) ? ENTRY_GZIP : 0)),
             .operation = (uint8_t)operation_kind(k->op),
+            .prompt = (uint8_t)(k->op == OP_READ ? 0 : k->prompt + 1),
         };
         set_times(k, terms, &parts.head);
         memcpy(parts.head.id, flight_id(k->flight), ENTRY_ID_LEN);

@@ -20,6 +20,7 @@
 #include "refrain/policy/gate.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/gunzip.h"
+#include "refrain/wire/prompt.h"
 #include "refrain/wire/sse.h"
 
 struct keep {
@@ -33,8 +34,10 @@ struct keep {
     bool authorized;                /* the request carries Authorization */
     struct varying varying;         /* begun where there is a key */
     struct slice namespace_, model; /* kept by the flight */
-    const struct key_scope *scope;  /* the site's */
-    bool read_only;                 /* a rule has it that who asked first may not write */
+    struct slice op_name;           /* the operation's; the site's */
+    enum prompt_tier prompt;
+    const struct key_scope *scope; /* the site's */
+    bool read_only;                /* a rule has it that who asked first may not write */
     struct breakers_upstream *breakers;
     int64_t route_ttl_s;
     bool heuristic;

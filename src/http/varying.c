@@ -221,6 +221,7 @@ static int marker_put(const struct varying *v, const struct marker *m, const str
                  .operation = variant->head.operation},
         .namespace_ = variant->namespace_,
         .model = variant->model,
+        .op_name = variant->op_name,
         .fields = &names,
         .fields_n = 1,
         .body = &list,

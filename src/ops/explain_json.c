@@ -292,8 +292,9 @@ static void put_key(struct showing *s)
     jout_str(&s->j, "key", known ? hex : NULL);
     if (!known)
         jout_str(&s->j, "key_because", "the server's secret, which is part of it, could not be read");
-    if (known && keytext_add(&text, s->show->prefix, e->namespace_, slice_str(dialect_of(e->op)->name),
-                             e->facts.model, &e->key) == 0)
+    if (known &&
+        keytext_add(&text, s->show->prefix, e->namespace_,
+                    e->own ? e->own->name : slice_str(dialect_of(e->op)->name), e->facts.model, &e->key) == 0)
         jout_text(&s->j, "key_text", buf_slice(&text));
 }
 

@@ -520,35 +520,3 @@ struct digest key_of_variant(struct key_maker *m, const struct digest *base, uns
     put_variant(m, number);
     return end(m);
 }
-
-/* ---- prompt sizes ---- */
-
-static const struct {
-    const char *name;
-    size_t below; /* characters */
-} tiers[PROMPT_TIER_COUNT] = {
-    [PROMPT_SMALL] = {"small", 500},
-    [PROMPT_MEDIUM] = {"medium", 5000},
-    [PROMPT_LARGE] = {"large", 50000},
-    [PROMPT_XLARGE] = {"xlarge", SIZE_MAX},
-};
-
-enum prompt_tier prompt_tier_of(size_t characters)
-{
-    enum prompt_tier tier = PROMPT_SMALL;
-
-    while (tier < PROMPT_XLARGE && characters >= tiers[tier].below)
-        tier++;
-    return tier;
-}
-
-void prompt_tier_range(enum prompt_tier tier, size_t *out_from, size_t *out_to)
-{
-    *out_from = tier == PROMPT_SMALL ? 0 : tiers[tier - 1].below;
-    *out_to = tiers[tier].below;
-}
-
-const char *prompt_tier_name(enum prompt_tier tier)
-{
-    return tiers[tier].name;
-}

@@ -6,9 +6,9 @@
 #include "refrain/wire/header.h"
 
 /*
- * One entry: struct entry, then namespace, model, etag, tags, fields, body and plain, each starting where the
- * one before it ends, then zeros up to a multiple of 8. As there is one layout only, entry_check compares
- * offsets instead of looking for overlaps.
+ * One entry: struct entry, then namespace, model, etag, tags, the operation's name, fields, body and plain,
+ * each starting where the one before it ends, then zeros up to a multiple of 8. As there is one layout only,
+ * entry_check compares offsets instead of looking for overlaps.
  *
  * One field: uint16_t length of the name, uint32_t length of the value, name, NUL, value, NUL; not aligned.
  */
@@ -18,7 +18,7 @@ enum {
     FIELD_NULS = 2,
 };
 
-_Static_assert(sizeof(struct entry) == offsetof(struct entry, zero) + sizeof(uint32_t),
+_Static_assert(sizeof(struct entry) == offsetof(struct entry, zero) + sizeof(((struct entry *)NULL)->zero),
                "no padding at the end");
 _Static_assert(sizeof(struct entry) % ENTRY_ALIGN == 0, "texts start behind the head without a gap");
 
@@ -57,14 +57,16 @@ static uint64_t fields_size(const struct entry_parts *p)
 
 size_t entry_packed_size(const struct entry_parts *p)
 {
-    const uint64_t sizes[] = {p->namespace_.len, p->model.len, p->etag.len, p->tags.len,
-                              fields_size(p),    body_size(p), p->plain.len};
+    const uint64_t texts[] = {p->namespace_.len, p->model.len, p->etag.len, p->tags.len, p->op_name.len};
+    const uint64_t rest[] = {fields_size(p), body_size(p), p->plain.len};
     uint64_t n = sizeof(struct entry);
 
-    if (p->fields_n > UINT32_MAX)
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        n = add_capped(n, texts[i]);
+    if (n > UINT16_MAX || p->fields_n > UINT16_MAX)
         return 0;
-    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
-        n = add_capped(n, sizes[i]);
+    for (size_t i = 0; i < ARRAY_LEN(rest); i++)
+        n = add_capped(n, rest[i]);
     if (n > UINT32_MAX - ENTRY_ALIGN)
         return 0;
     return (size_t)align_up(n);
@@ -90,6 +92,14 @@ static struct entry_span write_slice(struct writer *w, struct slice s)
 
     write_bytes(w, s.data, s.len);
     return span;
+}
+
+static struct entry_text write_text(struct writer *w, struct slice s)
+{
+    struct entry_text text = {(uint16_t)w->at, (uint16_t)s.len};
+
+    write_bytes(w, s.data, s.len);
+    return text;
 }
 
 static struct entry_span write_fields(struct writer *w, const struct entry_parts *p)
@@ -129,13 +139,13 @@ void entry_pack(const struct entry_parts *p, void *out)
     *e = p->head;
     e->format = ENTRY_FORMAT;
     e->bytes = (uint32_t)size;
-    memset(e->reserved, 0, sizeof(e->reserved));
-    e->zero = 0;
-    e->fields_n = (uint32_t)p->fields_n;
-    e->namespace_ = write_slice(&w, p->namespace_);
-    e->model = write_slice(&w, p->model);
-    e->etag = write_slice(&w, p->etag);
-    e->tags = write_slice(&w, p->tags);
+    memset(e->zero, 0, sizeof(e->zero));
+    e->fields_n = (uint16_t)p->fields_n;
+    e->namespace_ = write_text(&w, p->namespace_);
+    e->model = write_text(&w, p->model);
+    e->etag = write_text(&w, p->etag);
+    e->tags = write_text(&w, p->tags);
+    e->op_name = write_text(&w, p->op_name);
     e->fields = write_fields(&w, p);
     e->body = write_body(&w, p);
     e->plain = write_slice(&w, p->plain);
@@ -166,18 +176,46 @@ bool entry_next_field(const struct entry *e, struct entry_field *f)
     return true;
 }
 
+struct entry_parts entry_parts_of(const struct entry *e, struct field *fields, struct slice *body)
+{
+    struct entry_field f = {0};
+    size_t n = 0;
+
+    for (; n < e->fields_n && entry_next_field(e, &f); n++)
+        fields[n] = (struct field){{f.name, f.name_len}, {f.value, f.value_len}, 0};
+    *body = entry_slice(e, e->body);
+    return (struct entry_parts){
+        .head = *e,
+        .namespace_ = entry_slice(e, e->namespace_),
+        .model = entry_slice(e, e->model),
+        .etag = entry_slice(e, e->etag),
+        .tags = entry_slice(e, e->tags),
+        .op_name = entry_slice(e, e->op_name),
+        .fields = fields,
+        .fields_n = n,
+        .body = body,
+        .body_n = 1,
+        .plain = entry_slice(e, e->plain),
+    };
+}
+
 /* -- checking -- */
 
 static bool spans_are_in_place(const struct entry *e, uint64_t *out_end)
 {
-    const struct entry_span *spans[] = {&e->namespace_, &e->model, &e->etag, &e->tags,
-                                        &e->fields,     &e->body,  &e->plain};
+    const struct entry_text *texts[] = {&e->namespace_, &e->model, &e->etag, &e->tags, &e->op_name};
+    const struct entry_span *spans[] = {&e->fields, &e->body, &e->plain};
     uint64_t end = sizeof(*e);
 
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (texts[i]->at != end)
+            return false;
+        end += texts[i]->len;
+    }
     for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
         if (spans[i]->at != end)
             return false;
-        end += spans[i]->len; /* seven 32-bit lengths cannot overflow 64 bits */
+        end += spans[i]->len; /* three 32-bit lengths cannot overflow 64 bits */
         if (end > e->bytes)
             return false;
     }
@@ -224,7 +262,7 @@ bool entry_check(const struct entry *e, size_t len)
         return false;
     if (!spans_are_in_place(e, &end) || align_up(end) != len)
         return false;
-    if (!all_zero((const char *)e + end, len - (size_t)end) || !all_zero(e->reserved, sizeof(e->reserved)))
+    if (!all_zero((const char *)e + end, len - (size_t)end) || !all_zero(e->zero, sizeof(e->zero)))
         return false;
-    return e->zero == 0 && e->gone_ms >= e->expires_ms && fields_are_sound(e);
+    return e->gone_ms >= e->expires_ms && fields_are_sound(e);
 }

@@ -1,9 +1,25 @@
 #include "refrain/store/selector.h"
 
 #include "refrain/base/glob.h"
+#include "refrain/store/entry.h"
 #include "refrain/wire/keytext.h"
 
 enum { NAME_BYTES_MAX = 1024 };
+
+struct label label_of(const struct entry *e)
+{
+    return (struct label){
+        .key = e->key,
+        .id = slice_make(e->id, ENTRY_ID_LEN),
+        .namespace_ = entry_slice(e, e->namespace_),
+        .operation = entry_slice(e, e->op_name),
+        .model = entry_slice(e, e->model),
+        .tags = entry_slice(e, e->tags),
+        .target = e->target,
+        .created_ms = e->created_ms,
+        .started_seq = e->started_seq,
+    };
+}
 
 static bool has_tag(struct slice tags, struct slice tag)
 {

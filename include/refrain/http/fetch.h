@@ -15,6 +15,7 @@
 #include "refrain/http/site.h"
 #include "refrain/http/upload.h"
 #include "refrain/http/upstream.h"
+#include "refrain/wire/prompt.h"
 
 /* What is asked. Borrowed for the call, unless it says otherwise. */
 struct fetch_spec {
@@ -34,6 +35,8 @@ struct fetch_spec {
     uint64_t caller;            /* key_caller's: of whom upstream's status tells */
     struct slice vary_id;       /* what flight_split named where the request was sent away from, or empty */
     struct slice namespace_, model;
+    struct slice op_name; /* of the operation: the operator's own, or its dialect's; as long as the site */
+    enum prompt_tier prompt;
     const struct key_scope *scope; /* as long as the site */
     bool read_only;                /* by a rule: where nobody else may write, that is why */
     int64_t route_ttl_s;

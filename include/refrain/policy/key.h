@@ -19,6 +19,7 @@
 #include "refrain/base/slice.h"
 #include "refrain/policy/trace.h"
 #include "refrain/wire/header.h"
+#include "refrain/wire/prompt.h"
 
 /* Stands first in every key. Raise it when the same request would get another key. */
 #define KEY_FORMAT "1"
@@ -107,10 +108,3 @@ struct digest key_of_variant(struct key_maker *m, const struct digest *base, uns
  * brings none, or where answers do not belong to credentials. Only scope, client, upstream, target and fields
  * count. */
 uint64_t key_caller(struct key_maker *m, const struct key_request *request);
-
-/* Prompts by their characters; metadata and a label of metrics, never part of a key. */
-enum prompt_tier { PROMPT_SMALL, PROMPT_MEDIUM, PROMPT_LARGE, PROMPT_XLARGE, PROMPT_TIER_COUNT };
-enum prompt_tier prompt_tier_of(size_t characters);
-/** Characters of a tier's prompts: from *@out_from up to, but not, *@out_to. */
-void prompt_tier_range(enum prompt_tier tier, size_t *out_from, size_t *out_to);
-const char *prompt_tier_name(enum prompt_tier tier); /* "small" */

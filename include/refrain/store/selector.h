@@ -22,6 +22,10 @@ struct label {
     int64_t started_seq; /* flights_seq of its fetch */
 };
 
+struct entry; /* entry.h */
+/** What @e tells of itself, borrowed from it. */
+struct label label_of(const struct entry *e);
+
 struct selector {
     struct slice id;           /* whole */
     struct slice pattern;      /* glob over the entry's name without prefix: NAMESPACE:OPERATION:MODEL:HEX */
