@@ -41,7 +41,7 @@ git -C "$root" ls-files -z --cached --others --exclude-standard |
 exec unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /bin/bash -euc '
     cd /refrain/source
     export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-    deploy/install-packages.sh deploy/packages-build.txt <(echo libcmocka-dev python3-yaml python3-pytest openssl prometheus)
+    deploy/install-packages.sh deploy/packages-build.txt <(echo libcmocka-dev python3-yaml python3-pytest openssl prometheus redis-server)
     for package in gcc meson libmicrohttpd-dev libcurl4-openssl-dev libhiredis-dev libjansson-dev libuv1-dev libssl-dev; do
         dpkg-query -W -f "\${Package} \${Version}\n" "$package"
     done

@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from harness.client import Client  # noqa: E402
 from harness.operator import Operator  # noqa: E402
 from harness.process import Refrain, binary, merged  # noqa: E402
+from harness.redis import Certificates, RedisCluster, RedisServer  # noqa: E402
 from harness.upstream import Upstream  # noqa: E402
 
 TABLES = pytest.StashKey()
@@ -117,3 +118,33 @@ def operator(refrain):
     asking = Operator(refrain)
     yield asking
     asking.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def redis_server():
+    """redis_server(…): a server of the test's own (harness/redis.py), as often as wanted."""
+    running = []
+
+    def begin(**kwargs):
+        running.append(RedisServer(**kwargs))
+        return running[-1]
+
+    yield begin
+    for server in running:
+        server.close()
+
+
+@pytest.fixture
+def redis(redis_server):
+    return redis_server()
+
+
+@pytest.fixture
+def redis_cluster():
+    with RedisCluster() as cluster:
+        yield cluster
