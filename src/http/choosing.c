@@ -26,7 +26,7 @@ static bool is_stored(const struct exchange *x, const struct digest *key, int64_
     if (!site_of(x)->memory || !store_mem_peek(site_of(x)->memory, key, now_ms, &ref))
         return false;
     fresh = ref.expires_ms > now_ms;
-    store_mem_release(&ref);
+    entry_ref_release(&ref);
     return fresh;
 }
 

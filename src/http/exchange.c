@@ -164,7 +164,7 @@ static void on_end(struct front_req *r, bool sent)
     if (r->head_done)
         count_and_log(x, sent);
     if (x->entry.entry) {
-        store_mem_release(&x->entry);
+        entry_ref_release(&x->entry);
         x->entry.entry = NULL;
     }
     if (x->upload) {

@@ -117,7 +117,7 @@ static bool peek_variant(struct explaining *x, struct entry_ref *ref)
     struct digest key = varying_key(hash, ref->entry, x->r->fields->at, x->r->fields->n, x->out->scope);
 
     sha256_free(hash);
-    store_mem_release(ref);
+    entry_ref_release(ref);
     x->out->entry.varies = true;
     return store_mem_peek(x->site->memory, &key, x->wall_ms, ref);
 }
@@ -146,7 +146,7 @@ static bool peek(struct explaining *x, const struct digest *key)
     if ((ref.entry->flags & ENTRY_VARY) != 0 && !peek_variant(x, &ref))
         return false;
     note_entry(x, &ref);
-    store_mem_release(&ref);
+    entry_ref_release(&ref);
     return true;
 }
 

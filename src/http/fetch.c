@@ -56,7 +56,7 @@ static bool is_storable(const struct fetch *x)
 static void about_drop(struct fetch *x)
 {
     if (x->about.entry)
-        store_mem_release(&x->about);
+        entry_ref_release(&x->about);
 }
 
 static void fetch_free(struct fetch *x)

@@ -138,7 +138,7 @@ static bool stored_peek(struct exchange *x, struct entry_ref *out)
     if ((out->entry->flags & ENTRY_VARY) == 0)
         return true;
     key = varying_key(x->worker->variant_keys, out->entry, x->req.fields.at, x->req.fields.n, scope_of(x));
-    store_mem_release(out);
+    entry_ref_release(out);
     return store_mem_peek(memory, &key, now_ms, out);
 }
 
@@ -158,7 +158,7 @@ static size_t ask_about(struct exchange *x, struct entry_ref *about, struct fiel
         return n;
     more = is_coded_against_its_will(x, about->entry) ? 0 : revalidate_conditions(about->entry, fields + n);
     if (more == 0)
-        store_mem_release(about);
+        entry_ref_release(about);
     return n + more;
 }
 

@@ -8,7 +8,7 @@
 
 static void entry_drop(struct exchange *x)
 {
-    store_mem_release(&x->entry);
+    entry_ref_release(&x->entry);
     x->entry.entry = NULL;
 }
 
@@ -161,6 +161,6 @@ bool lookup_is_fresh_by_now(struct exchange *x)
     if (!store_mem_peek(site_of(x)->memory, &x->key, clock_wall_ms(), &ref))
         return false;
     fresh = clock_wall_ms() < ref.expires_ms;
-    store_mem_release(&ref);
+    entry_ref_release(&ref);
     return fresh;
 }

@@ -107,7 +107,7 @@ static void marker_read(struct marker *m, const struct varying *v, struct store_
         m->same_names = slice_eq(names_of(ref.entry), slice_make(v->names.text, v->names.len));
         copy_variants(m, entry_slice(ref.entry, ref.entry->body), now_ms);
     }
-    store_mem_release(&ref);
+    entry_ref_release(&ref);
 }
 
 static void marker_done(struct marker *m)
@@ -187,7 +187,7 @@ static void drop_evicted(struct marker *m, struct store_mem *memory, int64_t now
 
         if (!store_mem_peek(memory, &m->variants[i].key, now_ms, &ref))
             continue;
-        store_mem_release(&ref);
+        entry_ref_release(&ref);
         m->variants[kept++] = m->variants[i];
     }
     m->n = kept;

@@ -147,8 +147,11 @@ static void ref_fill(struct store_mem *m, const struct node *n, struct entry_ref
     segment_pin(seg);
     out->entry = log_entry(&m->log, n->place);
     out->pin = seg;
+    out->box = NULL;
     out->expires_ms = n->expires_ms;
     out->hits = n->hits;
+    out->tier = TIER_MEMORY;
+    out->slid_far = false;
 }
 
 static int64_t add_ms(int64_t a, int64_t b)
@@ -158,30 +161,31 @@ static int64_t add_ms(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
-/* How long the entry may be of use after it stopped being fresh does not change by sliding. */
-static void node_slide(struct node *n, const struct entry *e, int64_t now_ms)
+/* How long the entry may be of use after it stopped being fresh does not change by sliding. true: lower tiers
+ * should hear of it. */
+static bool node_slide(struct node *n, const struct entry *e, int64_t now_ms)
 {
-    int64_t expires = add_ms(now_ms, e->sliding_ms);
+    int64_t was = n->expires_ms, expires = entry_slid_expires_ms(e, was, now_ms);
 
-    if (now_ms >= n->expires_ms)
-        return;
-    if (expires > e->max_expires_ms)
-        expires = e->max_expires_ms;
-    if (expires <= n->expires_ms)
-        return;
+    if (expires == was)
+        return false;
     n->gone_ms = add_ms(expires, e->gone_ms - e->expires_ms);
     n->expires_ms = expires;
+    return entry_slid_far(e, was, expires);
 }
 
-static void node_hit(struct store_mem *m, struct shard *s, uint32_t i, int64_t now_ms)
+/* true: it has slid far. */
+static bool node_hit(struct store_mem *m, struct shard *s, uint32_t i, int64_t now_ms)
 {
     struct node *n = shard_node(s, i);
+    bool far = false;
 
     s->hits++;
     n->hits++;
     if (n->state & NODE_SLIDING)
-        node_slide(n, log_entry(&m->log, n->place), now_ms);
+        far = node_slide(n, log_entry(&m->log, n->place), now_ms);
     m->policy->on_hit(s, i, now_ms);
+    return far;
 }
 
 /* The node of @key, after dropping it if it is gone. */
@@ -206,8 +210,10 @@ bool store_mem_get(struct store_mem *m, const struct digest *key, int64_t now_ms
     if (i == NODE_NONE) {
         h.shard->misses++;
     } else {
-        node_hit(m, h.shard, i, now_ms);
+        bool far = node_hit(m, h.shard, i, now_ms);
+
         ref_fill(m, shard_node(h.shard, i), out);
+        out->slid_far = far;
     }
     shard_unlock(h.shard);
     return i != NODE_NONE;
@@ -234,24 +240,44 @@ void store_mem_release(struct entry_ref *ref)
 
 /* -- put -- */
 
-static bool later_is_there(struct store_mem *m, struct shard *s, uint32_t i, int64_t started_seq)
+/* What is to be put: parts to be packed, or a copy of one that is. */
+struct source {
+    const struct entry_parts *parts;
+    const struct entry *whole;
+    size_t size;
+};
+
+static const struct entry *head_of(const struct source *from)
 {
-    return i != NODE_NONE && log_entry(&m->log, shard_node(s, i)->place)->started_seq > started_seq;
+    return from->whole ? from->whole : &from->parts->head;
+}
+
+/* Of two results the later-started wins; what was read below gives way to its equal, unless that has less
+ * left to live. */
+static bool later_is_there(struct store_mem *m, struct shard *s, uint32_t i, const struct source *from)
+{
+    const struct entry *head = head_of(from);
+    const struct node *n = i != NODE_NONE ? shard_node(s, i) : NULL;
+    int64_t there = n ? log_entry(&m->log, n->place)->started_seq : 0;
+
+    if (!n || there != head->started_seq)
+        return n && there > head->started_seq;
+    return from->whole && n->expires_ms >= head->expires_ms;
 }
 
 /*
  * Asked before the work is done, and again when linking, as a later one may have come meanwhile. What is
  * there will be replaced, so its bytes are lent: nothing else need go for them.
  */
-static int ask_first(struct store_mem *m, struct hashed h, const struct entry *head, int64_t now_ms,
+static int ask_first(struct store_mem *m, struct hashed h, const struct source *from, int64_t now_ms,
                      uint64_t *out_lent)
 {
     int r = 0;
     uint32_t i;
 
     shard_lock(h.shard);
-    i = find_present(m, h, &head->key, now_ms);
-    if (later_is_there(m, h.shard, i, head->started_seq))
+    i = find_present(m, h, &head_of(from)->key, now_ms);
+    if (later_is_there(m, h.shard, i, from))
         r = -EEXIST;
     else
         *out_lent = i == NODE_NONE ? 0 : shard_node(h.shard, i)->bytes + NODE_BYTES;
@@ -272,14 +298,14 @@ static struct node node_for(const struct entry *e, struct hashed h, struct place
 }
 
 /* Under the shard's lock. */
-static int link_entry(struct store_mem *m, struct hashed h, struct place place, int64_t now_ms,
-                      struct entry_ref *out)
+static int link_entry(struct store_mem *m, struct hashed h, struct place place, const struct source *from,
+                      int64_t now_ms, struct entry_ref *out)
 {
     const struct entry *e = log_entry(&m->log, place);
     struct node node = node_for(e, h, place);
     uint32_t i = find_present(m, h, &e->key, now_ms);
 
-    if (later_is_there(m, h.shard, i, e->started_seq))
+    if (later_is_there(m, h.shard, i, from))
         return -EEXIST;
     if (i != NODE_NONE) {
         store_mem_drop(m, h.shard, i);
@@ -294,47 +320,69 @@ static int link_entry(struct store_mem *m, struct hashed h, struct place place, 
     return 0;
 }
 
-static int put_at(struct store_mem *m, struct hashed h, struct place place, const struct entry_parts *parts,
+/* Up to megabytes: no lock is held. */
+static void write_entry(const struct source *from, struct entry *to)
+{
+    if (from->whole)
+        memcpy(to, from->whole, from->size);
+    else
+        entry_pack(from->parts, to);
+}
+
+static int put_at(struct store_mem *m, struct hashed h, struct place place, const struct source *from,
                   int64_t now_ms, struct entry_ref *out)
 {
     int r;
 
-    entry_pack(parts, log_entry(&m->log, place)); /* up to megabytes: no lock is held */
+    write_entry(from, log_entry(&m->log, place));
     shard_lock(h.shard);
-    r = link_entry(m, h, place, now_ms, out);
+    r = link_entry(m, h, place, from, now_ms, out);
     shard_unlock(h.shard);
     segment_unpin(&m->log.segs[place.seg]);
     return r;
 }
 
-int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t now_ms, struct entry_ref *out)
+static int put(struct store_mem *m, const struct source *from, int64_t now_ms, struct entry_ref *out)
 {
-    struct hashed h = store_mem_hash(m, &parts->head.key);
-    size_t size = entry_packed_size(parts);
+    struct hashed h = store_mem_hash(m, &head_of(from)->key);
     struct place place;
     uint64_t lent;
     int r;
 
-    if (size == 0 || size > m->record_max)
+    if (from->size == 0 || from->size > m->record_max)
         return -EMSGSIZE;
-    r = ask_first(m, h, &parts->head, now_ms, &lent);
+    r = ask_first(m, h, from, now_ms, &lent);
     if (r == 0)
-        r = store_mem_take(m, size + NODE_BYTES, lent);
+        r = store_mem_take(m, from->size + NODE_BYTES, lent);
     if (r < 0)
         return r;
-    r = store_mem_take_room(m, size, &place);
+    r = store_mem_take_room(m, from->size, &place);
     if (r == 0) {
-        r = put_at(m, h, place, parts, now_ms, out);
+        r = put_at(m, h, place, from, now_ms, out);
         if (r < 0)
-            log_drop(&m->log, place.seg, size);
+            log_drop(&m->log, place.seg, from->size);
     }
     if (r < 0)
-        store_mem_give_back(m, size + NODE_BYTES);
+        store_mem_give_back(m, from->size + NODE_BYTES);
     else
         count(&m->puts);
-    store_mem_keep_room(m, size);
+    store_mem_keep_room(m, from->size);
     store_mem_settle(m);
     return r;
+}
+
+int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t now_ms, struct entry_ref *out)
+{
+    struct source from = {.parts = parts, .size = entry_packed_size(parts)};
+
+    return put(m, &from, now_ms, out);
+}
+
+int store_mem_promote(struct store_mem *m, const struct entry *e, int64_t now_ms)
+{
+    struct source from = {.whole = e, .size = e->bytes};
+
+    return put(m, &from, now_ms, NULL);
 }
 
 /* -- delete -- */

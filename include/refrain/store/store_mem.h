@@ -15,6 +15,7 @@
 
 #include "refrain/base/digest.h"
 #include "refrain/store/entry.h"
+#include "refrain/store/entry_ref.h"
 
 enum eviction { EVICT_LRU, EVICT_LFU, EVICT_FIFO, EVICT_SIEVE };
 
@@ -30,14 +31,6 @@ struct store_mem *store_mem_new(const struct store_mem_conf *conf);
 /** No reference may be held any more. NULL is fine. */
 void store_mem_free(struct store_mem *m);
 
-/* An entry held for reading; lies with the reader. Valid until store_mem_release. */
-struct entry_ref {
-    const struct entry *entry;
-    void *pin;          /* the tier's own */
-    int64_t expires_ms; /* the entry's, moved on by sliding */
-    uint64_t hits;      /* this one included */
-};
-
 /**
  * Finds an entry that is not gone at @now_ms (wall clock) and holds it in @out. Counts a hit and, when the
  * entry is fresh and sliding, moves its expiry. Allocates nothing, copies nothing, takes one lock.
@@ -47,6 +40,7 @@ struct entry_ref {
 bool store_mem_get(struct store_mem *m, const struct digest *key, int64_t now_ms, struct entry_ref *out);
 /** As get, without counting a hit or moving anything. */
 bool store_mem_peek(struct store_mem *m, const struct digest *key, int64_t now_ms, struct entry_ref *out);
+/** Lets go of what get or peek has held; entry_ref_release does, too, wherever it lies. */
 void store_mem_release(struct entry_ref *ref);
 
 /**
@@ -60,6 +54,12 @@ void store_mem_release(struct entry_ref *ref);
  */
 int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t now_ms,
                   struct entry_ref *out);
+
+/**
+ * Puts a copy of @e, a whole entry from a lower tier, as store_mem_put does; -EEXIST also when what is there
+ * is as new.
+ */
+int store_mem_promote(struct store_mem *m, const struct entry *e, int64_t now_ms);
 
 /** Drops one entry; false when there is none. Readers keep what they hold. */
 bool store_mem_delete(struct store_mem *m, const struct digest *key);
