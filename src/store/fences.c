@@ -184,43 +184,14 @@ static void sum_up(struct fences *f, const struct selector *s, int64_t seq)
 
 /* -- adding -- */
 
-static size_t text_bytes(const struct selector *s)
-{
-    return s->id.len + s->pattern.len + s->tag.len + s->operation.len + s->model.len + s->namespace_.len;
-}
-
-static char *copy_text(char *to, struct slice *text)
-{
-    if (text->len > 0)
-        memcpy(to, text->data, text->len);
-    text->data = to;
-    return to + text->len;
-}
-
 /* false: it cannot be kept word for word. */
 static bool fence_make(struct fence *out, const struct selector *which, int64_t seq)
 {
-    size_t bytes = text_bytes(which);
-    char *at = bytes <= TEXT_BYTES_MAX ? malloc(bytes + 1) : NULL;
+    size_t bytes = which->id.len + which->pattern.len + which->tag.len + which->operation.len +
+                   which->model.len + which->namespace_.len;
 
-    if (!at)
-        return false;
-    *out = (struct fence){.which = *which, .own = at, .seq = seq};
-    at = copy_text(at, &out->which.id);
-    at = copy_text(at, &out->which.pattern);
-    at = copy_text(at, &out->which.tag);
-    at = copy_text(at, &out->which.operation);
-    at = copy_text(at, &out->which.model);
-    (void)copy_text(at, &out->which.namespace_);
-    return true;
-}
-
-static bool means_the_same(const struct selector *a, const struct selector *b)
-{
-    return slice_eq(a->id, b->id) && slice_eq(a->pattern, b->pattern) && slice_eq(a->tag, b->tag) &&
-           slice_eq(a->operation, b->operation) && slice_eq(a->model, b->model) &&
-           slice_eq(a->namespace_, b->namespace_) && a->created_before_ms == b->created_before_ms &&
-           a->target == b->target;
+    out->seq = seq;
+    return bytes <= TEXT_BYTES_MAX && selector_copy(which, &out->which, &out->own) == 0;
 }
 
 /* Under the lock. What stands at @i goes, those behind move up. */
@@ -235,7 +206,7 @@ static void kept_remove(struct fences *f, unsigned i)
 static bool kept_drop_same(struct fences *f, const struct fence *new)
 {
     for (unsigned i = 0; i < f->kept_n; i++) {
-        if (!means_the_same(&f->kept[i].which, &new->which))
+        if (!selector_eq(&f->kept[i].which, &new->which))
             continue;
         if (f->kept[i].seq >= new->seq)
             return false;

@@ -1,5 +1,8 @@
 #include "refrain/store/selector.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 #include "refrain/base/glob.h"
 #include "refrain/store/entry.h"
 #include "refrain/wire/keytext.h"
@@ -18,6 +21,7 @@ struct label label_of(const struct entry *e)
         .target = e->target,
         .created_ms = e->created_ms,
         .started_seq = e->started_seq,
+        .family = (e->flags & ENTRY_VARY) != 0,
     };
 }
 
@@ -52,6 +56,40 @@ bool selector_matches(const struct selector *s, const struct label *l)
            (s->model.len == 0 || glob_matches(s->model, l->model)) &&
            (s->tag.len == 0 || has_tag(l->tags, s->tag)) &&
            (s->pattern.len == 0 || name_matches(s->pattern, l));
+}
+
+bool selector_eq(const struct selector *a, const struct selector *b)
+{
+    return slice_eq(a->id, b->id) && slice_eq(a->pattern, b->pattern) && slice_eq(a->tag, b->tag) &&
+           slice_eq(a->operation, b->operation) && slice_eq(a->model, b->model) &&
+           slice_eq(a->namespace_, b->namespace_) && a->created_before_ms == b->created_before_ms &&
+           a->target == b->target;
+}
+
+static char *copy_text(char *to, struct slice *text)
+{
+    if (text->len > 0)
+        memcpy(to, text->data, text->len);
+    text->data = to;
+    return to + text->len;
+}
+
+int selector_copy(const struct selector *s, struct selector *out, char **out_own)
+{
+    char *at = malloc(s->id.len + s->pattern.len + s->tag.len + s->operation.len + s->model.len +
+                      s->namespace_.len + 1);
+
+    if (!at)
+        return -ENOMEM;
+    *out = *s;
+    *out_own = at;
+    at = copy_text(at, &out->id);
+    at = copy_text(at, &out->pattern);
+    at = copy_text(at, &out->tag);
+    at = copy_text(at, &out->operation);
+    at = copy_text(at, &out->model);
+    (void)copy_text(at, &out->namespace_);
+    return 0;
 }
 
 bool selector_is_all(const struct selector *s)

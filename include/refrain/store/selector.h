@@ -2,7 +2,7 @@
  * selector - which entries are meant: by an invalidation, a listing, a search. Everything that is given must
  * match; what is empty or zero matches all. SPEC section 8.
  *
- * Pure: no clock, no locks, no allocation. Threads: any.
+ * Pure: no clock, no locks, no allocation but a copy's. Threads: any.
  */
 #pragma once
 #include <stdbool.h>
@@ -20,6 +20,7 @@ struct label {
     uint64_t target;     /* sum of a GET's upstream and target (changes); 0: not a GET's */
     int64_t created_ms;  /* wall clock */
     int64_t started_seq; /* flights_seq of its fetch */
+    bool family; /* no answer, but what leads to the variants of one (ENTRY_VARY): not counted as an entry */
 };
 
 struct entry; /* entry.h */
@@ -38,5 +39,9 @@ struct selector {
 };
 
 bool selector_matches(const struct selector *s, const struct label *l);
+/** True when both mean the same, word for word. */
+bool selector_eq(const struct selector *a, const struct selector *b);
+/** A copy whose texts lie in *@out_own, on the heap; -ENOMEM. */
+int selector_copy(const struct selector *s, struct selector *out, char **out_own);
 /** True when nothing is given, so that every entry is meant. */
 bool selector_is_all(const struct selector *s);

@@ -93,10 +93,10 @@ struct tier_delete_if {
     struct tier_op op; /* its deadline_ms bounds the whole */
     const struct selector *which;
     bool dry_run; /* counts only */
-    /* On the port's loop, for each that matched, so that distinct keys can be counted over tiers; may be
-     * NULL. */
-    void (*on_match)(struct tier_delete_if *d, const struct digest *key);
-    uint64_t matched; /* the answer */
+    /* On the port's loop, for each that matched (label.family ones, too), so that distinct keys can be
+     * counted over tiers; may be NULL. Of @l, key and family are told. */
+    void (*on_match)(struct tier_delete_if *d, const struct label *l);
+    uint64_t matched; /* the answer; label.family ones are no entries, and not in it */
 };
 
 enum tier_health { TIER_UP, TIER_DEGRADED, TIER_IS_DOWN };
