@@ -23,7 +23,6 @@
 #include "refrain/store/store_mem.h"
 #include "refrain/store/tier.h"
 
-struct fences; /* fences.h */
 struct store;
 struct store_port;
 
@@ -51,8 +50,6 @@ void store_port_free(struct store_port *p);
 
 /** True when there is anything below memory to be asked. */
 bool store_has_lower(const struct store *s);
-/** What has been invalidated; lives as long as the store. Threads: any. */
-struct fences *store_fences(struct store *s);
 
 /** As store_mem_put, and a copy on its way to the lower tiers. -ECANCELED: an invalidation has come since
  * parts->head.started_seq. Works with memory off, too; then @out must be NULL. Threads: any. */
