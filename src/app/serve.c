@@ -19,6 +19,7 @@
 #include "refrain/http/recent.h"
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
+#include "refrain/store/events.h"
 #include "site_build.h"
 #include "state.h"
 
@@ -39,6 +40,7 @@ struct server {
     const struct config *conf;       /* in force; the first one is the caller's, others are their sites' */
     const struct config *begun_with; /* what listens, listens where this says */
     struct metrics *metrics;
+    struct events *events;
     struct store_mem *memory;
     struct limits *limits;
     struct proofs *proofs;
@@ -149,7 +151,8 @@ static struct front_conf front_conf_of(const struct config *conf)
 static struct site *site_of_conf(const struct server *s, const struct config *conf)
 {
     struct site_parts parts = {s->memory,  s->flights,  s->limits, s->proofs,
-                               s->changes, s->breakers, s->recent, buf_slice(&s->secret)};
+                               s->changes, s->breakers, s->recent, buf_slice(&s->secret),
+                               s->events};
 
     return site_build(conf, &parts);
 }
@@ -175,6 +178,7 @@ static int build_parts(struct server *s)
     };
     struct flight_conf flights = {conf->coalescing.flight_bytes_max, WINDOW_BYTES,
                                   conf->coalescing.hit_for_miss_ms, NULL};
+    char source[EVENT_SOURCE_BYTES + 1];
     int r = secret_load(s);
 
     if (r < 0)
@@ -183,6 +187,8 @@ static int build_parts(struct server *s)
     metrics_name_labels(s->metrics, LABEL_OPERATION, OP_COUNT, operation_name);
     metrics_name_labels(s->metrics, LABEL_REASON, GATE_REASON_COUNT, reason_name);
     metrics_on_scrape(s->metrics, collect, s);
+    events_source_make(source);
+    s->events = events_new(slice_str(source));
     s->loop = loop_new();
     s->limits = limits_new(&limits);
     s->proofs = proofs_new();
@@ -190,11 +196,15 @@ static int build_parts(struct server *s)
     flights.limits = s->limits;
     s->flights = flights_new(&flights);
     s->breakers = breakers_new();
+    if (s->breakers)
+        breakers_tell(s->breakers, s->events);
     if (conf->admin.recent_requests > 0)
         s->recent = recent_new(conf->admin.recent_requests);
     if (conf->tiers.memory.enabled)
         s->memory = store_mem_new(&memory);
-    if (!s->loop || !s->limits || !s->proofs || !s->changes || !s->flights || !s->breakers ||
+    if (s->memory)
+        store_mem_tell(s->memory, s->events);
+    if (!s->events || !s->loop || !s->limits || !s->proofs || !s->changes || !s->flights || !s->breakers ||
         (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
@@ -272,6 +282,7 @@ static int build_admin(struct server *s, struct buf *out_where)
                                 .site = site_in_force,
                                 .arg = s,
                                 .breakers = s->breakers,
+                                .events = s->events,
                                 .key_prefix = slice_str(s->conf->cache.prefix)};
     struct admin_access access;
     const char *why = "";
@@ -521,6 +532,7 @@ static void stop(struct server *s)
     limits_free(s->limits);
     proofs_free(s->proofs);
     changes_free(s->changes);
+    events_free(s->events);
     metrics_free(s->metrics);
     buf_done(&s->secret);
     buf_done(&s->admin_token);

@@ -397,6 +397,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->limits = parts->limits;
     s->proofs = parts->proofs;
     s->changes = parts->changes;
+    s->events = parts->events;
 }
 
 struct site *site_build(const struct config *conf, const struct site_parts *parts)

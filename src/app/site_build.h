@@ -17,6 +17,7 @@ struct site_parts {
     struct breakers *breakers;
     struct recent *recent; /* NULL: off */
     struct slice secret;   /* the server's */
+    struct events *events; /* NULL: nobody can listen */
 };
 
 /** A site with one reference. @conf must outlive it. NULL when out of memory. */

@@ -10,6 +10,7 @@
 #include "refrain/base/digest.h"
 #include "refrain/base/list.h"
 #include "refrain/base/log.h"
+#include "refrain/store/events.h"
 
 /*
  * An upstream's objects are made once and stay until the end, so that a reload, or an upstream that is taken
@@ -38,8 +39,9 @@ struct cell {
 struct breakers_upstream {
     struct list link;
     char *name;
-    struct digest url; /* what the name stands for */
-    atomic_uint users; /* sites that have it */
+    struct events *events; /* NULL: nobody can listen */
+    struct digest url;     /* what the name stands for */
+    atomic_uint users;     /* sites that have it */
     pthread_mutex_t lock;
     struct breakers_conf conf;
     struct breaker_validation validation;
@@ -54,6 +56,7 @@ struct breakers_upstream {
 struct breakers {
     pthread_mutex_t lock; /* of the list */
     struct list upstreams;
+    struct events *events;
 };
 
 struct breakers *breakers_new(void)
@@ -65,6 +68,11 @@ struct breakers *breakers_new(void)
     list_init(&b->upstreams);
     (void)pthread_mutex_init(&b->lock, NULL);
     return b;
+}
+
+void breakers_tell(struct breakers *b, struct events *events)
+{
+    b->events = events;
 }
 
 static void upstream_free(struct breakers_upstream *u)
@@ -155,6 +163,25 @@ static void note_take(struct note *n, enum breakers_kind kind, enum breaker_stat
     memcpy(n->cause, cause, sizeof(n->cause));
 }
 
+static void note_publish(const struct breakers_upstream *u, const struct note *n)
+{
+    struct event_draft d;
+    struct jout *j;
+
+    if (!events_wanted(u->events, EVENT_BREAKER))
+        return;
+    j = event_begin(&d, EVENT_BREAKER);
+    jout_str(j, "upstream", u->name);
+    jout_str(j, "kind", breakers_kind_name(n->kind));
+    if (n->model[0])
+        jout_str(j, "model", n->model);
+    jout_str(j, "state", breakers_state_name(n->state));
+    jout_str(j, "cause", n->cause);
+    if (n->next_probe_ms >= 0)
+        jout_milli(j, "next_probe_s", n->next_probe_ms);
+    events_publish(u->events, &d, (struct slice){NULL, 0});
+}
+
 static void note_log(const struct breakers_upstream *u, const struct note *n)
 {
     enum log_level level = n->state == BREAKER_OPEN ? LOG_WARN : LOG_INFO;
@@ -162,6 +189,7 @@ static void note_log(const struct breakers_upstream *u, const struct note *n)
 
     if (!n->any)
         return;
+    note_publish(u, n);
     if (n->next_probe_ms >= 0)
         log_event(level, "breaker", LOG_STR("upstream", u->name),
                   LOG_STR("kind", breakers_kind_name(n->kind)), LOG_STR("model", model),
@@ -590,6 +618,7 @@ static struct breakers_upstream *find_or_make(struct breakers *b, const char *na
         if (!u)
             return NULL;
         u->url = *url;
+        u->events = b->events;
         list_push_back(&b->upstreams, &u->link);
     }
     atomic_fetch_add(&u->users, 1);

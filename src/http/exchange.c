@@ -22,6 +22,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
 #include "refrain/wire/gunzip.h"
+#include "telling.h"
 
 enum {
     MAKE_INLINE_MAX = 64 * 1024, /* larger bodies are canonicalised on the thread pool */
@@ -149,6 +150,7 @@ static void count_and_log(struct exchange *x, bool sent)
         metric_add1(x->worker->counts, HITS, TIER_MEMORY, 1);
     if (x->collapsed)
         metric_add(x->worker->counts, COALESCED, 1);
+    telling_request(x);
     if (!site_of(x)->log_requests)
         return;
     log_buffered(LOG_INFO, "request", LOG_STR("id", x->request_id), LOG_SLICE("operation", operation_name(x)),

@@ -8,6 +8,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/wire/coding.h"
 #include "refrain/wire/tally.h"
+#include "telling.h"
 
 enum {
     JUDGE_INLINE_MAX = 64 * 1024,
@@ -300,6 +301,8 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         parts.body = pieces;
         parts.body_n = n;
         r = varying_put(&k->varying, k->site, &parts, clock_wall_ms());
+        if (r == 0)
+            telling_stored(k->site->events, &parts);
     }
     free(pieces);
     free(fields);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api.h"
+#include "event_stream.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/log.h"
 #include "refrain/http/front.h"
@@ -121,6 +122,38 @@ static void answer_api(struct admin_request *x)
     front_reply_send(&x->req, c->status);
 }
 
+/* -- answers that have no end -- */
+
+static int64_t on_stream_read(struct front_req *r, char *buf, size_t cap)
+{
+    int64_t n = event_stream_read(request_of(r)->call.stream, buf, cap);
+
+    _Static_assert((int)EVENT_STREAM_WAIT == (int)FRONT_WAIT && (int)EVENT_STREAM_END == (int)FRONT_END,
+                   "the same words");
+    return n;
+}
+
+static void on_stream_ready(void *arg)
+{
+    struct admin_request *x = arg;
+
+    front_wake(&x->req);
+}
+
+static void answer_stream(struct admin_request *x)
+{
+    if (!event_stream_start(x->call.stream, on_stream_ready, x)) {
+        api_fail(&x->call, 503, "overloaded", "too many clients listen to events", NULL, NULL);
+        answer_api(x);
+        return;
+    }
+    front_reply_stream(&x->req, -1, on_stream_read);
+    front_reply_field(&x->req, "Content-Type", "text/event-stream");
+    front_reply_field(&x->req, "Cache-Control", "no-store");
+    front_reply_field(&x->req, "X-Accel-Buffering", "no"); /* what stands between is not to gather it */
+    front_reply_send(&x->req, x->call.status);
+}
+
 static const char *peer_text(const struct sockaddr *peer, char out[INET6_ADDRSTRLEN])
 {
     const void *at = peer->sa_family == AF_INET6
@@ -182,6 +215,8 @@ static void api_begin(struct admin_request *x, struct slice path, struct slice q
 
     x->api = true;
     c->parts = x->admin->parts;
+    c->loop = x->admin->loop;
+    c->fields = &x->req.fields;
     c->query = query;
     x->refused = !is_granted(x) || !api_find(c, x->req.method, path);
     if (x->refused)
@@ -199,6 +234,7 @@ static void on_work(struct loop_work *work)
 
 static void request_free(struct admin_request *x)
 {
+    event_stream_free(x->call.stream);
     site_unref(x->call.site);
     buf_done(&x->answer);
     buf_done(&x->body);
@@ -233,7 +269,10 @@ static void api_run(struct admin_request *x)
     x->call.body = buf_slice(&x->body);
     if (!x->call.route->pooled) {
         x->call.route->run(&x->call);
-        answer_api(x);
+        if (x->call.stream)
+            answer_stream(x);
+        else
+            answer_api(x);
         return;
     }
     if (!x->working)

@@ -11,6 +11,7 @@ static const struct api_route routes[] = {
     {"GET", "", false, false, SMALL_BODY, api_index},
     {"GET", "/breakers", false, false, SMALL_BODY, api_breakers_list},
     {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
+    {"GET", "/events", false, false, SMALL_BODY, api_events_stream},
     {"POST", "/explain", false, true, REQUEST_BODY, api_explain},
 };
 
@@ -74,30 +75,55 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Percent-decoded. A segment that is empty, too long, or badly coded is no argument. */
-static bool take_argument(struct api_call *c, size_t n, struct slice segment)
+/* Percent-decodes @text into @out, which has API_ARG_BYTES_MAX. -1: too long, or badly coded. */
+static int decode(struct slice text, char *out)
 {
-    char *out = c->arg_bytes[n];
-    size_t len = 0;
+    int len = 0;
 
-    for (size_t i = 0; i < segment.len; i++) {
-        char byte = segment.data[i];
+    for (size_t i = 0; i < text.len; i++) {
+        char byte = text.data[i];
 
         if (byte == '%') {
-            int high = i + 2 < segment.len ? hex_digit(segment.data[i + 1]) : -1;
-            int low = i + 2 < segment.len ? hex_digit(segment.data[i + 2]) : -1;
+            int high = i + 2 < text.len ? hex_digit(text.data[i + 1]) : -1;
+            int low = i + 2 < text.len ? hex_digit(text.data[i + 2]) : -1;
 
             if (high < 0 || low < 0)
-                return false;
+                return -1;
             byte = (char)(high * 16 + low);
             i += 2;
         }
         if (len == API_ARG_BYTES_MAX || byte == '\0')
-            return false;
+            return -1;
         out[len++] = byte;
     }
-    c->args[n] = slice_make(out, len);
+    return len;
+}
+
+/* A segment that is empty, too long, or badly coded is no argument. */
+static bool take_argument(struct api_call *c, size_t n, struct slice segment)
+{
+    int len = decode(segment, c->arg_bytes[n]);
+
+    c->args[n] = slice_make(c->arg_bytes[n], len > 0 ? (size_t)len : 0);
     return len > 0;
+}
+
+bool api_query(const struct api_call *c, const char *name, struct api_query *out)
+{
+    struct slice query = c->query;
+
+    out->value = slice_make(out->bytes, 0);
+    while (query.data) {
+        struct slice value = slice_cut(&query, '&'), key = slice_cut(&value, '=');
+        int len;
+
+        if (!slice_eq(key, slice_str(name)))
+            continue;
+        len = decode(value, out->bytes);
+        out->value.len = len > 0 ? (size_t)len : 0;
+        return true;
+    }
+    return false;
 }
 
 static bool path_matches(struct api_call *c, const char *pattern, struct slice path)

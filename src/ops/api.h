@@ -31,18 +31,30 @@ struct api_route {
 /* One call of the API. */
 struct api_call {
     const struct api_route *route;
-    struct admin_parts parts; /* a copy: work on the pool may outlive the listener */
-    struct site *site;        /* the one in force; held for the call */
+    struct admin_parts parts;    /* a copy: work on the pool may outlive the listener */
+    struct site *site;           /* the one in force; held for the call */
+    struct loop *loop;           /* the listener's */
+    const struct fields *fields; /* of the request; not for what runs on the pool */
     struct slice args[API_ARGS_MAX];
     char arg_bytes[API_ARGS_MAX][API_ARG_BYTES_MAX];
     struct slice query, body;
     unsigned status;                 /* 200 to begin with */
     struct buf *out;                 /* the answer: one JSON value and a newline */
+    struct event_stream *stream;     /* in its place, on status 200; the listener's from then on */
     char allow[API_ALLOW_BYTES_MAX]; /* of a 405: what is allowed */
 };
 
 /** Finds the route of a request and its arguments. false: none; the answer then says so. */
 bool api_find(struct api_call *c, struct slice method, struct slice path);
+
+/* A parameter of the query. */
+struct api_query {
+    struct slice value; /* percent-decoded; lies below */
+    char bytes[API_ARG_BYTES_MAX];
+};
+/** The first parameter of this name. false: there is none; @out->value is then empty, as it is for one that
+ * is too long or badly coded. */
+bool api_query(const struct api_call *c, const char *name, struct api_query *out);
 
 /**
  * Makes an error the answer. @where: what it is about ("body.action"), @expected: what would have been right;
@@ -58,3 +70,4 @@ void api_index(struct api_call *c);
 void api_breakers_list(struct api_call *c);
 void api_breakers_command(struct api_call *c); /* of args: upstream, kind */
 void api_explain(struct api_call *c);
+void api_events_stream(struct api_call *c);

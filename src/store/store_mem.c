@@ -195,6 +195,7 @@ static uint32_t find_present(struct store_mem *m, struct hashed h, const struct 
 
     if (i == NODE_NONE || now_ms < shard_node(h.shard, i)->gone_ms)
         return i;
+    store_mem_tell_evicted(m, shard_node(h.shard, i), EVICTED_EXPIRED);
     store_mem_drop(m, h.shard, i);
     h.shard->expired++;
     return NODE_NONE;

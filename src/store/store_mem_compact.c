@@ -33,6 +33,7 @@ static void move_drop(struct store_mem *m, const struct move *v)
     shard_lock(v->to.shard);
     i = shard_find_place(v->to.shard, v->to.tag, v->from);
     if (i != NODE_NONE) {
+        store_mem_tell_evicted(m, shard_node(v->to.shard, i), EVICTED_SPACE);
         store_mem_drop(m, v->to.shard, i);
         count(&m->evicted_space);
     }

@@ -6,6 +6,7 @@
  * counted beside the one that replaces it.
  */
 #pragma once
+#include "refrain/base/metrics.h"
 #include "refrain/store/store_mem.h"
 
 #include "store_mem_evict.h"
@@ -16,6 +17,7 @@ enum { SHARDS_MAX = 64 };
 
 struct store_mem {
     struct store_mem_conf conf;
+    struct events *events; /* NULL: nobody can listen */
     const struct eviction_ops *policy;
     struct log log;
     struct shard *shards;
@@ -62,6 +64,8 @@ static inline void count(_Atomic uint64_t *n)
 
 /** The entry of node @i is no more. Under the shard's lock. */
 void store_mem_drop(struct store_mem *m, struct shard *s, uint32_t i);
+/** Says so of one that nobody asked to be dropped; before it is. Under the shard's lock. */
+void store_mem_tell_evicted(const struct store_mem *m, const struct node *n, enum metric_eviction why);
 
 /* -- room -- */
 

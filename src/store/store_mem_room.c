@@ -53,7 +53,7 @@ static struct shard *lowest_shard(struct store_mem *m, int64_t *out_second)
 }
 
 /* Takes the shard's victim when it ranks no higher than @rank_max; its rank is known exactly after that. */
-static bool shard_evict(struct store_mem *m, struct shard *s, int64_t rank_max)
+static bool shard_evict(struct store_mem *m, struct shard *s, int64_t rank_max, enum metric_eviction why)
 {
     uint32_t i;
     int64_t rank;
@@ -63,6 +63,7 @@ static bool shard_evict(struct store_mem *m, struct shard *s, int64_t rank_max)
     i = s->policy->victim(s);
     rank = i == NODE_NONE ? INT64_MAX : shard_node(s, i)->rank;
     if (i != NODE_NONE && rank <= rank_max) {
+        store_mem_tell_evicted(m, shard_node(s, i), why);
         store_mem_drop(m, s, i);
         taken = true; /* its successor's rank is found when it is next looked at */
     }
@@ -75,13 +76,15 @@ static bool shard_evict(struct store_mem *m, struct shard *s, int64_t rank_max)
 
 bool store_mem_evict(struct store_mem *m, _Atomic uint64_t *counter)
 {
+    enum metric_eviction why = counter == &m->evicted_count ? EVICTED_COUNT : EVICTED_SPACE;
+
     for (uint32_t look = 0; look < m->shards_n + EVICT_LOOKS; look++) {
         int64_t second;
         struct shard *s = lowest_shard(m, &second);
 
         if (!s)
             return false;
-        if (shard_evict(m, s, look < EVICT_LOOKS ? second : INT64_MAX)) {
+        if (shard_evict(m, s, look < EVICT_LOOKS ? second : INT64_MAX, why)) {
             count(counter);
             return true;
         }

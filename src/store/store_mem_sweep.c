@@ -87,8 +87,8 @@ static bool drop_gone(const struct store_mem *m, const struct node *n, void *arg
 {
     struct sweeper *w = arg;
 
-    (void)m;
     if (w->now_ms >= n->gone_ms) {
+        store_mem_tell_evicted(m, n, EVICTED_EXPIRED);
         w->shard->expired++;
         return true;
     }

@@ -20,6 +20,7 @@
 
 struct breakers;          /* all of them */
 struct breakers_upstream; /* those of one upstream */
+struct events;            /* store/events.h */
 
 enum { BREAKERS_MODELS_MAX = 64, BREAKERS_MODEL_BYTES = 64, BREAKERS_CAUSE_BYTES = 96 };
 
@@ -30,6 +31,8 @@ struct breakers_conf {
 
 /** NULL when out of memory. */
 struct breakers *breakers_new(void);
+/** Changes of state are events from here on (BREAKER). Before the first upstream is taken. */
+void breakers_tell(struct breakers *b, struct events *events);
 /** Every site must be gone. NULL is fine. */
 void breakers_free(struct breakers *b);
 

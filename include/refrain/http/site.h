@@ -28,6 +28,7 @@
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
+struct events; /* store/events.h */
 struct recent; /* recent.h */
 
 struct site_route {
@@ -83,6 +84,7 @@ struct site {
     struct limits *limits;
     struct proofs *proofs;
     struct changes *changes;
+    struct events *events; /* NULL: nobody can listen */
     /* what all of the above lies in; freed with the site */
     void *owner;
     void (*owner_free)(void *owner);

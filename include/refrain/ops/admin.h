@@ -13,6 +13,7 @@
 
 struct admin;
 struct breakers;
+struct events;
 struct site;
 
 struct admin_parts {
@@ -23,6 +24,7 @@ struct admin_parts {
     struct site *(*site)(void *arg);
     void *arg;
     struct breakers *breakers;
+    struct events *events;
     struct slice key_prefix; /* of keys as text; outlives the listener */
 };
 

@@ -25,9 +25,12 @@ struct store_mem_conf {
     enum eviction eviction;
 };
 
+struct events; /* events.h */
 struct store_mem;
 /** NULL when out of memory. */
 struct store_mem *store_mem_new(const struct store_mem_conf *conf);
+/** What has to go is an event from here on (EVICTED). Before anything is put. */
+void store_mem_tell(struct store_mem *m, struct events *events);
 /** No reference may be held any more. NULL is fine. */
 void store_mem_free(struct store_mem *m);
 

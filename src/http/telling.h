@@ -1,0 +1,17 @@
+/*
+ * telling - what becomes of requests and answers, as events (store/events.h): HIT and MISS of a request that
+ * has ended, STORED of an answer that the gate let through. Names and numbers only: no prompt, answer,
+ * credential or key. docs/events.md tells the members.
+ *
+ * Threads: any. Where nobody listens, one relaxed load.
+ */
+#pragma once
+
+struct exchange;
+struct events;
+struct entry_parts;
+
+/** The exchange has ended, and is counted. */
+void telling_request(const struct exchange *x);
+/** An answer of these @parts has been stored. */
+void telling_stored(struct events *e, const struct entry_parts *parts);
