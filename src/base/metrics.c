@@ -56,6 +56,13 @@ _Static_assert(ARRAY_LEN(result_names) == LABEL_MAX_RESULT, "a name a result");
 _Static_assert(ARRAY_LEN(tier_names) == LABEL_MAX_TIER, "a name a tier");
 _Static_assert(ARRAY_LEN(eviction_names) == LABEL_MAX_EVICTION, "a name a reason");
 _Static_assert(ARRAY_LEN(retry_names) == LABEL_MAX_RETRY, "a name a cause");
+/* As enum tier_result and enum record_result of the store have them. */
+static const char *const tier_result_names[] = {"ok",   "absent", "late",    "busy",
+                                                "down", "full",   "refused", "failed"};
+static const char *const record_names[] = {"ok",     "short",    "corrupt",   "other_key", "future",
+                                           "locked", "unsealed", "too_large", "no_memory"};
+_Static_assert(ARRAY_LEN(tier_result_names) == LABEL_MAX_TIER_RESULT, "a name a result");
+_Static_assert(ARRAY_LEN(record_names) == LABEL_MAX_RECORD, "a name a result");
 _Static_assert(ARRAY_LEN(breaker_names) == LABEL_MAX_BREAKER, "a name a kind");
 _Static_assert(ARRAY_LEN(size_names) == LABEL_MAX_SIZE, "a name a size");
 _Static_assert(ARRAY_LEN(code_names) <= LABEL_MAX_CODE, "room for every code");
@@ -307,6 +314,8 @@ static const char *label_text(struct metrics *m, enum metric_label set, unsigned
         [LABEL_EVICTION] = {eviction_names, ARRAY_LEN(eviction_names)},
         [LABEL_SIZE] = {size_names, ARRAY_LEN(size_names)},
         [LABEL_RETRY] = {retry_names, ARRAY_LEN(retry_names)},
+        [LABEL_TIER_RESULT] = {tier_result_names, ARRAY_LEN(tier_result_names)},
+        [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
         [LABEL_BREAKER] = {breaker_names, ARRAY_LEN(breaker_names)},
         [LABEL_CODE] = {code_names, ARRAY_LEN(code_names)},
     };

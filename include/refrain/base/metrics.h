@@ -35,7 +35,9 @@
     X(SIZE, "tier", 4)                                                                                       \
     X(MODEL, "model", 101)                                                                                   \
     X(BREAKER, "kind", 2)                                                                                    \
-    X(RETRY, "why", 7)
+    X(RETRY, "why", 7)                                                                                       \
+    X(TIER_RESULT, "kind", 8)                                                                                \
+    X(RECORD, "why", 9)
 
 enum metric_result {
     RESULT_HIT,
@@ -82,6 +84,27 @@ enum metric_code {
     X(BYTES, GAUGE, "refrain_bytes", TIER, NONE, ONE, "Bytes held, bookkeeping included.")                   \
     X(LIMIT_BYTES, GAUGE, "refrain_limit_bytes", TIER, NONE, ONE, "Bytes that a tier may hold.")             \
     X(EVICTIONS, COUNTER, "refrain_evictions_total", TIER, EVICTION, ONE, "Entries that had to go, by why.") \
+    X(TIER_UP, GAUGE, "refrain_tier_up", TIER, NONE, ONE,                                                    \
+      "1 while the tier answers, 0 while it is away or given a rest.")                                       \
+    X(TIER_ERRORS, COUNTER, "refrain_tier_errors_total", TIER, TIER_RESULT, ONE,                             \
+      "Questions that a tier could not answer, by why.")                                                     \
+    X(TIER_OP, CALL, "refrain_tier_op_seconds", TIER, NONE, NANO,                                            \
+      "Time that a tier took to look for an answer.")                                                        \
+    X(TIER_BREAKER, GAUGE, "refrain_tier_breaker_state", TIER, NONE, ONE, "0 closed, 1 half-open, 2 open.")  \
+    X(TIER_BREAKER_OPENED, COUNTER, "refrain_tier_breaker_opened_total", TIER, NONE, ONE,                    \
+      "Times a tier was given a rest, anew after a probe included.")                                         \
+    X(PROMOTED, COUNTER, "refrain_promoted_total", NONE, NONE, ONE,                                          \
+      "Answers found below memory and put into it.")                                                         \
+    X(CORRUPT, COUNTER, "refrain_corrupt_total", NONE, NONE, ONE,                                            \
+      "Records read that were not what was written; each was deleted.")                                      \
+    X(UNREADABLE, COUNTER, "refrain_records_unreadable_total", RECORD, NONE, ONE,                            \
+      "Records read that were of no use here, by why.")                                                      \
+    X(WRITE_QUEUE_BYTES, GAUGE, "refrain_write_queue_bytes", NONE, NONE, ONE,                                \
+      "Bytes on their way to the tiers below memory.")                                                       \
+    X(WRITE_QUEUE_ENTRIES, GAUGE, "refrain_write_queue_entries", NONE, NONE, ONE,                            \
+      "Entries and deletions on their way to the tiers below memory.")                                       \
+    X(WRITES_DROPPED, COUNTER, "refrain_writes_dropped_total", NONE, NONE, ONE,                              \
+      "Writes to tiers below memory that were given up, by a full queue or by the tier.")                    \
     X(NOT_STORED, COUNTER, "refrain_not_stored_total", REASON, NONE, ONE, "Answers not stored, by why.")     \
     X(FLIGHTS, GAUGE, "refrain_flights", NONE, NONE, ONE, "Upstream calls under way that readers share.")    \
     X(FLIGHT_READERS, GAUGE, "refrain_flight_readers", NONE, NONE, ONE, "Readers of these calls.")           \

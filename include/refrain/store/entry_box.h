@@ -20,6 +20,11 @@ struct entry_box *entry_box_new(size_t len);
 struct entry_box *entry_box_ref(struct entry_box *b);
 void entry_box_unref(struct entry_box *b);
 
+/* For whoever fills it in, before others hold it. */
+static inline struct entry *entry_box_entry_edit(struct entry_box *b)
+{
+    return (struct entry *)b->bytes;
+}
 static inline const struct entry *entry_box_entry(const struct entry_box *b)
 {
     return (const struct entry *)b->bytes;

@@ -48,6 +48,9 @@ struct tier_op {
     struct tier_port *port;
     struct loop_msg msg;
     void *own;
+    /* who stands between (tier_breaker.h) */
+    void (*outer_done)(struct tier_op *op);
+    struct tier_port *outer;
 };
 
 /* What a tier is told of a record beside its bytes. */

@@ -1,0 +1,338 @@
+/*
+ * A search below memory: the write queue, then one tier after the other, until one has a record that is what
+ * was asked for. What is found is promoted. Whatever goes wrong is a miss.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/base/list.h"
+#include "store_priv.h"
+
+struct store_port {
+    struct store *store;
+    struct loop *loop;
+    struct metric_block *counts;
+    struct tier_port *lower[STORE_LOWER_MAX];
+    struct list runs;
+    bool closing;
+};
+
+/* One search, until every question of its own has come back. */
+struct run {
+    struct store *store;
+    struct store_port *port;     /* while somebody waits */
+    enum metric_tier kind;       /* of the tier that is asked */
+    struct store_search *search; /* NULL: nobody waits any more */
+    struct list link;            /* while somebody waits */
+    struct loop_msg msg;
+    struct label label; /* its texts below */
+    bool look_only;
+    uint64_t deletions; /* of its key, when it began */
+    size_t at;          /* which tier is asked */
+    int64_t asked_ns;
+    struct tier_get get;
+    struct blob *blob; /* what it gave */
+    struct loop_work work;
+    enum record_result read;
+    struct entry_ref found;
+    char texts[];
+};
+
+/* -- ports -- */
+
+struct store_port *store_port_new(struct store *s, struct loop *l, struct metric_block *counts)
+{
+    struct store_port *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->store = s;
+    p->loop = l;
+    p->counts = counts;
+    list_init(&p->runs);
+    for (size_t i = 0; i < s->conf.lower_n; i++) {
+        p->lower[i] = s->conf.lower[i]->ops->open(s->conf.lower[i], l);
+        if (!p->lower[i]) {
+            store_port_free(p);
+            return NULL;
+        }
+    }
+    return p;
+}
+
+static void run_free(struct run *r)
+{
+    entry_ref_release(&r->found);
+    blob_unref(r->blob);
+    free(r);
+}
+
+/* Tells who waits, if anybody does. */
+static void tell(struct run *r)
+{
+    struct store_search *s = r->search;
+
+    if (!s)
+        return;
+    list_remove(&r->link);
+    r->search = NULL;
+    s->own = NULL;
+    s->found = r->found;
+    r->found = (struct entry_ref){0};
+    s->on_done(s);
+}
+
+void store_port_free(struct store_port *p)
+{
+    struct list *link;
+
+    if (!p)
+        return;
+    p->closing = true;
+    while ((link = list_pop_front(&p->runs)) != NULL) {
+        struct run *r = CONTAINER_OF(link, struct run, link);
+
+        entry_ref_release(&r->found);
+        tell(r); /* it goes by itself when its own question comes back */
+    }
+    for (size_t i = 0; i < STORE_LOWER_MAX; i++)
+        if (p->lower[i])
+            p->lower[i]->tier->ops->close(p->lower[i]);
+    free(p);
+}
+
+/* -- the end -- */
+
+static void on_told(struct loop_msg *m)
+{
+    struct run *r = CONTAINER_OF(m, struct run, msg);
+
+    tell(r);
+    run_free(r);
+}
+
+static void finish(struct run *r)
+{
+    tell(r);
+    run_free(r);
+}
+
+static void ask_next(struct run *r);
+
+/* Nobody waits and nothing is worth finding out, or the port is closed. */
+static bool is_given_up(const struct run *r)
+{
+    return !r->search;
+}
+
+/* -- what was found -- */
+
+static void promote(struct run *r)
+{
+    struct store *s = r->store;
+    struct label label = label_of(r->found.entry);
+
+    if (r->look_only)
+        return;
+    if (s->conf.memory && store_mem_promote(s->conf.memory, r->found.entry, clock_wall_ms()) == 0)
+        count_one(&s->promoted);
+    /* Looked at after it was put: whichever came first, it is not found. */
+    if (s->conf.memory &&
+        (atomic_load(deletions_of(s, &label.key)) != r->deletions || store_holds_back(s, &label)))
+        (void)store_mem_delete(s->conf.memory, &label.key);
+}
+
+/* On the pool for large ones. */
+static void read_and_promote(struct run *r)
+{
+    struct record_seen seen;
+
+    r->read = record_read(blob_slice(r->blob), &r->label.key, &r->store->conf.codec, &seen);
+    if (r->read != RECORD_OK)
+        return;
+    r->found = entry_ref_of_box(seen.box, r->kind);
+    r->found.hits = seen.hits + 1;
+    entry_box_unref(seen.box);
+    if (r->found.entry->gone_ms > clock_wall_ms())
+        promote(r);
+}
+
+static void on_read_work(struct loop_work *w)
+{
+    read_and_promote(CONTAINER_OF(w, struct run, work));
+}
+
+static void drop_found(struct run *r)
+{
+    entry_ref_release(&r->found);
+    blob_unref(r->blob);
+    r->blob = NULL;
+}
+
+static void scrub(struct run *r)
+{
+    writes_scrub(r->store->writes, &r->label, r->blob, r->at);
+}
+
+/* It was deleted, or invalidated, since it was written or while it was looked for. */
+static bool is_taken_back(struct run *r)
+{
+    struct store *s = r->store;
+    struct label label = label_of(r->found.entry);
+
+    if (atomic_load(deletions_of(s, &r->label.key)) != r->deletions)
+        return true;
+    if (!store_holds_back(s, &label))
+        return false;
+    if (!r->look_only)
+        scrub(r);
+    return true;
+}
+
+static void after_read(struct run *r)
+{
+    struct store *s = r->store;
+
+    if (r->read != RECORD_OK) {
+        count_one(&s->unreadable[r->read]);
+        if (record_is_rubbish(r->read) && !r->look_only)
+            scrub(r);
+    } else if (r->found.entry->gone_ms > clock_wall_ms() && !is_taken_back(r)) {
+        if (r->at > 0 && !r->look_only)
+            writes_copy(s->writes, r->found.box, r->blob, r->at);
+        finish(r);
+        return;
+    }
+    drop_found(r);
+    r->at++;
+    ask_next(r);
+}
+
+static void on_read_done(struct loop_work *w)
+{
+    struct run *r = CONTAINER_OF(w, struct run, work);
+
+    if (is_given_up(r))
+        run_free(r);
+    else
+        after_read(r);
+}
+
+/* -- asking -- */
+
+static void on_got(struct tier_op *op)
+{
+    struct tier_get *g = CONTAINER_OF(op, struct tier_get, op);
+    struct run *r = CONTAINER_OF(g, struct run, get);
+
+    if (op->result == TIER_OK)
+        r->blob = g->blob;
+    if (is_given_up(r)) {
+        run_free(r);
+        return;
+    }
+    if (r->port->counts)
+        metric_observe1(r->port->counts, TIER_OP, r->kind, clock_mono_ns() - r->asked_ns);
+    if (!r->blob) {
+        r->at++;
+        ask_next(r);
+        return;
+    }
+    if (r->blob->len > CPU_INLINE_MAX) {
+        r->work = (struct loop_work){.on_work = on_read_work, .on_done = on_read_done};
+        loop_work_start(r->port->loop, &r->work);
+        return;
+    }
+    read_and_promote(r);
+    after_read(r);
+}
+
+static void ask_next(struct run *r)
+{
+    struct tier_port *p;
+
+    if (r->at >= r->store->conf.lower_n) {
+        finish(r);
+        return;
+    }
+    p = r->port->lower[r->at];
+    r->kind = p->tier->ops->kind;
+    r->asked_ns = clock_mono_ns();
+    r->get = (struct tier_get){.op = {.on_done = on_got}, .label = r->label};
+    p->tier->ops->get(p, &r->get);
+}
+
+/* -- the beginning -- */
+
+static char *copy_text(char *to, struct slice *text)
+{
+    if (text->len > 0)
+        memcpy(to, text->data, text->len);
+    text->data = to;
+    return to + text->len;
+}
+
+static struct run *run_new(struct store_port *p, struct store_search *s)
+{
+    const struct label *l = &s->label;
+    struct run *r = calloc(1, sizeof(*r) + l->namespace_.len + l->operation.len + l->model.len);
+    char *at;
+
+    if (!r)
+        abort(); /* a small allocation: texts were bounded when they were read */
+    r->store = p->store;
+    r->port = p;
+    r->search = s;
+    r->look_only = s->look_only;
+    r->label = (struct label){
+        .key = l->key, .namespace_ = l->namespace_, .operation = l->operation, .model = l->model};
+    at = copy_text(r->texts, &r->label.namespace_);
+    at = copy_text(at, &r->label.operation);
+    (void)copy_text(at, &r->label.model);
+    r->deletions = atomic_load(deletions_of(p->store, &l->key));
+    list_push_back(&p->runs, &r->link);
+    return r;
+}
+
+/* It is about to lie below, or about to lie there no more: nobody need be asked. */
+static bool is_known(struct run *r)
+{
+    struct store *s = r->store;
+    enum writes_know know = writes_look(s->writes, &r->label.key, &r->found);
+    struct label label;
+
+    if (know != WRITES_KNOW_ENTRY)
+        return know == WRITES_KNOW_GONE;
+    label = label_of(r->found.entry);
+    r->found.hits++;
+    if (r->found.entry->gone_ms <= clock_wall_ms() || store_holds_back(s, &label))
+        entry_ref_release(&r->found);
+    return true;
+}
+
+void store_search(struct store_port *p, struct store_search *s)
+{
+    struct run *r = run_new(p, s);
+
+    s->own = r;
+    s->found = (struct entry_ref){0};
+    if (!p->closing && p->store->conf.lower_n > 0 && !is_known(r)) {
+        ask_next(r);
+        return;
+    }
+    r->msg.on_msg = on_told;
+    loop_post(p->loop, &r->msg);
+}
+
+void store_search_cancel(struct store_search *s)
+{
+    struct run *r = s->own;
+
+    if (!r)
+        return;
+    list_remove(&r->link);
+    r->search = NULL;
+    s->own = NULL;
+}
