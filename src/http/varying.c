@@ -55,18 +55,13 @@ void varying_done(struct varying *v)
 
 /* -- markers -- */
 
-struct variant {
-    struct digest key;
-    int64_t gone_ms;
-};
-
 /* A marker as it was when looked at. */
 struct marker {
     bool there;
     char id[VARY_ID_LEN];
     int64_t started_seq;
     bool same_names;
-    struct variant *variants; /* those not gone; room for one more */
+    struct entry_variant *variants; /* those not gone; room for one more */
     size_t n;
 };
 
@@ -81,7 +76,7 @@ static struct slice names_of(const struct entry *marker)
 
 static void copy_variants(struct marker *m, struct slice body, int64_t now_ms)
 {
-    struct variant one;
+    struct entry_variant one;
 
     m->variants = malloc(body.len + sizeof(one));
     if (!m->variants)
@@ -194,8 +189,8 @@ static void drop_evicted(struct marker *m, struct store_mem *memory, int64_t now
 }
 
 /* The list's place for a variant, new or as before; NULL: there are as many as there may be. */
-static struct variant *place_for(struct marker *m, const struct digest *key, const struct site *site,
-                                 int64_t now_ms)
+static struct entry_variant *place_for(struct marker *m, const struct digest *key, const struct site *site,
+                                       int64_t now_ms)
 {
     for (size_t i = 0; i < m->n; i++)
         if (digest_eq(&m->variants[i].key, key))
@@ -249,7 +244,7 @@ static int64_t last_ms(const struct entry *e)
 static int put_variant(struct varying *v, struct marker *m, const struct site *site,
                        struct entry_parts *parts, int64_t now_ms)
 {
-    struct variant *place = place_for(m, &v->key, site, now_ms);
+    struct entry_variant *place = place_for(m, &v->key, site, now_ms);
     int r;
 
     if (!place)

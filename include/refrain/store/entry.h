@@ -62,6 +62,12 @@ struct entry {
 
 enum { ENTRY_FORMAT = 2 };
 
+/* The body of an ENTRY_VARY is a list of these. */
+struct entry_variant {
+    struct digest key;
+    int64_t gone_ms;
+};
+
 /* What an entry is packed from; all borrowed for the call. */
 struct entry_parts {
     struct entry head; /* format, bytes and spans are filled in by entry_pack */

@@ -1,0 +1,614 @@
+/*
+ * Who waits for whom:
+ *
+ *   invalidate_start ─► walk of memory (pool) ─► waiting ─► one lower tier after the other ─► on_done
+ *                                                 (store thread: one invalidation at a time)
+ *   a lower tier fails ─► pending ─┐
+ *   invalidate_target ─► targets ──┴─► one by one, beside the above, until it is done (store thread)
+ *
+ * Lock: of targets, a leaf.
+ */
+#include "refrain/store/invalidate.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keyset.h"
+#include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/store/store_mem.h"
+
+enum {
+    TARGETS_MAX = 4096,
+    PENDING_MAX = 64,
+    VARIANTS_MAX = 1024, /* of families that one invalidation meets; those of more are left to their time */
+    DEADLINE_MS = 50 * 1000,
+    RETRY_MS = 2000,
+};
+
+/* What one invalidation has met. */
+struct invalidate_seen {
+    struct keyset keys;
+    struct digest variants[VARIANTS_MAX];
+    size_t variants_n;
+};
+
+/* What a lower tier has still to do. */
+struct pending {
+    struct selector which; /* its texts lie in own */
+    char *own;
+    size_t at; /* lower tier */
+};
+
+struct invalidator {
+    struct invalidator_conf conf;
+    atomic_bool stopped;
+    atomic_uint_fast64_t counts[INVALIDATION_KINDS];
+    atomic_uint pending_all; /* for whoever asks */
+    pthread_mutex_t lock;
+    uint64_t targets[TARGETS_MAX];
+    unsigned targets_n;
+    bool targets_too_many; /* every stored GET is to go instead */
+    bool posted;
+    struct loop_msg msg;
+    /* the store thread's */
+    struct list waiting;
+    struct invalidation *running;
+    struct pending pending[PENDING_MAX]; /* the oldest first */
+    unsigned pending_n;
+    struct loop_timer *retry;
+    struct tier_delete_if chore;
+    struct pending chore_of; /* what it is about; not among the others meanwhile */
+    enum { CHORE_NONE, CHORE_TARGET, CHORE_READS, CHORE_PENDING } chore_is;
+};
+
+static void run_next(struct invalidator *v);
+static void chore_next(struct invalidator *v);
+
+/* -- kinds -- */
+
+static const char *const kind_names[INVALIDATION_KINDS] = {
+    [INVALIDATE_ID] = "id",         [INVALIDATE_PATTERN] = "pattern",     [INVALIDATE_TAG] = "tag",
+    [INVALIDATE_TARGET] = "target", [INVALIDATE_OPERATION] = "operation", [INVALIDATE_MODEL] = "model",
+    [INVALIDATE_AGE] = "age",       [INVALIDATE_NAMESPACE] = "namespace", [INVALIDATE_ALL] = "all",
+};
+
+const char *invalidation_kind_name(enum invalidation_kind k)
+{
+    return kind_names[k];
+}
+
+enum invalidation_kind invalidation_kind_of(const struct selector *s)
+{
+    const bool given[INVALIDATION_KINDS] = {
+        [INVALIDATE_ID] = s->id.len > 0,
+        [INVALIDATE_PATTERN] = s->pattern.len > 0,
+        [INVALIDATE_TAG] = s->tag.len > 0,
+        [INVALIDATE_OPERATION] = s->operation.len > 0,
+        [INVALIDATE_MODEL] = s->model.len > 0,
+        [INVALIDATE_NAMESPACE] = s->namespace_.len > 0,
+        [INVALIDATE_AGE] = s->created_before_ms > 0,
+        [INVALIDATE_TARGET] = s->target != 0,
+        [INVALIDATE_ALL] = true,
+    };
+    enum invalidation_kind k = INVALIDATE_ID;
+
+    while (!given[k])
+        k++;
+    return k;
+}
+
+/* -- making and ending -- */
+
+struct invalidator *invalidator_new(const struct invalidator_conf *conf)
+{
+    struct invalidator *v = calloc(1, sizeof(*v));
+
+    if (!v)
+        return NULL;
+    v->conf = *conf;
+    if (v->conf.deadline_ms == 0)
+        v->conf.deadline_ms = DEADLINE_MS;
+    if (v->conf.retry_ms == 0)
+        v->conf.retry_ms = RETRY_MS;
+    if (!conf->loop)
+        v->conf.lower_n = 0;
+    list_init(&v->waiting);
+    (void)pthread_mutex_init(&v->lock, NULL);
+    return v;
+}
+
+void invalidator_stop(struct invalidator *v)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    atomic_store(&v->stopped, true);
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+void invalidator_free(struct invalidator *v)
+{
+    if (!v)
+        return;
+    for (unsigned i = 0; i < v->pending_n; i++)
+        free(v->pending[i].own);
+    free(v->chore_of.own);
+    (void)pthread_mutex_destroy(&v->lock);
+    free(v);
+}
+
+static bool has_stopped(struct invalidator *v)
+{
+    return atomic_load(&v->stopped);
+}
+
+/* Posts to the store thread, unless that is about to end. */
+static bool post(struct invalidator *v, struct loop_msg *m)
+{
+    bool ok;
+
+    (void)pthread_mutex_lock(&v->lock);
+    ok = v->conf.lower_n > 0 && !has_stopped(v);
+    if (ok)
+        loop_post(v->conf.loop, m);
+    (void)pthread_mutex_unlock(&v->lock);
+    return ok;
+}
+
+/* -- memory; on the pool -- */
+
+static void note_key(struct invalidation *inv, const struct digest *key)
+{
+    if (inv->seen)
+        (void)keyset_add(&inv->seen->keys, key);
+}
+
+static void note_variants(struct invalidate_seen *seen, struct slice body)
+{
+    struct entry_variant one;
+
+    for (; body.len >= sizeof(one) && seen->variants_n < VARIANTS_MAX; body = slice_skip(body, sizeof(one))) {
+        memcpy(&one, body.data, sizeof(one));
+        seen->variants[seen->variants_n++] = one.key;
+    }
+}
+
+/* Under a shard's lock. */
+static bool match_in_memory(void *arg, const struct entry *e)
+{
+    struct invalidation *inv = arg;
+    struct label l = label_of(e);
+
+    if (!selector_matches(&inv->which, &l))
+        return false;
+    if (!l.family) {
+        note_key(inv, &l.key);
+        inv->tiers[TIER_MEMORY].matched++;
+    } else if (inv->seen) {
+        note_variants(inv->seen, entry_slice(e, e->body));
+    }
+    return !inv->dry_run;
+}
+
+static bool is_in_memory(struct store_mem *m, const struct digest *key)
+{
+    struct entry_ref ref;
+
+    if (!store_mem_peek(m, key, clock_wall_ms(), &ref))
+        return false;
+    store_mem_release(&ref);
+    return true;
+}
+
+/* What no marker leads to any more is of no use; those that matched by themselves are gone already. */
+static void clear_families(struct invalidation *inv, struct store_mem *m)
+{
+    for (size_t i = 0; i < inv->seen->variants_n; i++) {
+        const struct digest *key = &inv->seen->variants[i];
+
+        if (inv->dry_run ? is_in_memory(m, key) && keyset_add(&inv->seen->keys, key)
+                         : store_mem_delete(m, key)) {
+            note_key(inv, key);
+            inv->tiers[TIER_MEMORY].matched++;
+        }
+    }
+}
+
+static void clear_memory(struct invalidation *inv)
+{
+    struct store_mem *m = inv->by->conf.memory;
+
+    if (!m)
+        return;
+    inv->tiers[TIER_MEMORY].asked = true;
+    (void)store_mem_delete_if(m, match_in_memory, inv);
+    if (inv->seen)
+        clear_families(inv, m);
+}
+
+/* -- the answer -- */
+
+static void sum_up(struct invalidation *inv)
+{
+    uint64_t most = 0;
+    unsigned with_any = 0;
+
+    for (size_t i = 0; i < INVALIDATE_TIERS; i++) {
+        with_any += inv->tiers[i].matched > 0;
+        if (inv->tiers[i].matched > most)
+            most = inv->tiers[i].matched;
+    }
+    inv->matched = most;
+    if (with_any < 2)
+        return; /* what one tier alone has is distinct */
+    inv->at_least = !inv->seen || inv->seen->keys.full;
+    if (inv->seen && inv->seen->keys.n > most)
+        inv->matched = inv->seen->keys.n;
+}
+
+static void finish(struct invalidation *inv)
+{
+    sum_up(inv);
+    if (inv->seen)
+        keyset_done(&inv->seen->keys);
+    free(inv->seen);
+    inv->seen = NULL;
+    inv->took_ns = clock_mono_ns() - inv->took_ns;
+    inv->on_done(inv);
+}
+
+static void on_finish(struct loop_msg *m)
+{
+    finish(CONTAINER_OF(m, struct invalidation, msg));
+}
+
+/* From the store thread back to who asks. */
+static void send_back(struct invalidation *inv)
+{
+    inv->msg.on_msg = on_finish;
+    loop_post(inv->loop, &inv->msg);
+}
+
+/* -- what a tier could not do; on the store thread -- */
+
+static void count_pending(struct invalidator *v)
+{
+    unsigned targets;
+
+    (void)pthread_mutex_lock(&v->lock);
+    targets = v->targets_n + v->targets_too_many;
+    (void)pthread_mutex_unlock(&v->lock);
+    atomic_store(&v->pending_all, v->pending_n + targets + (v->chore_is != CHORE_NONE));
+}
+
+static bool is_pending(const struct invalidator *v, const struct selector *which, size_t at)
+{
+    for (unsigned i = 0; i < v->pending_n; i++)
+        if (v->pending[i].at == at && selector_eq(&v->pending[i].which, which))
+            return true;
+    return false;
+}
+
+/* Too many to be kept apart: all that this tier has from before now goes instead. */
+static void pending_give_up(struct invalidator *v, size_t at)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < v->pending_n; i++)
+        if (v->pending[i].at == at)
+            free(v->pending[i].own);
+        else
+            v->pending[kept++] = v->pending[i];
+    v->pending_n = kept;
+    if (kept == PENDING_MAX)
+        pending_give_up(v, v->pending[0].at); /* all of them are another tier's */
+    v->pending[v->pending_n++] = (struct pending){.which = {.created_before_ms = clock_wall_ms()}, .at = at};
+}
+
+static void pending_add(struct invalidator *v, const struct selector *which, size_t at)
+{
+    struct pending p = {.at = at};
+
+    if (is_pending(v, which, at))
+        return;
+    if (v->pending_n == PENDING_MAX || selector_copy(which, &p.which, &p.own) < 0)
+        pending_give_up(v, at);
+    else
+        v->pending[v->pending_n++] = p;
+    count_pending(v);
+}
+
+/* -- lower tiers; on the store thread -- */
+
+static enum metric_tier kind_of(const struct invalidator *v, size_t at)
+{
+    return v->conf.lower[at]->tier->ops->kind;
+}
+
+static void on_match(struct tier_delete_if *d, const struct label *l)
+{
+    struct invalidation *inv = CONTAINER_OF(d, struct invalidation, ask);
+
+    if (!l->family)
+        note_key(inv, &l->key);
+}
+
+static void ask_next(struct invalidation *inv);
+
+static void on_lower_done(struct tier_op *op)
+{
+    struct invalidation *inv = CONTAINER_OF(op, struct invalidation, ask.op);
+    size_t at = inv->next - 1;
+    struct invalidation_tier *t = &inv->tiers[kind_of(inv->by, at)];
+
+    t->result = op->result;
+    t->matched = inv->ask.matched;
+    if (op->result != TIER_OK && !inv->dry_run && !has_stopped(inv->by))
+        pending_add(inv->by, &inv->which, at);
+    ask_next(inv);
+}
+
+static void ask(struct invalidation *inv, size_t at)
+{
+    struct invalidator *v = inv->by;
+
+    inv->tiers[kind_of(v, at)].asked = true;
+    inv->ask = (struct tier_delete_if){
+        .op = {.on_done = on_lower_done, .deadline_ms = v->conf.deadline_ms},
+        .which = &inv->which,
+        .dry_run = inv->dry_run,
+        .on_match = on_match,
+    };
+    v->conf.lower[at]->tier->ops->delete_if(v->conf.lower[at], &inv->ask);
+}
+
+/* What all instances share is the business of the one that was told. */
+static bool is_asked(const struct invalidation *inv, size_t at)
+{
+    return inv->told || kind_of(inv->by, at) != TIER_REDIS;
+}
+
+static void ask_next(struct invalidation *inv)
+{
+    struct invalidator *v = inv->by;
+
+    while (inv->next < v->conf.lower_n && !has_stopped(v))
+        if (is_asked(inv, inv->next++)) {
+            ask(inv, inv->next - 1);
+            return;
+        }
+    v->running = NULL;
+    send_back(inv);
+    run_next(v);
+}
+
+static void run_next(struct invalidator *v)
+{
+    struct list *link;
+
+    if (v->running)
+        return;
+    link = list_pop_front(&v->waiting);
+    if (link) {
+        v->running = CONTAINER_OF(link, struct invalidation, link);
+        ask_next(v->running);
+    } else {
+        chore_next(v);
+    }
+}
+
+static void on_at_store(struct loop_msg *m)
+{
+    struct invalidation *inv = CONTAINER_OF(m, struct invalidation, msg);
+
+    list_push_back(&inv->by->waiting, &inv->link);
+    run_next(inv->by);
+}
+
+/* -- the beginning -- */
+
+static void on_memory_work(struct loop_work *w)
+{
+    clear_memory(CONTAINER_OF(w, struct invalidation, work));
+}
+
+static void on_memory_done(struct loop_work *w)
+{
+    struct invalidation *inv = CONTAINER_OF(w, struct invalidation, work);
+
+    inv->msg.on_msg = on_at_store;
+    if (!post(inv->by, &inv->msg))
+        finish(inv);
+}
+
+void invalidate_start(struct invalidator *v, struct invalidation *inv)
+{
+    if (!inv->dry_run) {
+        fences_add(v->conf.fences, &inv->which, inv->seq);
+        if (inv->told)
+            atomic_fetch_add(&v->counts[invalidation_kind_of(&inv->which)], 1);
+    }
+    inv->by = v;
+    inv->matched = 0;
+    inv->at_least = false;
+    memset(inv->tiers, 0, sizeof(inv->tiers));
+    inv->next = 0;
+    inv->took_ns = clock_mono_ns();
+    inv->seen = calloc(1, sizeof(*inv->seen)); /* NULL: distinct keys are not told apart */
+    list_init(&inv->link);
+    inv->work = (struct loop_work){.on_work = on_memory_work, .on_done = on_memory_done};
+    loop_work_start(inv->loop, &inv->work);
+}
+
+/* -- chores: changed targets, and what a tier could not do; on the store thread -- */
+
+static void on_retry(void *arg)
+{
+    chore_next(arg);
+}
+
+static void retry_later(struct invalidator *v)
+{
+    if (has_stopped(v))
+        return;
+    if (!v->retry)
+        v->retry = loop_timer_new(v->conf.loop, on_retry, v); /* the loop frees it */
+    if (!loop_timer_active(v->retry))
+        loop_timer_start(v->retry, v->conf.retry_ms, 0);
+}
+
+/* Under the lock. */
+static void target_remove(struct invalidator *v, uint64_t target)
+{
+    for (unsigned i = 0; i < v->targets_n; i++)
+        if (v->targets[i] == target) {
+            v->targets[i] = v->targets[--v->targets_n];
+            return;
+        }
+}
+
+/* Under the lock. */
+static void target_add(struct invalidator *v, uint64_t target)
+{
+    target_remove(v, target);
+    if (v->targets_n < TARGETS_MAX) {
+        v->targets[v->targets_n++] = target;
+    } else {
+        v->targets_too_many = true;
+        v->targets_n = 0;
+    }
+}
+
+/* What was taken out is put back, to be done later. */
+static void chore_put_back(struct invalidator *v)
+{
+    struct pending *p = &v->chore_of;
+
+    if (v->chore_is == CHORE_PENDING) {
+        pending_add(v, &p->which, p->at); /* behind the others */
+        return;
+    }
+    (void)pthread_mutex_lock(&v->lock);
+    if (v->chore_is == CHORE_TARGET)
+        target_add(v, p->which.target);
+    else
+        v->targets_too_many = true;
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+static void on_chore_done(struct tier_op *op)
+{
+    struct invalidator *v = CONTAINER_OF(op, struct invalidator, chore.op);
+
+    if (op->result != TIER_OK)
+        chore_put_back(v);
+    free(v->chore_of.own);
+    v->chore_of.own = NULL;
+    v->chore_is = CHORE_NONE;
+    count_pending(v);
+    if (op->result == TIER_OK)
+        chore_next(v);
+    else
+        retry_later(v);
+}
+
+static void chore_ask(struct invalidator *v)
+{
+    struct tier_port *port = v->conf.lower[v->chore_of.at];
+
+    v->chore = (struct tier_delete_if){
+        .op = {.on_done = on_chore_done, .deadline_ms = v->conf.deadline_ms},
+        .which = &v->chore_of.which,
+    };
+    port->tier->ops->delete_if(port, &v->chore);
+}
+
+/* The tier of our own that lies below memory: disk. lower_n: there is none. */
+static size_t own_tier(const struct invalidator *v)
+{
+    size_t at = 0;
+
+    while (at < v->conf.lower_n && kind_of(v, at) == TIER_REDIS)
+        at++;
+    return at;
+}
+
+/* Takes the next one out. false: there is none. */
+static bool target_take(struct invalidator *v)
+{
+    v->chore_of = (struct pending){.at = own_tier(v)};
+    (void)pthread_mutex_lock(&v->lock);
+    if (v->targets_too_many) {
+        v->targets_too_many = false;
+        v->chore_is = CHORE_READS;
+        v->chore_of.which.operation = SLICE_OF("read");
+    } else if (v->targets_n > 0) {
+        v->chore_is = CHORE_TARGET;
+        v->chore_of.which.target = v->targets[--v->targets_n];
+    }
+    (void)pthread_mutex_unlock(&v->lock);
+    return v->chore_is != CHORE_NONE;
+}
+
+static bool pending_take(struct invalidator *v)
+{
+    if (v->pending_n == 0)
+        return false;
+    v->chore_is = CHORE_PENDING;
+    v->chore_of = v->pending[0];
+    memmove(&v->pending[0], &v->pending[1], --v->pending_n * sizeof(v->pending[0]));
+    return true;
+}
+
+/* One at a time, and after what somebody waits for. */
+static void chore_next(struct invalidator *v)
+{
+    if (v->chore_is == CHORE_NONE && !v->running && !has_stopped(v) && (target_take(v) || pending_take(v)))
+        chore_ask(v);
+}
+
+static void on_targets(struct loop_msg *m)
+{
+    struct invalidator *v = CONTAINER_OF(m, struct invalidator, msg);
+
+    (void)pthread_mutex_lock(&v->lock);
+    v->posted = false;
+    (void)pthread_mutex_unlock(&v->lock);
+    count_pending(v);
+    if (!v->retry || !loop_timer_active(v->retry)) /* a tier that has just failed is given a rest */
+        chore_next(v);
+}
+
+void invalidate_target(struct invalidator *v, uint64_t target, int64_t seq)
+{
+    struct selector which = {.target = target};
+    bool post_it;
+
+    fences_add(v->conf.fences, &which, seq);
+    atomic_fetch_add(&v->counts[INVALIDATE_TARGET], 1);
+    if (own_tier(v) == v->conf.lower_n)
+        return;
+    (void)pthread_mutex_lock(&v->lock);
+    target_add(v, target);
+    post_it = !v->posted && !has_stopped(v);
+    if (post_it) {
+        v->posted = true;
+        v->msg.on_msg = on_targets;
+        loop_post(v->conf.loop, &v->msg);
+    }
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+/* -- what is told -- */
+
+unsigned invalidate_pending(struct invalidator *v)
+{
+    return atomic_load(&v->pending_all);
+}
+
+void invalidate_counts(struct invalidator *v, uint64_t out[INVALIDATION_KINDS])
+{
+    for (size_t k = 0; k < INVALIDATION_KINDS; k++)
+        out[k] = atomic_load(&v->counts[k]);
+}
