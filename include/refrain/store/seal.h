@@ -9,6 +9,7 @@
  * Threads: any; keys are immutable once they are made.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "refrain/base/attr.h"

@@ -1,12 +1,14 @@
 /*
  * jscan - looks at answers' JSON without building it: is it JSON, and what is one top-level member? RFC 8259.
  * Answers are judged on every miss and events by the hundred, and all that is asked of them is this much.
- * Pure: allocates nothing, no locks. Canonical forms of requests are canon's.
+ * Pure: allocates nothing but what jscan_decode appends, no locks. Canonical forms of requests are canon's.
  */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "refrain/base/attr.h"
+#include "refrain/base/buf.h"
 #include "refrain/base/slice.h"
 
 enum { JSCAN_DEPTH_MAX = 2048 };
@@ -66,6 +68,13 @@ bool jscan_is_empty(struct jscan_value value);
 bool jscan_is(struct jscan_value value, struct slice string); /* a string, compared undecoded */
 /** A whole number from 0 to 2^53; @otherwise when it is none. */
 int64_t jscan_count(struct jscan_value value, int64_t otherwise);
+
+/**
+ * Appends what a JSON string says, as UTF-8; @string is its text without the quotes, undecoded. Errors,
+ * nothing being appended then: -EBADMSG, an escape that there is none of, or half a surrogate pair; as
+ * buf_reserve. What it appends is never longer than @string.
+ */
+ATTR_MUST_USE int jscan_decode(struct slice string, struct buf *out);
 
 /* --- JSON that comes in pieces --- */
 

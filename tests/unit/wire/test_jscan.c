@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "refrain/base/attr.h"
@@ -350,6 +351,52 @@ static void pieces_nest_as_deep_as_a_whole(void **state)
     }
 }
 
+static void what_a_string_says_is_decoded(void **state)
+{
+    static const struct {
+        const char *why, *text, *want; /* NULL: it says nothing */
+    } cases[] = {
+        {"nothing", "", ""},
+        {"plain", "caf\xC3\xA9", "caf\xC3\xA9"},
+        {"every short escape", "\\\"\\\\\\/\\b\\f\\n\\r\\t", "\"\\/\b\f\n\r\t"},
+        {"one byte", "\\u0041-", "A-"},
+        {"two bytes", "\\u00e9", "\xC3\xA9"},
+        {"three bytes", "\\u20AC", "\xE2\x82\xAC"},
+        {"a pair", "\\ud83d\\ude00!", "\xF0\x9F\x98\x80!"},
+        {"the last there is", "\\udbff\\udfff", "\xF4\x8F\xBF\xBF"},
+        {"a high half alone", "\\ud83d", NULL},
+        {"a high half, then something else", "\\ud83d\\n", NULL},
+        {"two high halves", "\\ud83d\\ud83d", NULL},
+        {"a low half alone", "\\ude00", NULL},
+        {"no such escape", "\\x41", NULL},
+        {"cut behind the backslash", "a\\", NULL},
+        {"cut in the digits", "\\u00e", NULL},
+        {"digits that are none", "\\u00eg", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char room[32] = "x";
+        struct buf out = {room, 1, sizeof(room), sizeof(room)};
+        int r = jscan_decode(slice_str(cases[i].text), &out);
+        struct slice want = slice_str(cases[i].want);
+
+        if (r != (cases[i].want ? 0 : -EBADMSG) || out.len != 1 + want.len ||
+            !slice_eq(slice_skip(buf_slice(&out), 1), want))
+            fail_msg("%s", cases[i].why);
+    }
+}
+
+static void what_does_not_fit_is_not_decoded(void **state)
+{
+    char room[4] = "ab";
+    struct buf out = {room, 2, sizeof(room), sizeof(room)};
+
+    (void)state;
+    assert_int_equal(jscan_decode(SLICE_OF("cd\\ne"), &out), -EMSGSIZE);
+    assert_int_equal(out.len, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +408,8 @@ int main(void)
         cmocka_unit_test(values_are_told_empty_or_counted),
         cmocka_unit_test(text_in_pieces_is_json_when_the_whole_is),
         cmocka_unit_test(what_a_string_says_is_fed_decoded),
+        cmocka_unit_test(what_a_string_says_is_decoded),
+        cmocka_unit_test(what_does_not_fit_is_not_decoded),
         cmocka_unit_test(pieces_nest_as_deep_as_a_whole),
     };
 

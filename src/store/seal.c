@@ -1,0 +1,267 @@
+#include "refrain/store/seal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "refrain/base/digest.h"
+
+/*
+ * The nonce's first half makes the message's own key, HMAC-SHA-256(key, label, half); the second half is the
+ * IV of AES-256-GCM under that. Two random IVs of 96 bits under one key would meet too soon for a fleet that
+ * writes for years; the keys that half a nonce of 96 bits makes may meet, since then the IVs differ still.
+ */
+enum { HALF = SEAL_NONCE_BYTES / 2, LINE_BYTES_MAX = 2 * SEAL_KEY_BYTES, BASE64_BYTES = 44 };
+
+#define LABEL_MESSAGE "refrain seal 1"
+#define LABEL_ID      "refrain key id"
+
+struct seal_key {
+    uint8_t id[8];
+    uint8_t bytes[SEAL_KEY_BYTES];
+};
+
+struct seal_keys {
+    EVP_CIPHER *cipher; /* fetched once: EVP_aes_256_gcm() looks the algorithm up at every message */
+    size_t n;
+    struct seal_key at[SEAL_KEYS_MAX];
+};
+
+/* OpenSSL fails here only for want of memory or for a bug of ours; nothing must ever leave half sealed. */
+static void must(int ok)
+{
+    if (UNLIKELY(ok != 1))
+        abort();
+}
+
+static struct digest make(const struct seal_key *key, struct slice label, const uint8_t *half)
+{
+    uint8_t bytes[sizeof(LABEL_MESSAGE) + HALF];
+    size_t n = label.len;
+
+    memcpy(bytes, label.data, label.len);
+    if (half) {
+        memcpy(bytes + n, half, HALF);
+        n += HALF;
+    }
+    return hmac_sha256(slice_make(key->bytes, sizeof(key->bytes)), slice_make(bytes, n));
+}
+
+/* -- keys -- */
+
+struct seal_keys *seal_keys_new(void)
+{
+    struct seal_keys *k = calloc(1, sizeof(*k));
+
+    if (!k)
+        return NULL;
+    k->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    if (!k->cipher) {
+        free(k);
+        return NULL;
+    }
+    return k;
+}
+
+void seal_keys_free(struct seal_keys *k)
+{
+    if (!k)
+        return;
+    EVP_CIPHER_free(k->cipher);
+    OPENSSL_cleanse(k, sizeof(*k));
+    free(k);
+}
+
+static const struct seal_key *find_key(const struct seal_keys *k, const uint8_t id[8])
+{
+    for (size_t i = 0; i < k->n; i++)
+        if (memcmp(k->at[i].id, id, sizeof(k->at[i].id)) == 0)
+            return &k->at[i];
+    return NULL;
+}
+
+bool seal_knows(const struct seal_keys *k, const uint8_t key_id[8])
+{
+    return find_key(k, key_id) != NULL;
+}
+
+int seal_keys_add(struct seal_keys *k, const uint8_t key[SEAL_KEY_BYTES])
+{
+    struct seal_key new;
+    struct digest id;
+
+    memcpy(new.bytes, key, sizeof(new.bytes));
+    id = make(&new, SLICE_OF(LABEL_ID), NULL);
+    memcpy(new.id, id.bytes, sizeof(new.id));
+    if (find_key(k, new.id)) {
+        OPENSSL_cleanse(&new, sizeof(new));
+        return 0;
+    }
+    if (k->n == SEAL_KEYS_MAX)
+        return -ENOSPC;
+    k->at[k->n++] = new;
+    OPENSSL_cleanse(&new, sizeof(new));
+    return 0;
+}
+
+/* -- keys as people write them -- */
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static bool read_hex(struct slice text, uint8_t *key)
+{
+    for (size_t i = 0; i < SEAL_KEY_BYTES; i++) {
+        int high = hex_value(text.data[2 * i]), low = hex_value(text.data[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return false;
+        key[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+static int base64_value(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c ? strchr(digits, c) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* 32 bytes are 43 digits, two bits of the last over, and one `=`, which many leave out. */
+static bool read_base64(struct slice text, uint8_t *key)
+{
+    uint32_t bits = 0;
+    size_t n = 0;
+
+    if (text.len == BASE64_BYTES && text.data[BASE64_BYTES - 1] != '=')
+        return false;
+    for (size_t i = 0; i < BASE64_BYTES - 1; i++) {
+        int value = base64_value(text.data[i]);
+
+        if (value < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)value;
+        if (i % 4 > 0 && n < SEAL_KEY_BYTES)
+            key[n++] = (uint8_t)(bits >> (6 - 2 * (i % 4)));
+    }
+    return (bits & 3) == 0;
+}
+
+static bool read_key(struct slice text, uint8_t *key)
+{
+    if (text.len == LINE_BYTES_MAX)
+        return read_hex(text, key);
+    return (text.len == BASE64_BYTES || text.len == BASE64_BYTES - 1) && read_base64(text, key);
+}
+
+static struct slice cut_line(struct slice *rest)
+{
+    struct slice line = slice_cut(rest, '\n');
+
+    if (line.len > 0 && line.data[line.len - 1] == '\r')
+        line.len--;
+    return slice_trim(line);
+}
+
+int seal_keys_read(struct seal_keys *k, struct slice text, unsigned *out_line)
+{
+    uint8_t key[SEAL_KEY_BYTES];
+    unsigned at = 0;
+    size_t before = k->n;
+    int r = 0;
+
+    while (r == 0 && text.data) {
+        struct slice line = cut_line(&text);
+
+        at++;
+        if (line.len == 0 || line.data[0] == '#')
+            continue;
+        r = read_key(line, key) ? seal_keys_add(k, key) : -EINVAL;
+    }
+    OPENSSL_cleanse(key, sizeof(key));
+    if (r < 0)
+        *out_line = at;
+    return r == 0 && k->n == before ? -ENODATA : r;
+}
+
+/* -- messages -- */
+
+static EVP_CIPHER_CTX *begin(const struct seal_keys *k, const struct seal_key *key, const uint8_t *nonce,
+                             int encrypt)
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    struct digest own = make(key, SLICE_OF(LABEL_MESSAGE), nonce);
+
+    must(ctx != NULL);
+    must(EVP_CipherInit_ex2(ctx, k->cipher, own.bytes, nonce + HALF, encrypt, NULL));
+    OPENSSL_cleanse(&own, sizeof(own));
+    return ctx;
+}
+
+/* @out: NULL for what is only bound to the message. */
+static void update(EVP_CIPHER_CTX *ctx, struct slice in, char *out)
+{
+    while (in.len > 0) {
+        int n = in.len > INT_MAX / 2 ? INT_MAX / 2 : (int)in.len, done;
+
+        must(EVP_CipherUpdate(ctx, (unsigned char *)out, &done, (const unsigned char *)in.data, n));
+        in = slice_skip(in, (size_t)n);
+        if (out)
+            out += n;
+    }
+}
+
+void seal_bytes(const struct seal_keys *k, struct slice aad, struct slice plain, char *out,
+                struct seal_mark *out_mark)
+{
+    const struct seal_key *key = &k->at[0];
+    unsigned char none[16];
+    EVP_CIPHER_CTX *ctx;
+    int n;
+
+    must(k->n > 0);
+    memcpy(out_mark->key_id, key->id, sizeof(out_mark->key_id));
+    random_bytes(out_mark->nonce, sizeof(out_mark->nonce));
+    ctx = begin(k, key, out_mark->nonce, 1);
+    update(ctx, aad, NULL);
+    update(ctx, plain, out);
+    must(EVP_CipherFinal_ex(ctx, none, &n));
+    must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_BYTES, out_mark->tag));
+    EVP_CIPHER_CTX_free(ctx);
+}
+
+int seal_open(const struct seal_keys *k, struct slice aad, struct slice sealed, const struct seal_mark *mark,
+              char *out)
+{
+    const struct seal_key *key = find_key(k, mark->key_id);
+    uint8_t tag[SEAL_TAG_BYTES];
+    unsigned char none[16];
+    EVP_CIPHER_CTX *ctx;
+    int n, good;
+
+    if (!key)
+        return -ENOKEY;
+    memcpy(tag, mark->tag, sizeof(tag));
+    ctx = begin(k, key, mark->nonce, 0);
+    update(ctx, aad, NULL);
+    update(ctx, sealed, out);
+    must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG_BYTES, tag));
+    good = EVP_CipherFinal_ex(ctx, none, &n);
+    EVP_CIPHER_CTX_free(ctx);
+    if (good == 1)
+        return 0;
+    if (sealed.len > 0)
+        memset(out, 0, sealed.len);
+    return -EBADMSG;
+}
