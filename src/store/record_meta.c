@@ -274,6 +274,7 @@ static const struct flag {
 } flags[] = {
     {"stream", ENTRY_STREAM},
     {"gzip", ENTRY_GZIP},
+    {"shrunk", ENTRY_SHRUNK},
     {"must-revalidate", ENTRY_MUST_REVALIDATE},
     {"vary", ENTRY_VARY},
 };

@@ -228,6 +228,8 @@ void store_stats(struct store *s, struct store_stats *out)
     *out = (struct store_stats){
         .dropped = atomic_load(&s->dropped),
         .promoted = atomic_load(&s->promoted),
+        .shrunk_from = atomic_load(&s->shrunk_from),
+        .shrunk_to = atomic_load(&s->shrunk_to),
         .held_back = atomic_load(&s->held_back),
     };
     for (unsigned i = 0; i < RECORD_RESULTS; i++) {

@@ -26,6 +26,7 @@ struct store {
     /* How often a key of this slot was deleted: what a search found that began before is not believed. */
     atomic_uint_fast64_t deletions[DELETION_SLOTS];
     atomic_uint_fast64_t dropped, promoted, held_back;
+    atomic_uint_fast64_t shrunk_from, shrunk_to; /* bytes */
     atomic_uint_fast64_t unreadable[RECORD_RESULTS];
 };
 

@@ -20,6 +20,7 @@
 enum {
     BUCKETS = 1024,
     UNDER_WAY_MAX = 64,
+    SHRINK_INLINE_MAX = 4096,
     LABEL_BYTES_MAX = 1024, /* of a name: what is longer was cut when it was stored */
 };
 
@@ -489,8 +490,25 @@ static void ask_all(struct write *one)
 
 static void pack(struct write *one)
 {
-    one->packed =
-        record_pack(one->ref.entry, one->ref.expires_ms, one->ref.hits, &one->store->conf.codec, &one->blob);
+    struct store *s = one->store;
+    const struct entry *e = one->ref.entry;
+    struct entry_box *small = shrink_entry(e, &s->conf.shrink);
+
+    if (small) {
+        (void)atomic_fetch_add_explicit(&s->shrunk_from, e->body.len, memory_order_relaxed);
+        e = entry_box_entry(small);
+        (void)atomic_fetch_add_explicit(&s->shrunk_to, e->body.len, memory_order_relaxed);
+    }
+    one->packed = record_pack(e, one->ref.expires_ms, one->ref.hits, &s->conf.codec, &one->blob);
+    entry_box_unref(small);
+}
+
+/* What takes its time belongs on the pool: sums and seals take a nanosecond a byte, gzip thirty. */
+static bool is_quickly_packed(const struct write *one)
+{
+    size_t max = one->store->conf.shrink.level > 0 ? SHRINK_INLINE_MAX : CPU_INLINE_MAX;
+
+    return one->ref.entry->bytes <= max;
 }
 
 static void on_pack_work(struct loop_work *work)
@@ -520,7 +538,7 @@ static void begin(struct write *one)
         ask_all(one);
     } else if (one->kind != WRITE_ENTRY) {
         ask_all(one);
-    } else if (one->ref.entry->bytes > CPU_INLINE_MAX) {
+    } else if (!is_quickly_packed(one)) {
         one->work = (struct loop_work){.on_work = on_pack_work, .on_done = on_pack_done};
         loop_work_start(one->store->loop, &one->work);
     } else {

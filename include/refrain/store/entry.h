@@ -18,6 +18,7 @@ enum entry_flag {
     ENTRY_STREAM = 1 << 0,          /* body is a whole stream, terminal event included */
     ENTRY_GZIP = 1 << 1,            /* body is gzip-coded */
     ENTRY_MUST_REVALIDATE = 1 << 2, /* never served stale */
+    ENTRY_SHRUNK = 1 << 3,          /* and it is so coded by us: decoded, it is what upstream sent */
     ENTRY_VARY = 1 << 5,            /* no answer, but what leads to the variants of one (http/varying.h) */
 };
 

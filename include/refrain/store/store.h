@@ -23,6 +23,7 @@
 #include "refrain/store/entry_ref.h"
 #include "refrain/store/record.h"
 #include "refrain/store/selector.h"
+#include "refrain/store/shrink.h"
 #include "refrain/store/store_mem.h"
 #include "refrain/store/tier.h"
 
@@ -40,6 +41,7 @@ struct store_conf {
     int64_t write_behind_ms; /* lower tiers are written so much later, the last of a key only; 0: at once */
     size_t write_queue_bytes_max; /* past it, what is to be written to lower tiers is dropped, and counted */
     struct record_codec codec;    /* how records are written and read */
+    struct shrink_conf shrink;    /* what is gzip-coded before it is written below */
     struct fences *fences;        /* of invalidations; NULL: there are none. Outlive the store */
 };
 /** Starts the store thread where there are lower tiers. NULL when out of memory or threads. */
@@ -110,6 +112,7 @@ struct store_stats {
     uint64_t corrupt;                    /* records that were rubbish, and deleted */
     uint64_t unreadable[RECORD_RESULTS]; /* how often reading a record came to each */
     uint64_t promoted;                   /* into memory */
+    uint64_t shrunk_from, shrunk_to;     /* bytes of bodies that were gzip-coded, before and after */
     uint64_t held_back;                  /* by a fence */
 };
 void store_stats(struct store *s, struct store_stats *out);
