@@ -20,6 +20,7 @@
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
 #include "refrain/store/events.h"
+#include "refrain/store/invalidate.h"
 #include "site_build.h"
 #include "state.h"
 
@@ -44,7 +45,8 @@ struct server {
     struct store_mem *memory;
     struct limits *limits;
     struct proofs *proofs;
-    struct changes *changes;
+    struct fences *fences;
+    struct invalidator *invalidator;
     struct flights *flights;
     struct breakers *breakers;
     struct recent *recent;
@@ -150,8 +152,9 @@ static struct front_conf front_conf_of(const struct config *conf)
 
 static struct site *site_of_conf(const struct server *s, const struct config *conf)
 {
-    struct site_parts parts = {s->memory,  s->flights,  s->limits, s->proofs,
-                               s->changes, s->breakers, s->recent, buf_slice(&s->secret),
+    struct site_parts parts = {s->memory,   s->flights, s->limits,
+                               s->proofs,   s->fences,  s->invalidator,
+                               s->breakers, s->recent,  buf_slice(&s->secret),
                                s->events};
 
     return site_build(conf, &parts);
@@ -192,7 +195,7 @@ static int build_parts(struct server *s)
     s->loop = loop_new();
     s->limits = limits_new(&limits);
     s->proofs = proofs_new();
-    s->changes = changes_new();
+    s->fences = fences_new();
     flights.limits = s->limits;
     s->flights = flights_new(&flights);
     s->breakers = breakers_new();
@@ -204,8 +207,11 @@ static int build_parts(struct server *s)
         s->memory = store_mem_new(&memory);
     if (s->memory)
         store_mem_tell(s->memory, s->events);
-    if (!s->events || !s->loop || !s->limits || !s->proofs || !s->changes || !s->flights || !s->breakers ||
+    if (!s->events || !s->loop || !s->limits || !s->proofs || !s->fences || !s->flights || !s->breakers ||
         (conf->tiers.memory.enabled && !s->memory))
+        return -ENOMEM;
+    s->invalidator = invalidator_new(&(struct invalidator_conf){.fences = s->fences, .memory = s->memory});
+    if (!s->invalidator)
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
     return s->site ? 0 : -ENOMEM;
@@ -531,7 +537,8 @@ static void stop(struct server *s)
     store_mem_free(s->memory);
     limits_free(s->limits);
     proofs_free(s->proofs);
-    changes_free(s->changes);
+    invalidator_free(s->invalidator);
+    fences_free(s->fences);
     events_free(s->events);
     metrics_free(s->metrics);
     buf_done(&s->secret);

@@ -396,7 +396,9 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->recent = parts->recent;
     s->limits = parts->limits;
     s->proofs = parts->proofs;
-    s->changes = parts->changes;
+    s->fences = parts->fences;
+    s->invalidator = parts->invalidator;
+    s->targets = changes_key(parts->secret);
     s->events = parts->events;
 }
 

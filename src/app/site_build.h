@@ -13,7 +13,8 @@ struct site_parts {
     struct flights *flights;
     struct limits *limits;
     struct proofs *proofs;
-    struct changes *changes;
+    struct fences *fences;
+    struct invalidator *invalidator;
     struct breakers *breakers;
     struct recent *recent; /* NULL: off */
     struct slice secret;   /* the server's */

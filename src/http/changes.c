@@ -1,16 +1,11 @@
 #include "refrain/http/changes.h"
 
-#include <stdatomic.h>
-#include <stdlib.h>
-
 #include "refrain/base/attr.h"
 #include "refrain/base/buf.h"
+#include "refrain/base/digest.h"
 #include "refrain/wire/uriref.h"
 
-enum {
-    PLACES = 8192, /* 64 KiB */
-    TARGET_BYTES_MAX = 16 * 1024,
-};
+enum { TARGET_BYTES_MAX = 16 * 1024 };
 
 bool method_is_unsafe(struct slice method)
 {
@@ -25,69 +20,42 @@ bool method_is_unsafe(struct slice method)
     return true;
 }
 
-struct changes {
-    atomic_int_fast64_t latest; /* of all: nothing younger need be looked up */
-    atomic_int_fast64_t at[PLACES];
-};
-
-struct changes *changes_new(void)
+struct siphash_key changes_key(struct slice secret)
 {
-    return calloc(1, sizeof(struct changes));
+    struct digest sum = hmac_sha256(secret, SLICE_OF("refrain: sums of targets"));
+    struct siphash_key key;
+
+    memcpy(&key, sum.bytes, sizeof(key));
+    return key;
 }
 
-void changes_free(struct changes *c)
+uint64_t changes_sum(const struct siphash_key *key, struct slice upstream, struct slice target)
 {
-    free(c);
+    struct siphash s;
+    uint64_t sum;
+
+    siphash_begin(&s, key);
+    siphash_add(&s, upstream);
+    siphash_add(&s, SLICE_OF("\n")); /* in no name, nor in a target */
+    siphash_add(&s, target);
+    sum = siphash_end(&s);
+    return sum ? sum : 1;
 }
 
-static uint64_t mix(uint64_t h, struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        h = (h ^ (unsigned char)s.data[i]) * UINT64_C(0x100000001B3); /* FNV-1a */
-    return h;
-}
-
-static size_t place_of(struct slice upstream, struct slice target)
-{
-    uint64_t h = mix(UINT64_C(0xCBF29CE484222325), upstream);
-
-    h = mix((h ^ 0xFF) * UINT64_C(0x100000001B3), target); /* no name holds that byte */
-    return (size_t)((h ^ h >> 32) % PLACES);
-}
-
-static void raise_to(atomic_int_fast64_t *at, int_fast64_t seq)
-{
-    int_fast64_t now = atomic_load(at);
-
-    while (now < seq && !atomic_compare_exchange_weak(at, &now, seq))
-        ;
-}
-
-static void note(struct changes *c, struct slice upstream, struct slice target, int64_t seq)
-{
-    raise_to(&c->at[place_of(upstream, target)], seq);
-    raise_to(&c->latest, seq);
-}
-
-void changes_note(struct changes *c, const struct changes_place *place, const struct fields *answer,
-                  int64_t seq)
+size_t changes_of(const struct siphash_key *key, const struct changes_place *place,
+                  const struct fields *answer, uint64_t out[CHANGES_MAX])
 {
     AUTO(buf_done) struct buf named = BUF_INIT(TARGET_BYTES_MAX);
+    size_t n = 0;
 
-    note(c, place->upstream, place->target, seq);
-    for (unsigned i = 0; i < answer->n; i++) {
+    out[n++] = changes_sum(key, place->upstream, place->target);
+    for (unsigned i = 0; i < answer->n && n < CHANGES_MAX; i++) {
         const struct field *f = &answer->at[i];
 
         if (field_id(f) != HEADER_LOCATION && !slice_ieq(f->name, SLICE_OF("content-location")))
             continue;
         if (uriref_target(place->url, place->target, f->value, &named))
-            note(c, place->upstream, buf_slice(&named), seq);
+            out[n++] = changes_sum(key, place->upstream, buf_slice(&named));
     }
-}
-
-bool changes_outdate(const struct changes *c, struct slice upstream, struct slice target, int64_t seq)
-{
-    if (seq >= atomic_load_explicit(&c->latest, memory_order_acquire))
-        return false;
-    return seq < atomic_load_explicit(&c->at[place_of(upstream, target)], memory_order_acquire);
+    return n;
 }

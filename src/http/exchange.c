@@ -693,12 +693,12 @@ static enum step step_refresh(struct exchange *x)
     return reply_entry(x);
 }
 
-/* What is on its way under @key was asked for before the change. */
+/* What is on its way under @key was asked for before a change, or an invalidation. */
 static bool flight_is_outdated(const struct exchange *x, const struct digest *key)
 {
     int64_t since = flight_open_since(site_of(x)->flights, key);
 
-    return since > 0 && lookup_is_outdated(x, since);
+    return since > 0 && lookup_flight_is_outdated(x, key, since);
 }
 
 static enum flight_joined join(struct exchange *x, bool fresh)

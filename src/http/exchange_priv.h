@@ -208,6 +208,8 @@ bool lookup_is_coded_otherwise(struct exchange *x);
 bool lookup_is_fresh_by_now(struct exchange *x);
 /** True when an unsafe request has changed what this one asks for, since @seq. */
 bool lookup_is_outdated(const struct exchange *x, int64_t seq);
+/** True when an invalidation since @seq may mean what a flight that began then will bring under @key. */
+bool lookup_flight_is_outdated(const struct exchange *x, const struct digest *key, int64_t seq);
 
 /* choosing.c: of several answers to one request (Refrain-Variants), which shall this one be? */
 static inline bool keeps_several(const struct exchange *x)

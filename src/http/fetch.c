@@ -9,6 +9,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
 #include "refrain/http/recent.h"
+#include "refrain/store/invalidate.h"
 #include "refrain/wire/httpdate.h"
 #include "revalidate.h"
 #include "tries.h"
@@ -300,9 +301,14 @@ static void note_change(const struct fetch *x, unsigned status, const struct fie
 {
     const struct upstream_conf *upstream = &x->tries.upstream->conf;
     struct changes_place place = {slice_str(upstream->name), slice_str(upstream->url), x->changes};
+    uint64_t changed[CHANGES_MAX];
+    size_t n;
 
-    if (x->changes.len > 0 && status >= 200 && status < 400)
-        changes_note(x->site->changes, &place, fields, flights_seq(x->site->flights));
+    if (x->changes.len == 0 || status < 200 || status >= 400)
+        return;
+    n = changes_of(&x->site->targets, &place, fields, changed);
+    for (size_t i = 0; i < n; i++)
+        invalidate_target(x->site->invalidator, changed[i], flights_seq(x->site->flights));
 }
 
 /* A redirect may lead to a login. */
@@ -680,6 +686,8 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
     x->keep.reason = GATE_STORE;
     x->keep.namespace_ = flight_keep(x->flight, spec->namespace_);
     x->keep.model = flight_keep(x->flight, spec->model);
+    if (spec->op == OP_READ)
+        x->keep.target = changes_sum(&x->site->targets, slice_str(spec->upstream->conf.name), spec->target);
     x->keep.op_name = spec->op_name;
     x->keep.prompt = spec->prompt;
 }

@@ -282,6 +282,7 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
             (void)flight_pieces(k->flight, pieces, n);
         parts.head = (struct entry){
             .started_seq = flight_seq(k->flight),
+            .target = k->target,
             .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
             .tokens_in = (uint32_t)(k->tokens_in > 0 ? k->tokens_in : 0),
             .tokens_out = (uint32_t)(k->tokens_out > 0 ? k->tokens_out : 0),

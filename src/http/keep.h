@@ -36,6 +36,7 @@ struct keep {
     struct slice namespace_, model; /* kept by the flight */
     struct slice op_name;           /* the operation's; the site's */
     enum prompt_tier prompt;
+    uint64_t target;               /* of a GET: changes_sum */
     const struct key_scope *scope; /* the site's */
     bool read_only;                /* a rule has it that who asked first may not write */
     struct breakers_upstream *breakers;

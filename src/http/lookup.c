@@ -5,6 +5,7 @@
 #include "exchange_priv.h"
 #include "refrain/base/clock.h"
 #include "refrain/http/varying.h"
+#include "refrain/store/fences.h"
 
 static void entry_drop(struct exchange *x)
 {
@@ -37,12 +38,33 @@ static bool is_unproven(const struct exchange *x)
     return !proofs_hold(s->proofs, x->caller, s->reauth_ns, clock_mono_ns());
 }
 
-bool lookup_is_outdated(const struct exchange *x, int64_t seq)
+static uint64_t target_sum(const struct exchange *x)
 {
     const struct site *s = site_of(x);
 
-    return x->op == OP_READ &&
-           changes_outdate(s->changes, slice_str(s->upstreams[x->route->upstream].conf.name), x->target, seq);
+    return changes_sum(&s->targets, slice_str(s->upstreams[x->route->upstream].conf.name), x->target);
+}
+
+bool lookup_is_outdated(const struct exchange *x, int64_t seq)
+{
+    const struct fences *fences = site_of(x)->fences;
+
+    return x->op == OP_READ && fences_any_target_since(fences, seq) &&
+           fences_target_since(fences, target_sum(x), seq);
+}
+
+bool lookup_flight_is_outdated(const struct exchange *x, const struct digest *key, int64_t seq)
+{
+    const struct site *s = site_of(x);
+    struct label label = {.key = *key};
+
+    if (fences_latest(s->fences) < seq)
+        return false;
+    label.namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_);
+    label.operation = operation_name(x);
+    label.model = slice_str(x->model);
+    label.target = x->op == OP_READ ? target_sum(x) : 0;
+    return fences_part_flight(s->fences, &label, seq);
 }
 
 /* A credential that upstream has refused, or not been shown for long, has nothing in the store, fresh or

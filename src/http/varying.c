@@ -212,6 +212,7 @@ static int marker_put(const struct varying *v, const struct marker *m, const str
         .head = {.key = v->common,
                  .created_ms = variant->head.created_ms,
                  .started_seq = variant->head.started_seq,
+                 .target = variant->head.target,
                  .flags = ENTRY_VARY,
                  .operation = variant->head.operation},
         .namespace_ = variant->namespace_,

@@ -112,10 +112,19 @@ static bool any_tag_tells(const struct fences *f, struct slice tags, int64_t seq
     return false;
 }
 
+bool fences_any_target_since(const struct fences *f, int64_t seq)
+{
+    return at_of(&f->targets.latest) >= seq;
+}
+
+bool fences_target_since(const struct fences *f, uint64_t target, int64_t seq)
+{
+    return fences_any_target_since(f, seq) && at_of(&f->targets.at[place_of_target(target)]) >= seq;
+}
+
 static bool target_tells(const struct fences *f, const struct label *l, int64_t seq)
 {
-    return l->target != 0 && at_of(&f->targets.latest) >= seq &&
-           at_of(&f->targets.at[place_of_target(l->target)]) >= seq;
+    return l->target != 0 && fences_target_since(f, l->target, seq);
 }
 
 static bool plain_sums_tell(const struct fences *f, const struct label *l, int64_t seq)

@@ -28,8 +28,10 @@
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
-struct events; /* store/events.h */
-struct recent; /* recent.h */
+struct events;      /* store/events.h */
+struct fences;      /* store/fences.h */
+struct invalidator; /* store/invalidate.h */
+struct recent;      /* recent.h */
 
 struct site_route {
     struct slice prefix; /* of the raw path */
@@ -67,10 +69,11 @@ struct site {
     struct ask_conf ask;
     struct gate_conf gate;
     size_t key_body_bytes_max;
-    uint64_t body_bytes_max; /* 0: no bound */
-    struct slice namespace_; /* default one */
-    struct key_scope scope;  /* but where a rule sets another */
-    struct key_scope reads;  /* lists every header that some scope or rule reads: for the memo's tags */
+    uint64_t body_bytes_max;    /* 0: no bound */
+    struct slice namespace_;    /* default one */
+    struct key_scope scope;     /* but where a rule sets another */
+    struct siphash_key targets; /* of the sums of GETs' targets (changes.h) */
+    struct key_scope reads;     /* lists every header that some scope or rule reads: for the memo's tags */
     struct rules rules;
     const char *own_operations; /* what to tell who names one that there is none of */
     bool coalesce;
@@ -83,7 +86,8 @@ struct site {
     struct recent *recent; /* NULL: nothing is remembered of requests */
     struct limits *limits;
     struct proofs *proofs;
-    struct changes *changes;
+    struct fences *fences; /* of invalidations */
+    struct invalidator *invalidator;
     struct events *events; /* NULL: nobody can listen */
     /* what all of the above lies in; freed with the site */
     void *owner;

@@ -48,6 +48,11 @@ bool fences_hold_back(const struct fences *f, const struct label *l, int64_t seq
  * its tags may be any. What is meant by its age is never one to come. */
 bool fences_part_flight(const struct fences *f, const struct label *l, int64_t seq);
 
+/** Is there any target that has changed since? One atomic load. */
+bool fences_any_target_since(const struct fences *f, int64_t seq);
+/** Has this one changed since? For hits in memory: two atomic loads. */
+bool fences_target_since(const struct fences *f, uint64_t target, int64_t seq);
+
 /** seq of the newest; 0: there is none. */
 int64_t fences_latest(const struct fences *f);
 /** How many are kept word for word. */
