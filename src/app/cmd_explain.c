@@ -210,7 +210,8 @@ static bool offline_init(struct offline *o, const struct config *conf)
     o->parts.breakers = breakers_new();
     if (conf->tiers.memory.enabled)
         o->parts.memory = store_mem_new(&memory);
-    if (r == 0 && o->parts.breakers)
+    o->parts.store = store_new(&(struct store_conf){.memory = o->parts.memory});
+    if (r == 0 && o->parts.breakers && o->parts.store)
         o->site = site_build(conf, &o->parts);
     return o->site != NULL;
 }
@@ -219,6 +220,7 @@ static void offline_done(struct offline *o)
 {
     site_unref(o->site);
     breakers_free(o->parts.breakers);
+    store_free(o->parts.store, 0);
     store_mem_free(o->parts.memory);
     buf_done(&o->secret);
 }

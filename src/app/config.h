@@ -160,7 +160,12 @@ struct tier_memory_conf {
     enum eviction eviction;
 };
 
+enum tiers_write { TIERS_WRITE_THROUGH, TIERS_WRITE_BEHIND };
+
 struct tiers_conf {
+    enum tiers_write write;
+    int64_t write_behind_ms;
+    uint64_t write_queue_bytes_max;
     struct tier_memory_conf memory;
 };
 

@@ -20,6 +20,7 @@ enum { DAY_S = 86400, YEAR_S = 365 * DAY_S };
 static const char *const origin_schemes[] = {"https", "http", NULL};
 static const char *const proxy_schemes[] = {"http", "https", "socks5", "socks5h", NULL};
 static const char *const evictions[] = {"lru", "lfu", "fifo", "sieve", NULL};
+static const char *const tiers_writes[] = {"through", "behind", NULL};
 static const char *const on_abandons[] = {"cancel", "finish", NULL};
 static const char *const control_headers[] = {"strip", "pass", NULL};
 static const char *const ttl_modes[] = {"absolute", "sliding", NULL};
@@ -40,6 +41,7 @@ _Static_assert(EVICT_LRU == 0 && EVICT_LFU == 1 && EVICT_FIFO == 2 && EVICT_SIEV
 _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
                "the order of the choices");
 _Static_assert(LOG_JSON == 0 && LOG_TEXT == 1, "the order of the choices");
+_Static_assert(TIERS_WRITE_THROUGH == 0 && TIERS_WRITE_BEHIND == 1, "the order of the choices");
 _Static_assert(ABANDON_CANCEL == 0 && ABANDON_FINISH == 1, "the order of the choices");
 
 #define KIB    (INT64_C(1) << 10)
@@ -201,6 +203,18 @@ static const struct option_row root_rows[] = {
     {"key.ignore_headers", OPTION_LIST, OPTION_FIELDS, NULL, ROOT(key.ignore_headers),
      .help = "Request headers that do not count in the key, beside the shipped ones."},
 
+    {"tiers.write", OPTION_ENUM, OPTION_FIXED, "through", .choices = tiers_writes, ROOT(tiers.write),
+     .help = "When the tiers below memory hear of an answer: `through`, at once; `behind`, some time later, "
+             "and of "
+             "several to one request only the last. Clients wait for neither."},
+    {"tiers.write_behind", OPTION_MS, OPTION_FIXED, "1s", RANGE(1, DAY), ROOT(tiers.write_behind_ms),
+     .help = "How much later, with `write: behind`. What has not been written when the process is killed is "
+             "lost."},
+    {"tiers.write_queue_max_bytes", OPTION_BYTES, OPTION_FIXED, "64MiB", RANGE(MIB, INT64_C(1) << 40),
+     ROOT(tiers.write_queue_bytes_max),
+     .help = "What may wait to be written to the tiers below memory; past it answers are kept in memory "
+             "alone, and "
+             "counted (`refrain_writes_dropped_total`)."},
     {"tiers.memory.enabled", OPTION_BOOL, OPTION_FIXED, "true", ROOT(tiers.memory.enabled),
      .help = "Keep answers in memory."},
     {"tiers.memory.max_bytes", OPTION_BYTES, OPTION_FIXED, "500MiB", RANGE(4 * MIB, INT64_C(1) << 44),

@@ -23,6 +23,7 @@
 #include "refrain/store/invalidate.h"
 #include "site_build.h"
 #include "state.h"
+#include "tiers.h"
 
 /*
  * The main thread runs a loop of its own: signals, the admin listener, the memory tier's sweep. Built from
@@ -43,6 +44,7 @@ struct server {
     struct metrics *metrics;
     struct events *events;
     struct store_mem *memory;
+    struct store *store;
     struct limits *limits;
     struct proofs *proofs;
     struct fences *fences;
@@ -60,7 +62,7 @@ struct server {
     struct loop_msg drained_msg;
     struct loop_work first_work;
     atomic_size_t drained;
-    bool draining;
+    bool draining, asked_twice;
 };
 
 static void complain(const char *what, const char *detail, int r)
@@ -92,7 +94,6 @@ static void collect(void *arg, struct metrics *m)
 {
     struct server *s = arg;
     uint64_t flights, readers;
-    struct store_mem_stats st;
 
     flights_count(s->flights, &flights, &readers);
     metrics_set(m, FLIGHTS, flights);
@@ -103,16 +104,7 @@ static void collect(void *arg, struct metrics *m)
     metrics_set(m, BUFFERED_BYTES, limits_buffered_bytes(s->limits));
     metrics_set(m, CREDENTIALS_SUSPENDED, proofs_refused_n(s->proofs));
     breakers_show(s->breakers, m, clock_mono_ms());
-    if (!s->memory)
-        return;
-    store_mem_stats(s->memory, &st);
-    metrics_set1(m, ENTRIES, TIER_MEMORY, st.entries);
-    metrics_set1(m, BYTES, TIER_MEMORY, st.bytes);
-    metrics_set1(m, LIMIT_BYTES, TIER_MEMORY, st.bytes_max);
-    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_SPACE, st.evicted_space);
-    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_COUNT, st.evicted_count);
-    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_EXPIRED, st.expired);
-    metrics_set2(m, EVICTIONS, TIER_MEMORY, EVICTED_REPLACED, st.replaced);
+    tiers_collect(s->store, s->memory, m);
 }
 
 static const char *operation_name(unsigned op)
@@ -128,10 +120,9 @@ static const char *reason_name(unsigned reason)
 static bool is_ready(void *arg, struct buf *out)
 {
     const struct server *s = arg;
-    const char *memory = s->memory ? "up" : "off";
 
-    if (buf_addf(out, "{\"status\":\"%s\",\"tiers\":{\"memory\":\"%s\"}}\n",
-                 s->draining ? "draining" : "serving", memory) < 0)
+    if (buf_addf(out, "{\"status\":\"%s\",\"tiers\":", s->draining ? "draining" : "serving") < 0 ||
+        tiers_tell(s->store, s->memory, out) < 0 || buf_addf(out, "}\n") < 0)
         return false;
     return !s->draining;
 }
@@ -152,9 +143,8 @@ static struct front_conf front_conf_of(const struct config *conf)
 
 static struct site *site_of_conf(const struct server *s, const struct config *conf)
 {
-    struct site_parts parts = {s->memory,   s->flights, s->limits,
-                               s->proofs,   s->fences,  s->invalidator,
-                               s->breakers, s->recent,  buf_slice(&s->secret),
+    struct site_parts parts = {s->memory, s->store,       s->flights,  s->limits, s->proofs,
+                               s->fences, s->invalidator, s->breakers, s->recent, buf_slice(&s->secret),
                                s->events};
 
     return site_build(conf, &parts);
@@ -166,6 +156,15 @@ static size_t workers_wanted(const struct config *conf)
     size_t n = conf->listen.workers ? conf->listen.workers : (size_t)(cores > 0 ? cores : 1);
 
     return n > WORKERS_MAX ? WORKERS_MAX : n;
+}
+
+static struct invalidator *invalidator_of(const struct server *s)
+{
+    struct invalidator_conf conf = {.fences = s->fences, .memory = s->memory, .loop = store_loop(s->store)};
+
+    for (size_t i = 0; i < store_lower_n(s->store); i++)
+        conf.lower[conf.lower_n++] = store_lower_port(s->store, i);
+    return invalidator_new(&conf);
 }
 
 static int build_parts(struct server *s)
@@ -210,7 +209,9 @@ static int build_parts(struct server *s)
     if (!s->events || !s->loop || !s->limits || !s->proofs || !s->fences || !s->flights || !s->breakers ||
         (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
-    s->invalidator = invalidator_new(&(struct invalidator_conf){.fences = s->fences, .memory = s->memory});
+    s->store = tiers_build(conf, s->memory, s->fences);
+    if (s->store)
+        s->invalidator = invalidator_of(s);
     if (!s->invalidator)
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
@@ -349,6 +350,7 @@ static void on_end_signal(void *arg, int signum)
     struct server *s = arg;
 
     if (s->draining) { /* asked twice: now */
+        s->asked_twice = true;
         loop_stop(s->loop);
         return;
     }
@@ -521,8 +523,11 @@ static int start(struct server *s)
     return r;
 }
 
+/* What the tiers below memory have still to be told takes no longer than the drain might have. */
 static void stop(struct server *s)
 {
+    int64_t flush_ms = s->asked_twice ? 0 : s->conf->listen.drain_timeout_ms;
+
     workers_free(s->workers, s->workers_n);
     if (s->draining) /* it has begun, so the socket is ours */
         listener_remove(s->begun_with->admin.address);
@@ -534,11 +539,14 @@ static void stop(struct server *s)
     flights_free(s->flights);
     breakers_free(s->breakers);
     recent_free(s->recent);
+    if (s->invalidator)
+        invalidator_stop(s->invalidator);
+    store_free(s->store, flush_ms);
+    invalidator_free(s->invalidator);
     store_mem_free(s->memory);
+    fences_free(s->fences);
     limits_free(s->limits);
     proofs_free(s->proofs);
-    invalidator_free(s->invalidator);
-    fences_free(s->fences);
     events_free(s->events);
     metrics_free(s->metrics);
     buf_done(&s->secret);

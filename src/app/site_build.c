@@ -392,6 +392,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->finish_abandoned = conf->coalescing.on_abandon == ABANDON_FINISH;
     s->log_requests = conf->log.requests;
     s->memory = parts->memory;
+    s->store = parts->store;
     s->flights = parts->flights;
     s->recent = parts->recent;
     s->limits = parts->limits;

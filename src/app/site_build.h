@@ -10,6 +10,7 @@ struct config;
 /* Parts that outlive every site. */
 struct site_parts {
     struct store_mem *memory; /* NULL: off */
+    struct store *store;      /* all tiers */
     struct flights *flights;
     struct limits *limits;
     struct proofs *proofs;

@@ -58,7 +58,7 @@ static unsigned choose(struct exchange *x, const struct digest *keys, unsigned n
     int64_t now_ms = clock_wall_ms();
     uint64_t stored = 0;
 
-    if (!x->ask.joins) /* it is to replace one, stored or not */
+    if (!x->ask.joins || !site_of(x)->memory) /* it is to replace one; or nobody knows which are stored */
         return throw_dice(x->worker, n);
     for (unsigned i = 0; i < n; i++)
         if (x->ask.may_read && is_stored(x, &keys[i], now_ms))

@@ -7,7 +7,9 @@
  *                                                   │  ▲      │                         │
  *                                     memo miss ──► MAKE      └─miss─► JOIN ──► parked ─┘
  *
- * A stale entry that may be served while it is asked for again takes LOOKUP ──► REFRESH ──► reply.
+ * A stale entry that may be served while it is asked for again takes LOOKUP ──► REFRESH ──► reply. Where
+ * tiers lie below memory the flight of JOIN asks them first; what they had leads back to LOOKUP, where
+ * everyone judges it for himself. Who is not to open a flight asks them by BELOW.
  *
  * A hit never leaves the callback in which its last byte arrived: KEY by the memo, LOOKUP in the memory tier,
  * reply. Everything else parks and is run again by front_wake. Only exchange_run moves an exchange along.
@@ -87,6 +89,7 @@ static void exchange_recycle(struct exchange *x)
 
     view_leave(w, x->view);
     free(x->trace);
+    below_free(x);
     buf_done(&x->canonical); /* not before: the pool may have been writing it when the client left */
     body_drop(x);
     if (x->body.cap > BODY_BYTES_KEPT || w->spare_bytes + x->body.cap > BODIES_BYTES_KEPT)
@@ -147,7 +150,7 @@ static void count_and_log(struct exchange *x, bool sent)
     metric_add2(x->worker->counts, REQUESTS, operation_label(x), results[x->outcome], 1);
     metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
     if (x->outcome == OUT_HIT || x->outcome == OUT_STALE)
-        metric_add1(x->worker->counts, HITS, TIER_MEMORY, 1);
+        metric_add1(x->worker->counts, HITS, x->entry.tier, 1);
     if (x->collapsed)
         metric_add(x->worker->counts, COALESCED, 1);
     telling_request(x);
@@ -178,6 +181,7 @@ static void on_end(struct front_req *r, bool sent)
     }
     gunzip_free(x->gunzip);
     free(x->decode_bytes);
+    below_free(x);
     (void)flight_leave(&x->reader);
     x->ended = true;
     exchange_maybe_recycle(x);
@@ -612,6 +616,21 @@ static enum step step_made(struct exchange *x)
     return planned;
 }
 
+/* Without an answer from the store it is not to go upstream, or not as one that others may join. */
+static bool looks_below_alone(const struct exchange *x)
+{
+    return (x->ask.only_if_cached || (x->ask.range.len > 0 && !x->head_request)) && below_may_ask(x);
+}
+
+static enum step step_below(struct exchange *x)
+{
+    if (!below_is_asked(x))
+        return STEP_LOOKUP;
+    x->next = STEP_BELOW;
+    front_park(&x->req);
+    return STEP_PARKED;
+}
+
 static enum step step_lookup(struct exchange *x)
 {
     if (keeps_several(x) && !x->chosen)
@@ -626,6 +645,8 @@ static enum step step_lookup(struct exchange *x)
         return x->keyed ? STEP_REFRESH : STEP_MAKE;
     if (x->verdict != FRESH_ASK || lookup_while_shut(x))
         return reply_entry(x);
+    if (looks_below_alone(x))
+        return x->keyed ? STEP_JOIN : STEP_MAKE;
     if (x->ask.only_if_cached) {
         answer_error(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
         return STEP_DONE;
@@ -729,6 +750,10 @@ static enum step step_join(struct exchange *x)
     const struct site *s = site_of(x);
     bool fresh = !x->ask.joins || !s->coalesce;
 
+    if (looks_below_alone(x)) {
+        below_start(x);
+        return STEP_BELOW;
+    }
     if (keeps_several(x) && !x->chosen) { /* once more: while its body was read others may have come */
         x->chosen = true;
         if (x->ask.joins && choose_answer(x))
@@ -802,6 +827,15 @@ static bool stays_with_variant(struct exchange *x)
     return false;
 }
 
+/* A stale answer that may stand in for upstream's trouble may be below, and not have been asked for yet. */
+static bool looks_for_help(struct exchange *x)
+{
+    if (x->manner != MANNER_CACHED || !below_may_ask(x))
+        return false;
+    below_start(x);
+    return true;
+}
+
 /* Upstream is sick, or cannot be asked. */
 static bool is_trouble(const struct flight_head *head)
 {
@@ -815,15 +849,27 @@ static enum step step_look(struct exchange *x)
     x->next = STEP_LOOK;
     if (x->refused)
         return step_refused(x);
+    if (below_is_asked(x)) {
+        front_park(&x->req);
+        return STEP_PARKED;
+    }
     switch (flight_look(&x->reader, &head)) {
     case FLIGHT_READY:
         if (is_trouble(head) && lookup_instead(x, head->failed ? 0 : head->status)) {
             (void)flight_leave(&x->reader);
             return reply_entry(x);
         }
+        if (is_trouble(head) && looks_for_help(x)) {
+            front_park(&x->req);
+            return STEP_PARKED;
+        }
         body_drop(x);
         answer_flight(x, head);
         return STEP_DONE;
+    case FLIGHT_BELOW:
+        below_take(x);
+        x->asked_upstream = false;
+        return STEP_LOOKUP;
     case FLIGHT_VARIES:
         return stays_with_variant(x) ? STEP_LOOK : STEP_LOOKUP;
     case FLIGHT_RETRY:
@@ -841,7 +887,7 @@ static enum step step_look(struct exchange *x)
 static enum step (*const steps[])(struct exchange *x) = {
     [STEP_KEY] = step_key,       [STEP_MAKE] = step_make,       [STEP_MADE] = step_made,
     [STEP_LOOKUP] = step_lookup, [STEP_REFRESH] = step_refresh, [STEP_JOIN] = step_join,
-    [STEP_PASS] = step_pass,     [STEP_LOOK] = step_look,
+    [STEP_BELOW] = step_below,   [STEP_PASS] = step_pass,       [STEP_LOOK] = step_look,
 };
 
 static void on_run(struct front_req *r)

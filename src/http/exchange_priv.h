@@ -43,6 +43,7 @@ struct worker {
     struct loop *loop;
     struct front *front;
     struct upstream_pool *pool;
+    struct store_port *below; /* NULL: there are no tiers below memory */
     struct memo *memo;
     struct memo_hasher *hasher;
     struct key_maker *keys;
@@ -84,6 +85,7 @@ enum step {
     STEP_LOOKUP,
     STEP_REFRESH,
     STEP_JOIN,
+    STEP_BELOW,
     STEP_PASS,
     STEP_LOOK,
     STEP_PARKED,
@@ -132,6 +134,7 @@ struct exchange {
     char vary_id[VARY_ID_LEN]; /* as the flight named it that sent the request away */
     bool has_vary_id;
     struct entry_ref entry;
+    struct below *below;        /* what tiers below memory had; NULL: they were not asked */
     enum fresh_verdict verdict; /* on the entry that is held */
     bool collapsed;             /* answered by a call that another one had begun */
     bool instead;               /* the entry stands in for an error … */
@@ -210,6 +213,20 @@ bool lookup_is_fresh_by_now(struct exchange *x);
 bool lookup_is_outdated(const struct exchange *x, int64_t seq);
 /** True when an invalidation since @seq may mean what a flight that began then will bring under @key. */
 bool lookup_flight_is_outdated(const struct exchange *x, const struct digest *key, int64_t seq);
+
+/* below.c: what the tiers below memory have for it */
+/** True when they may be asked for x->key, and were not. */
+bool below_may_ask(const struct exchange *x);
+/** The flight has asked them and tells (FLIGHT_BELOW): takes what they had, and the body back. */
+void below_take(struct exchange *x);
+/** Asks them for this exchange alone; it is woken when they have answered. */
+void below_start(struct exchange *x);
+/** True until then. */
+bool below_is_asked(const struct exchange *x);
+/** Holds in @out what they had, if it is what lies under @key and of use. */
+bool below_peek(const struct exchange *x, const struct digest *key, struct entry_ref *out);
+/** Harmless where nothing was asked; a search under way is given up. */
+void below_free(struct exchange *x);
 
 /* choosing.c: of several answers to one request (Refrain-Variants), which shall this one be? */
 static inline bool keeps_several(const struct exchange *x)

@@ -15,7 +15,9 @@
 #include "tries.h"
 
 /*
- *   start ──► upstream ──head──► sort ─┬─ a stream: published at once, judged and stored at its end
+ *   start ──► below memory ─┬─ found: the flight ends with it, everyone judges it for himself
+ *                           └─ absent, or not asked:
+ *             upstream ──head──► sort ─┬─ a stream: published at once, judged and stored at its end
  *                                      ├─ a whole answer: kept back; at its end judged, stored, published
  *                                      ├─ a 304 to what was asked about: the stored answer, brought up to
  *                                      │  date, stored anew and published with its bytes
@@ -46,6 +48,17 @@ struct fetch {
     uint64_t caller;
     struct slice changes; /* the target of an unsafe request; empty: it changes nothing */
     int64_t started_ns, first_byte_ns;
+    struct below *below; /* until upstream is asked; NULL: it was at once */
+};
+
+/* The tiers below memory are asked first; meanwhile the request to upstream waits, in a copy. */
+struct below {
+    struct fetch *fetch;
+    struct upstream_pool *pool;
+    struct store_search search;
+    int64_t known_seq, known_expires_ms; /* what memory has; 0: nothing */
+    struct upstream_request request;
+    struct field *fields; /* behind it, with the bytes of all texts */
 };
 
 /* It has a key, and nothing has spoken against storing yet. */
@@ -60,9 +73,18 @@ static void about_drop(struct fetch *x)
         entry_ref_release(&x->about);
 }
 
+static void below_free(struct fetch *x)
+{
+    if (x->below)
+        store_search_cancel(&x->below->search);
+    free(x->below);
+    x->below = NULL;
+}
+
 static void fetch_free(struct fetch *x)
 {
     about_drop(x);
+    below_free(x);
     loop_timer_free(x->late);
     keep_done(&x->keep);
     if (x->upload) {
@@ -150,11 +172,19 @@ static void publish_late(struct fetch *x)
         settle(x);
 }
 
+/* In every tier. */
+static void drop_about_in_store(struct fetch *x)
+{
+    struct label label = label_of(x->about.entry);
+
+    store_delete(x->site->store, &label);
+}
+
 /* What is known by the tag that was asked about is another thing upstream: what is stored is of no use, and
  * everyone starts over without it. */
 static void start_over(struct fetch *x)
 {
-    (void)store_mem_delete(x->site->memory, &x->about.entry->key);
+    drop_about_in_store(x);
     finish(x, FLIGHT_IN_STORE);
 }
 
@@ -435,7 +465,7 @@ static bool take_description(struct fetch *x, unsigned status)
         return ok;
     }
     if (same_status)
-        (void)store_mem_delete(x->site->memory, &x->about.entry->key);
+        drop_about_in_store(x);
     about_drop(x);
     keep_give_up(&x->keep, GATE_CLIENT); /* there is no body to store */
     return true;
@@ -577,6 +607,15 @@ static int64_t on_tried(void *arg, const struct upstream_try *one)
 
 static const struct upstream_events events = {on_head, on_body, on_trailers, on_end, on_tried};
 
+/* -- below memory -- */
+
+/* Everyone left before the search came back. */
+static void give_up_below(struct fetch *x)
+{
+    below_free(x);
+    fail(x, ERR_OVERLOADED, "the request was given up", GATE_ABANDONED);
+}
+
 /* -- the flight's and the upload's callbacks -- */
 
 static void on_flight_event(struct flight_producer *p)
@@ -585,6 +624,11 @@ static void on_flight_event(struct flight_producer *p)
 
     if (!x->flight) {
         fetch_free(x);
+        return;
+    }
+    if (x->below) {
+        if (!worth_finishing(x) && flight_close_abandoned(x->flight))
+            give_up_below(x);
         return;
     }
     if (!x->call)
@@ -692,6 +736,126 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
     x->keep.prompt = spec->prompt;
 }
 
+/* -- upstream, at once or after the tiers below memory -- */
+
+static void ask_upstream(struct fetch *x, struct upstream_pool *pool, const struct upstream_request *req)
+{
+    int64_t wait_ms;
+
+    x->started_ns = x->keep.started_ns = clock_mono_ns();
+    x->keep.asked_wall_ms = clock_wall_ms();
+    if (!tries_begin(&x->tries, &wait_ms)) {
+        refuse(x, wait_ms);
+        return;
+    }
+    watch_lateness(x);
+    x->call = upstream_start(pool, &x->tries.upstream->conf, req, &events, x);
+    if (!x->call) {
+        tries_end(&x->tries, UPSTREAM_CANCELLED, "out of memory", 0);
+        fail(x, ERR_OVERLOADED, "out of memory", GATE_MEMORY);
+    }
+}
+
+/* Memory may have the same, or a younger one: that has been judged. */
+static bool is_news(const struct below *b)
+{
+    const struct entry_ref *found = &b->search.found;
+
+    if (found->entry->started_seq != b->known_seq)
+        return found->entry->started_seq > b->known_seq;
+    return found->expires_ms > b->known_expires_ms;
+}
+
+/* What nobody reads is for the store, which has it by now; stale, it is what was to be asked for again. */
+static bool ends_with_found(const struct fetch *x)
+{
+    const struct entry_ref *found = &x->below->search.found;
+
+    return found->entry && is_news(x->below) && (!x->unread || clock_wall_ms() < found->expires_ms);
+}
+
+static void on_searched(struct store_search *s)
+{
+    struct below *b = CONTAINER_OF(s, struct below, search);
+    struct fetch *x = b->fetch;
+
+    if (ends_with_found(x)) {
+        flight_set_found(x->flight, &s->found, &x->body, x->body_charged);
+        x->body_charged = 0;
+        below_free(x);
+        finish(x, FLIGHT_FOUND);
+        return;
+    }
+    entry_ref_release(&s->found);
+    x->below = NULL;
+    ask_upstream(x, b->pool, &b->request);
+    free(b);
+}
+
+static char *copy_text(char *to, struct slice *text)
+{
+    if (text->len > 0)
+        memcpy(to, text->data, text->len);
+    text->data = to;
+    to[text->len] = '\0';
+    return to + text->len + 1;
+}
+
+/* With its fields, method and target; the body is the fetch's already. */
+static struct below *below_new(struct fetch *x, const struct upstream_request *req)
+{
+    size_t bytes = strlen(req->method) + req->target.len + 2;
+    struct slice method = slice_str(req->method);
+    struct below *b;
+    char *at;
+
+    for (size_t i = 0; i < req->fields_n; i++)
+        bytes += sizeof(*req->fields) + req->fields[i].name.len + req->fields[i].value.len + 2;
+    b = calloc(1, sizeof(*b) + bytes);
+    if (!b)
+        abort(); /* bounded by listen.max_header_bytes */
+    b->fetch = x;
+    b->request = *req;
+    b->fields = (struct field *)(b + 1);
+    b->request.fields = b->fields;
+    at = (char *)(b->fields + req->fields_n);
+    at = copy_text(at, &method);
+    b->request.method = method.data;
+    at = copy_text(at, &b->request.target);
+    for (size_t i = 0; i < req->fields_n; i++) {
+        b->fields[i] = req->fields[i];
+        at = copy_text(copy_text(at, &b->fields[i].name), &b->fields[i].value);
+    }
+    return b;
+}
+
+static void note_known(struct fetch *x, const struct digest *key)
+{
+    struct entry_ref known;
+
+    if (!x->site->memory || !store_mem_peek(x->site->memory, key, clock_wall_ms(), &known))
+        return;
+    x->below->known_seq = known.entry->started_seq;
+    x->below->known_expires_ms = known.expires_ms;
+    entry_ref_release(&known);
+}
+
+static void ask_below(struct fetch *x, const struct fetch_spec *spec, const struct upstream_request *req)
+{
+    struct store_search *s;
+
+    x->below = below_new(x, req);
+    x->below->pool = spec->pool;
+    note_known(x, spec->look_below);
+    s = &x->below->search;
+    s->on_done = on_searched;
+    s->label = (struct label){.key = *spec->look_below,
+                              .namespace_ = spec->namespace_,
+                              .operation = spec->op_name,
+                              .model = spec->model};
+    store_search(spec->below, s);
+}
+
 void fetch_start(struct flight *f, const struct fetch_spec *spec)
 {
     struct fetch *x = calloc(1, sizeof(*x));
@@ -700,7 +864,6 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
                                    .fields = spec->fields,
                                    .fields_n = spec->fields_n,
                                    .body_len = -1};
-    int64_t wait_ms;
 
     if (!x)
         abort(); /* a small fixed allocation */
@@ -726,14 +889,8 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     begin_keeping(x, spec);
     take_body(x, spec, &req);
     flight_produce(f, &x->producer);
-    if (!tries_begin(&x->tries, &wait_ms)) {
-        refuse(x, wait_ms);
-        return;
-    }
-    watch_lateness(x);
-    x->call = upstream_start(spec->pool, &spec->upstream->conf, &req, &events, x);
-    if (!x->call) {
-        tries_end(&x->tries, UPSTREAM_CANCELLED, "out of memory", 0);
-        fail(x, ERR_OVERLOADED, "out of memory", GATE_MEMORY);
-    }
+    if (spec->below && spec->look_below)
+        ask_below(x, spec, &req);
+    else
+        ask_upstream(x, spec->pool, &req);
 }

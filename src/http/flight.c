@@ -60,6 +60,9 @@ struct flight {
     struct flight_head head;   /* the producer's until published */
     struct kept *kept;         /* the producer's */
     struct flight_split split; /* set before varies, immutable then */
+    struct entry_ref found;    /* the producer's until it has ended with FLIGHT_FOUND, immutable then */
+    struct buf body;           /* the same; then the opener's to take */
+    size_t body_charged;
 
     pthread_mutex_t lock; /* of all below */
     struct list readers;
@@ -194,6 +197,10 @@ static void flight_unref(struct flight *f)
     }
     atomic_fetch_sub(&f->table->flights_n, 1);
     (void)pthread_mutex_destroy(&f->lock);
+    entry_ref_release(&f->found);
+    buf_done(&f->body);
+    if (f->body_charged > 0)
+        limits_give_back(f->table->conf.limits, f->body_charged);
     free(f->trailers);
     free(f->terms_tags);
     free(f);
@@ -454,6 +461,8 @@ enum flight_state flight_look(struct flight_reader *r, const struct flight_head 
     (void)pthread_mutex_lock(&f->lock);
     if (r->sent_away || (f->ended && f->how == FLIGHT_IN_STORE))
         state = FLIGHT_RETRY;
+    else if (f->ended && f->how == FLIGHT_FOUND)
+        state = FLIGHT_BELOW;
     else if (!may_be_for(f, r))
         state = FLIGHT_VARIES;
     else if (f->published)
@@ -468,6 +477,20 @@ enum flight_state flight_look(struct flight_reader *r, const struct flight_head 
     if (state == FLIGHT_RETRY)
         (void)flight_leave(r); /* a call still on its way finds it detached, or joined elsewhere: harmless */
     return state;
+}
+
+void flight_take_found(struct flight_reader *r, struct entry_ref *out, struct buf *body, size_t *charged)
+{
+    struct flight *f = r->flight;
+
+    *out = entry_ref_again(&f->found);
+    if (r->opener) { /* there is one: nobody else looks at it */
+        *body = f->body;
+        *charged = f->body_charged;
+        f->body = (struct buf){NULL, 0, 0, f->body.max};
+        f->body_charged = 0;
+    }
+    (void)flight_leave(r);
 }
 
 const struct flight_split *flight_split_of(const struct flight_reader *r)
@@ -785,6 +808,15 @@ bool flight_vary(struct flight *f, const struct flight_split *split)
     notify_waiting(f);
     (void)pthread_mutex_unlock(&f->lock);
     return true;
+}
+
+void flight_set_found(struct flight *f, struct entry_ref *found, struct buf *body, size_t charged)
+{
+    f->found = *found;
+    *found = (struct entry_ref){0};
+    f->body = *body;
+    f->body_charged = charged;
+    *body = (struct buf){NULL, 0, 0, body->max};
 }
 
 void flight_publish(struct flight *f)

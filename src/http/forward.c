@@ -134,7 +134,7 @@ static bool stored_peek(struct exchange *x, struct entry_ref *out)
     struct digest key;
 
     if (!memory || !store_mem_peek(memory, &x->key, now_ms, out))
-        return false;
+        return below_peek(x, &x->key, out);
     if ((out->entry->flags & ENTRY_VARY) == 0)
         return true;
     key = varying_key(x->worker->variant_keys, out->entry, x->req.fields.at, x->req.fields.n, scope_of(x));
@@ -180,6 +180,8 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .unread = how == FORWARD_UNREAD,
         .wants_json = x->facts.wants_json,
         .key = key ? &x->common_key : NULL,
+        .below = x->worker->below,
+        .look_below = key && below_may_ask(x) ? &x->key : NULL,
         .asked = &x->req.fields,
         .caller = x->caller,
         .vary_id = slice_make(x->vary_id, x->has_vary_id ? sizeof(x->vary_id) : 0),

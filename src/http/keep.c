@@ -311,6 +311,8 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         return GATE_TOO_LARGE;
     if (r == -ENOSPC)
         return GATE_VARY;
+    if (r == -ECANCELED)
+        return GATE_INVALIDATED;
     return r == 0 || r == -EEXIST ? GATE_STORE
                                   : GATE_MEMORY; /* a later one is there already: as good as stored */
 }
@@ -322,7 +324,7 @@ static void store(struct keep *k)
 
     if (!k->about) /* what upstream merely confirms tells nothing of its answers */
         weigh(k);
-    if (k->reason == GATE_STORE && !k->site->memory)
+    if (k->reason == GATE_STORE && !store_keeps(k->site->store))
         k->reason = GATE_RULE;
     if (k->reason == GATE_STORE && !flight_get_terms(k->flight, &terms))
         k->reason = k->read_only ? GATE_RULE : GATE_CLIENT;

@@ -123,7 +123,7 @@ const char *keying_head_bypass(const struct keying *k)
         return k->ask->bypass_reason;
     if (is_off_by_head(k))
         return "rule";
-    if (!s->memory && !s->coalesce)
+    if (!store_keeps(s->store) && !s->coalesce)
         return "no-tier";
     if (k->op == OP_READ && k->has_body && k->content_length != 0)
         return "body"; /* a GET with a body: no one agrees on what it means */

@@ -3,6 +3,7 @@
  * that of its variant, unless something has changed since, its credential is in doubt, or it is too old.
  */
 #include "exchange_priv.h"
+#include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/http/varying.h"
 #include "refrain/store/fences.h"
@@ -13,19 +14,49 @@ static void entry_drop(struct exchange *x)
     x->entry.entry = NULL;
 }
 
+/* What was found below for this very request goes before its copy in memory, so that the answer tells where
+ * it came from; but not before what is younger. */
+static bool find_below(struct exchange *x, int64_t now_ms, bool in_memory)
+{
+    struct entry_ref found;
+
+    if (!below_peek(x, &x->key, &found))
+        return in_memory;
+    if (in_memory && x->entry.entry->started_seq > found.entry->started_seq) {
+        entry_ref_release(&found);
+        return true;
+    }
+    if (in_memory)
+        entry_ref_release(&x->entry);
+    x->entry = found;
+    entry_ref_slide(&x->entry, now_ms);
+    return true;
+}
+
+/* One that slides far has the tiers below told. */
+static bool find(struct exchange *x, int64_t now_ms)
+{
+    const struct site *s = site_of(x);
+    bool found = s->memory && store_mem_get(s->memory, &x->key, now_ms, &x->entry);
+
+    if (UNLIKELY(x->below != NULL))
+        found = find_below(x, now_ms, found);
+    if (found && UNLIKELY(x->entry.slid_far))
+        store_extend(s->store, &x->entry);
+    return found;
+}
+
 /* Where the answer has variants, from the common key to that of this request's own. */
 static bool find_variant(struct exchange *x, int64_t now_ms)
 {
-    struct store_mem *memory = site_of(x)->memory;
-
-    if (!x->ask.may_read || !memory || !store_mem_get(memory, &x->key, now_ms, &x->entry))
+    if (!x->ask.may_read || !find(x, now_ms))
         return false;
     if ((x->entry.entry->flags & ENTRY_VARY) == 0)
         return true;
     x->key =
         varying_key(x->worker->variant_keys, x->entry.entry, x->req.fields.at, x->req.fields.n, scope_of(x));
     entry_drop(x);
-    return store_mem_get(memory, &x->key, now_ms, &x->entry);
+    return find(x, now_ms);
 }
 
 /* Nearly always answered without a look at the clock. */
@@ -180,7 +211,7 @@ bool lookup_is_fresh_by_now(struct exchange *x)
     struct entry_ref ref;
     bool fresh;
 
-    if (!store_mem_peek(site_of(x)->memory, &x->key, clock_wall_ms(), &ref))
+    if (!site_of(x)->memory || !store_mem_peek(site_of(x)->memory, &x->key, clock_wall_ms(), &ref))
         return false;
     fresh = clock_wall_ms() < ref.expires_ms;
     entry_ref_release(&ref);

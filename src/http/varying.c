@@ -167,10 +167,14 @@ bool varying_head(struct varying *v, const struct site *site, enum operation op,
 /* -- the store -- */
 
 /* The names are others now, or there are none: nothing leads to these any more. */
-static void drop_variants(const struct marker *m, struct store_mem *memory)
+static void drop_variants(const struct marker *m, const struct entry_parts *of, struct store *store)
 {
-    for (size_t i = 0; i < m->n; i++)
-        (void)store_mem_delete(memory, &m->variants[i].key);
+    struct label label = {.namespace_ = of->namespace_, .operation = of->op_name, .model = of->model};
+
+    for (size_t i = 0; i < m->n; i++) {
+        label.key = m->variants[i].key;
+        store_delete(store, &label);
+    }
 }
 
 static void drop_evicted(struct marker *m, struct store_mem *memory, int64_t now_ms)
@@ -204,7 +208,7 @@ static struct entry_variant *place_for(struct marker *m, const struct digest *ke
 }
 
 static int marker_put(const struct varying *v, const struct marker *m, const struct entry_parts *variant,
-                      struct store_mem *memory, int64_t now_ms)
+                      struct store *store, int64_t now_ms)
 {
     struct field names = {SLICE("vary"), slice_make(v->names.text, v->names.len), 0};
     struct slice list = slice_make(m->variants, m->n * sizeof(*m->variants));
@@ -232,7 +236,7 @@ static int marker_put(const struct varying *v, const struct marker *m, const str
         if (m->variants[i].gone_ms > parts.head.gone_ms)
             parts.head.gone_ms = m->variants[i].gone_ms;
     parts.head.expires_ms = parts.head.gone_ms;
-    r = store_mem_put(memory, &parts, now_ms, NULL);
+    r = store_put(store, &parts, now_ms, NULL);
     return r == -EEXIST ? 0 : r; /* put by another meanwhile, or in place of the whole family: as good */
 }
 
@@ -252,10 +256,10 @@ static int put_variant(struct varying *v, struct marker *m, const struct site *s
         return -ENOSPC;
     place->gone_ms = last_ms(&parts->head);
     parts->head.key = v->key;
-    r = store_mem_put(site->memory, parts, now_ms, NULL);
+    r = store_put(site->store, parts, now_ms, NULL);
     if (r < 0 && r != -EEXIST)
         return r;
-    return marker_put(v, m, parts, site->memory, now_ms);
+    return marker_put(v, m, parts, site->store, now_ms);
 }
 
 /* What goes on with the variants that the marker knows, or puts others, or one answer for all, in their
@@ -268,7 +272,7 @@ static int put_by_marker(struct varying *v, struct marker *m, const struct site 
     if (m->there && !goes_on && m->started_seq > parts->head.started_seq)
         return -EEXIST;
     if (m->there && !goes_on) {
-        drop_variants(m, site->memory);
+        drop_variants(m, parts, site->store);
         m->n = 0;
     }
     if (goes_on && memcmp(m->id, v->id, VARY_ID_LEN) != 0) {
@@ -276,8 +280,7 @@ static int put_by_marker(struct varying *v, struct marker *m, const struct site 
         make_key(v);
     }
     parts->head.key = v->common;
-    return v->split ? put_variant(v, m, site, parts, now_ms)
-                    : store_mem_put(site->memory, parts, now_ms, NULL);
+    return v->split ? put_variant(v, m, site, parts, now_ms) : store_put(site->store, parts, now_ms, NULL);
 }
 
 int varying_put(struct varying *v, const struct site *site, struct entry_parts *parts, int64_t now_ms)
@@ -285,6 +288,8 @@ int varying_put(struct varying *v, const struct site *site, struct entry_parts *
     struct marker m;
     int r;
 
+    if (v->split && !site->memory)
+        return -ENOSPC;
     marker_read(&m, v, site->memory, now_ms);
     if (v->split && !m.there)
         copy_variants(&m, (struct slice){NULL, 0}, now_ms);

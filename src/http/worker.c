@@ -84,7 +84,10 @@ struct worker *worker_new(const struct worker_conf *conf, struct site *site)
         w->pool = upstream_pool_new(w->loop);
     if (w->pool)
         w->front = front_new(w->loop, &conf->front, site->limits, &w->handler);
-    if (!w->front || !w->memo || !w->hasher || !w->keys) {
+    if (w->loop && site->store && store_has_lower(site->store))
+        w->below = store_port_new(site->store, w->loop, w->counts);
+    if (!w->front || !w->memo || !w->hasher || !w->keys ||
+        (site->store && store_has_lower(site->store) && !w->below)) {
         workers_free(&w, 1);
         return NULL;
     }
@@ -182,8 +185,11 @@ void workers_free(struct worker *const *workers, size_t n)
     for (size_t i = 0; i < n; i++)
         worker_stop(workers[i]);
     for (size_t i = 0; i < n; i++)
-        upstream_pool_free(
-            workers[i]->pool); /* ends the fetches, so the flights end, and nobody waits for them */
+        store_port_free(
+            workers[i]->below); /* ends the searches; what they were for goes upstream, if only to … */
+    for (size_t i = 0; i < n; i++)
+        upstream_pool_free(workers[i]->pool); /* … end here: this ends the fetches, so the flights end, and
+                                                 nobody waits for them */
     for (size_t i = 0; i < n; i++)
         front_free(workers[i]->front);
     for (size_t i = 0; i < n; i++)

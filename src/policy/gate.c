@@ -32,6 +32,7 @@ static const struct {
     [GATE_CLIENT] = {"client", false},
     [GATE_MEMORY] = {"memory", false},
     [GATE_BREAKER] = {"breaker", false},
+    [GATE_INVALIDATED] = {"invalidated", false},
 };
 
 const char *gate_reason_name(enum gate_reason r)

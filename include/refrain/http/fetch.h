@@ -26,14 +26,16 @@ struct fetch_spec {
     const struct site_upstream *upstream;
     unsigned upstream_label;
     enum operation op;
-    bool streamed;              /* the request asks for a stream */
-    struct entry_ref *about;    /* what @fields ask upstream about: moved into the fetch; NULL: nothing */
-    bool unread;                /* for the store: goes on without a reader as long as it may be stored */
-    bool wants_json;            /* and for JSON as the answer's text */
-    const struct digest *key;   /* without Vary; NULL: not to be stored */
-    const struct fields *asked; /* of the client's request, classified: what an answer may vary by */
-    uint64_t caller;            /* key_caller's: of whom upstream's status tells */
-    struct slice vary_id;       /* what flight_split named where the request was sent away from, or empty */
+    bool streamed;            /* the request asks for a stream */
+    struct entry_ref *about;  /* what @fields ask upstream about: moved into the fetch; NULL: nothing */
+    bool unread;              /* for the store: goes on without a reader as long as it may be stored */
+    bool wants_json;          /* and for JSON as the answer's text */
+    const struct digest *key; /* without Vary; NULL: not to be stored */
+    struct store_port *below; /* the worker's; NULL: there are no tiers below memory */
+    const struct digest *look_below; /* they are asked for this first; NULL: they are not */
+    const struct fields *asked;      /* of the client's request, classified: what an answer may vary by */
+    uint64_t caller;                 /* key_caller's: of whom upstream's status tells */
+    struct slice vary_id; /* what flight_split named where the request was sent away from, or empty */
     struct slice namespace_, model;
     struct slice op_name; /* of the operation: the operator's own, or its dialect's; as long as the site */
     enum prompt_tier prompt;

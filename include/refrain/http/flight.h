@@ -19,12 +19,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "refrain/base/buf.h"
 #include "refrain/base/digest.h"
 #include "refrain/base/list.h"
 #include "refrain/base/loop.h"
 #include "refrain/base/slice.h"
 #include "refrain/http/limits.h"
 #include "refrain/policy/gate.h"
+#include "refrain/store/entry_ref.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
@@ -124,8 +126,15 @@ enum flight_state {
     FLIGHT_READY,  /* the head may be sent, and flight_read called */
     FLIGHT_RETRY,  /* detached: look in the store again, then join or open */
     FLIGHT_VARIES, /* only for some: flight_split_of tells for whom. Call flight_stay, or leave */
+    FLIGHT_BELOW,  /* upstream was not asked: flight_take_found, and judge it */
 };
 enum flight_state flight_look(struct flight_reader *r, const struct flight_head **out_head);
+
+/**
+ * After FLIGHT_BELOW: holds what a tier below memory had, and detaches. The opener gets back the request body
+ * that the producer had taken, with its allowance: @body and *@charged stay as they are for anyone else.
+ */
+void flight_take_found(struct flight_reader *r, struct entry_ref *out, struct buf *body, size_t *charged);
 
 /* Whom an answer is for that varies (policy/vary.h). */
 struct flight_split {
@@ -248,7 +257,12 @@ enum flight_end {
     FLIGHT_CUT,      /* it ends here, broken; readers who have begun see it cut */
     FLIGHT_FAILED,   /* no bytes: head.error is the answer */
     FLIGHT_IN_STORE, /* the answer is in the store: everyone looks there */
+    FLIGHT_FOUND,    /* a tier below memory had something: everyone judges it for himself */
 };
+/** Before flight_end says FLIGHT_FOUND: what was found, and the body that the opener may need again. Both are
+ * the flight's then. */
+void flight_set_found(struct flight *f, struct entry_ref *found, struct buf *body, size_t charged);
+
 /** Ends production; publishes first if that was not done. @f is not the producer's any more.
  * false: a call to on_event is still on its way, and the producer must live until then. */
 bool flight_end(struct flight *f, enum flight_end how, enum gate_reason verdict);

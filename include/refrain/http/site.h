@@ -23,6 +23,7 @@
 #include "refrain/policy/key.h"
 #include "refrain/policy/lifetime.h"
 #include "refrain/policy/rule.h"
+#include "refrain/store/store.h"
 #include "refrain/store/store_mem.h"
 #include "refrain/wire/canon.h"
 #include "refrain/wire/dialect.h"
@@ -81,7 +82,8 @@ struct site {
     bool finish_abandoned;
     bool log_requests;
     /* shared parts, which outlive every site */
-    struct store_mem *memory; /* NULL: the tier is off, and flights are all that is shared */
+    struct store_mem *memory; /* NULL: the tier is off */
+    struct store *store;      /* all tiers, memory included; without any, flights are all that is shared */
     struct flights *flights;
     struct recent *recent; /* NULL: nothing is remembered of requests */
     struct limits *limits;

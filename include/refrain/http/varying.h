@@ -19,7 +19,6 @@
 #include "refrain/http/site.h"
 #include "refrain/policy/vary.h"
 #include "refrain/store/entry.h"
-#include "refrain/store/store_mem.h"
 #include "refrain/wire/header.h"
 
 /* What is remembered of a request until its answer tells whether it matters. */
@@ -50,7 +49,8 @@ bool varying_head(struct varying *v, const struct site *site, enum operation op,
 /**
  * Puts an answer where it belongs: a variant under a key of its own, with the marker that leads there; any
  * other under the common key, in place of a marker. Fills in the key of @parts.
- * Errors: as store_mem_put; -ENOSPC when there are cache.max_variants already.
+ * Errors: as store_put; -ENOSPC when there are cache.max_variants already, or no memory tier to tell by how
+ * many there are.
  */
 int varying_put(struct varying *v, const struct site *site, struct entry_parts *parts, int64_t now_ms);
 

@@ -30,6 +30,7 @@ static int set_up(void **state)
     s->site.scope = (struct key_scope){.mode = KEY_SCOPE_CREDENTIAL, .secret = SLICE("secret")};
     s->site.variants_max = VARIANTS_MAX;
     s->site.memory = store_mem_new(&conf);
+    s->site.store = store_new(&(struct store_conf){.memory = s->site.memory});
     s->hash = sha256_new();
     s->common.bytes[0] = 9;
     *state = s;
@@ -40,6 +41,7 @@ static int tear_down(void **state)
 {
     struct stage *s = *state;
 
+    store_free(s->site.store, 0);
     store_mem_free(s->site.memory);
     header_table_free(s->headers);
     sha256_free(s->hash);

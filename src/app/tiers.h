@@ -1,0 +1,22 @@
+/*
+ * tiers - the tiers that configuration asks for, built in their order into one store, and what is told of
+ * them: counts for a scrape, a word for readiness.
+ */
+#pragma once
+#include "refrain/base/attr.h"
+#include "refrain/base/buf.h"
+#include "refrain/base/metrics.h"
+#include "refrain/store/store.h"
+
+struct config;
+
+/** The store over @memory (NULL: off) and all that lies below. NULL: it cannot be, and why has been logged.
+ * Free it by store_free. */
+struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences);
+
+/** Sets what tiers count themselves; for a scrape. */
+void tiers_collect(struct store *s, struct store_mem *memory, struct metrics *m);
+
+/** Appends `{"memory":"up","disk":"down","redis":"off"}`: each tier's name and "up", "degraded", "down" or
+ * "off". Errors: as buf_add. */
+ATTR_MUST_USE int tiers_tell(struct store *s, const struct store_mem *memory, struct buf *out);
