@@ -321,13 +321,21 @@ static void lose_by(struct redis_conn *c, enum redis_cause cause, int error)
     lose(c, cause, slice_str(error ? strerrordesc_np(-error) : ""));
 }
 
-/* With TLS 1.3 a server says only after the handshake that it does not like our certificate. */
+/* With TLS 1.3 a server tells only after the handshake that it does not like our certificate; what it says
+ * then may be lost when it closes, too. */
+static void lose_closed(struct redis_conn *c, int error)
+{
+    bool is_refusal = c->found.tls && c->at == CONN_GREETING && c->greeted_n == 0;
+
+    lose_by(c, is_refusal ? REDIS_TLS_REFUSED : REDIS_CLOSED, error);
+}
+
 static void lose_by_read(struct redis_conn *c, int error, const struct redis_detail *detail)
 {
     if (error == -EPROTO)
         lose(c, REDIS_TLS_REFUSED, slice_str(detail->text));
     else
-        lose_by(c, REDIS_CLOSED, error);
+        lose_closed(c, error);
 }
 
 static void go_up(struct redis_conn *c)
@@ -431,7 +439,7 @@ static void flush(struct redis_conn *c)
     int r = c->at == CONN_UP ? write_unsent(c) : write_greeting(c);
 
     if (r < 0 && r != -EAGAIN) {
-        lose_by(c, REDIS_CLOSED, r);
+        lose_closed(c, r);
         return;
     }
     loop_fd_watch(c->watch, r == -EAGAIN ? LOOP_READ | LOOP_WRITE : LOOP_READ);
