@@ -272,10 +272,8 @@ static const struct flag {
     const char *name;
     enum entry_flag bit;
 } flags[] = {
-    {"stream", ENTRY_STREAM},
-    {"gzip", ENTRY_GZIP},
-    {"shrunk", ENTRY_SHRUNK},
-    {"must-revalidate", ENTRY_MUST_REVALIDATE},
+    {"stream", ENTRY_STREAM}, {"gzip", ENTRY_GZIP},
+    {"shrunk", ENTRY_SHRUNK}, {"must-revalidate", ENTRY_MUST_REVALIDATE},
     {"vary", ENTRY_VARY},
 };
 
