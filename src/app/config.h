@@ -169,6 +169,16 @@ struct tiers_conf {
     struct tier_memory_conf memory;
 };
 
+struct compression_conf {
+    uint64_t threshold; /* bodies of so many bytes */
+    unsigned level;     /* 0: none is made smaller */
+    bool memory;        /* in memory, too */
+};
+
+struct encryption_conf {
+    struct secret_conf key; /* keys, as seal_keys_read takes them */
+};
+
 struct validation_conf {
     struct text_list statuses;        /* plain numbers */
     struct named_ttl *finish_reasons; /* TTL_NEVER: not stored */
@@ -210,6 +220,8 @@ struct config {
     size_t operations_n;
     struct key_conf key;
     struct tiers_conf tiers;
+    struct compression_conf compression;
+    struct encryption_conf encryption;
     struct coalescing_conf coalescing;
     struct breakers_conf breaker; /* what upstreams inherit that do not say otherwise */
     struct validation_conf validation;

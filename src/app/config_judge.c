@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/policy/ask.h"
 #include "refrain/policy/rule.h"
+#include "refrain/store/seal.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 #include "refrain/wire/tally.h"
@@ -462,6 +464,27 @@ static void trim_url(struct loading *l, struct upstream_conf *u)
         u->url = pool_text(l->pool, url);
 }
 
+/* Nothing of the text is shown: a slip may have put a key where none belongs. */
+static void judge_encryption(struct loading *l)
+{
+    const struct secret_conf *key = &l->conf->encryption.key;
+    struct seal_keys *keys = key->text ? seal_keys_new() : NULL;
+    const char *name = key->file ? "encryption.key_file" : "encryption.key";
+    unsigned line = 0;
+    int r = keys ? seal_keys_read(keys, slice_str(key->text), &line) : 0;
+
+    seal_keys_free(keys);
+    if (r == -EINVAL)
+        report_error(l->report, origin_of(l, name), name,
+                     "in line %u: expected keys of 32 bytes, as 64 hexadecimal digits or as base64; "
+                     "`openssl rand -hex 32` makes one",
+                     line);
+    else if (r == -ENOSPC)
+        report_error(l->report, origin_of(l, name), name, "more than %d keys", SEAL_KEYS_MAX);
+    else if (r < 0)
+        report_error(l->report, origin_of(l, name), name, "there is no key in it");
+}
+
 void config_judge(struct loading *l)
 {
     struct config *c = l->conf;
@@ -472,6 +495,7 @@ void config_judge(struct loading *l)
     judge_listeners(l);
     judge_lifetimes(l);
     judge_validation(l);
+    judge_encryption(l);
     judge_sizes(l);
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);

@@ -225,6 +225,23 @@ static const struct option_row root_rows[] = {
     {"tiers.memory.max_entries", OPTION_COUNT, OPTION_FIXED, "off", WORD("off", 0),
      ROOT(tiers.memory.entries_max), .help = "A bound on entries beside the one on bytes."},
 
+    {"compression.threshold", OPTION_BYTES, OPTION_FIXED, "1000", RANGE(0, GIB), ROOT(compression.threshold),
+     .env = "CACHE_COMPRESSION_THRESHOLD",
+     .help =
+         "Answers of at least so many bytes are kept gzip-coded on disk and in Redis, if that makes them "
+         "smaller; clients that take gzip get those bytes, others the answer as it came. Not those to GET."},
+    {"compression.level", OPTION_COUNT, OPTION_FIXED, "6", RANGE(1, 9), WORD("off", 0),
+     ROOT(compression.level), .help = "From 1, fast, to 9, small."},
+    {"compression.memory", OPTION_BOOL, OPTION_FIXED, "false", ROOT(compression.memory),
+     .help = "In memory, too: it holds more answers, and clients that do not take gzip wait a little for the "
+             "first of each."},
+
+    {"encryption.key", OPTION_SECRET, OPTION_MASKED, ROOT(encryption.key),
+     .help = "Seals what lies on disk and in Redis, by AES-256-GCM: 32 bytes, as 64 hexadecimal digits or as "
+             "base64. Several, with line ends or commas between them, make rotation: the first seals, all "
+             "open. Without one nothing is sealed; with one, what is not sealed is not believed. See "
+             "docs/encryption.md."},
+
     {"coalescing.enabled", OPTION_BOOL, 0, "true", ROOT(coalescing.enabled),
      .help = "Let identical requests share one upstream call."},
     {"coalescing.on_abandon", OPTION_ENUM, 0, "cancel", .choices = on_abandons, ROOT(coalescing.on_abandon),
@@ -438,6 +455,8 @@ const struct option_group option_groups[] = {
      "`summarize` (2h), "
      "`sentiment` (1d), `key_points` (2h), `questions` (1h) and `qa` (30m) are there without being listed."},
     {"tiers", "Where answers are kept."},
+    {"compression", "What is made smaller before it is kept."},
+    {"encryption", "What is sealed before it leaves the process for disk and Redis."},
     {"coalescing", "Identical requests in flight."},
     {"breaker", "What becomes of an upstream that is not well; here for all upstreams, below "
                 "`upstreams.NAME.breaker` for one."},
@@ -452,13 +471,18 @@ const struct preset_row preset_rows[] = {
     {"development", "cache.max_object_bytes", "8MiB"},
     {"development", "coalescing.flight_max_bytes", "8MiB"},
     {"development", "tiers.memory.max_bytes", "50MiB"},
+    {"development", "compression.threshold", "2000"},
+    {"development", "compression.level", "3"},
     {"production", "cache.default_ttl", "2h"},
     {"production", "tiers.memory.max_bytes", "500MiB"},
+    {"production", "compression.threshold", "500"},
+    {"production", "compression.level", "7"},
     {"testing", "cache.default_ttl", "5m"},
     {"testing", "cache.max_object_bytes", "2MiB"},
     {"testing", "coalescing.flight_max_bytes", "8MiB"},
     {"testing", "tiers.memory.max_bytes", "10MiB"},
-
+    {"testing", "compression.threshold", "5000"},
+    {"testing", "compression.level", "1"},
 };
 const size_t preset_rows_n = ARRAY_LEN(preset_rows);
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +25,10 @@ struct seal_key {
     uint8_t bytes[SEAL_KEY_BYTES];
 };
 
+/* Keys are only ever added, so that who seals and opens meanwhile needs no lock. */
 struct seal_keys {
     EVP_CIPHER *cipher; /* fetched once: EVP_aes_256_gcm() looks the algorithm up at every message */
-    size_t n;
+    atomic_size_t n, first;
     struct seal_key at[SEAL_KEYS_MAX];
 };
 
@@ -77,7 +79,9 @@ void seal_keys_free(struct seal_keys *k)
 
 static const struct seal_key *find_key(const struct seal_keys *k, const uint8_t id[8])
 {
-    for (size_t i = 0; i < k->n; i++)
+    size_t n = atomic_load_explicit(&k->n, memory_order_acquire);
+
+    for (size_t i = 0; i < n; i++)
         if (memcmp(k->at[i].id, id, sizeof(k->at[i].id)) == 0)
             return &k->at[i];
     return NULL;
@@ -88,23 +92,39 @@ bool seal_knows(const struct seal_keys *k, const uint8_t key_id[8])
     return find_key(k, key_id) != NULL;
 }
 
-int seal_keys_add(struct seal_keys *k, const uint8_t key[SEAL_KEY_BYTES])
+/* Its place; -ENOSPC. */
+static int add_key(struct seal_keys *k, const struct seal_key *new)
 {
-    struct seal_key new;
+    const struct seal_key *there = find_key(k, new->id);
+    size_t n = atomic_load(&k->n);
+
+    if (there)
+        return (int)(there - k->at);
+    if (n == SEAL_KEYS_MAX)
+        return -ENOSPC;
+    k->at[n] = *new;
+    atomic_store_explicit(&k->n, n + 1, memory_order_release);
+    return (int)n;
+}
+
+static struct seal_key key_of(const uint8_t bytes[SEAL_KEY_BYTES])
+{
+    struct seal_key key;
     struct digest id;
 
-    memcpy(new.bytes, key, sizeof(new.bytes));
-    id = make(&new, SLICE_OF(LABEL_ID), NULL);
-    memcpy(new.id, id.bytes, sizeof(new.id));
-    if (find_key(k, new.id)) {
-        OPENSSL_cleanse(&new, sizeof(new));
-        return 0;
-    }
-    if (k->n == SEAL_KEYS_MAX)
-        return -ENOSPC;
-    k->at[k->n++] = new;
+    memcpy(key.bytes, bytes, sizeof(key.bytes));
+    id = make(&key, SLICE_OF(LABEL_ID), NULL);
+    memcpy(key.id, id.bytes, sizeof(key.id));
+    return key;
+}
+
+int seal_keys_add(struct seal_keys *k, const uint8_t key[SEAL_KEY_BYTES])
+{
+    struct seal_key new = key_of(key);
+    int r = add_key(k, &new);
+
     OPENSSL_cleanse(&new, sizeof(new));
-    return 0;
+    return r < 0 ? r : 0;
 }
 
 /* -- keys as people write them -- */
@@ -165,34 +185,59 @@ static bool read_key(struct slice text, uint8_t *key)
     return (text.len == BASE64_BYTES || text.len == BASE64_BYTES - 1) && read_base64(text, key);
 }
 
-static struct slice cut_line(struct slice *rest)
+/* Those that a text writes down. */
+struct written {
+    struct seal_key at[SEAL_KEYS_MAX];
+    size_t n;
+};
+
+static int read_line(struct written *w, struct slice line)
 {
-    struct slice line = slice_cut(rest, '\n');
+    uint8_t bytes[SEAL_KEY_BYTES];
+    int r = 0;
 
     if (line.len > 0 && line.data[line.len - 1] == '\r')
         line.len--;
-    return slice_trim(line);
+    line = slice_trim(line);
+    if (line.len == 0 || line.data[0] == '#')
+        return 0;
+    while (r == 0 && line.data) {
+        if (!read_key(slice_trim(slice_cut(&line, ',')), bytes))
+            r = -EINVAL;
+        else if (w->n == SEAL_KEYS_MAX)
+            r = -ENOSPC;
+        else
+            w->at[w->n++] = key_of(bytes);
+    }
+    OPENSSL_cleanse(bytes, sizeof(bytes));
+    return r;
+}
+
+static int read_lines(struct written *w, struct slice text, unsigned *out_line)
+{
+    unsigned at = 0;
+    int r = 0;
+
+    while (r == 0 && text.data) {
+        at++;
+        r = read_line(w, slice_cut(&text, '\n'));
+    }
+    if (r < 0)
+        *out_line = at;
+    return r == 0 && w->n == 0 ? -ENODATA : r;
 }
 
 int seal_keys_read(struct seal_keys *k, struct slice text, unsigned *out_line)
 {
-    uint8_t key[SEAL_KEY_BYTES];
-    unsigned at = 0;
-    size_t before = k->n;
-    int r = 0;
+    struct written w = {.n = 0};
+    int r = read_lines(&w, text, out_line), first = 0;
 
-    while (r == 0 && text.data) {
-        struct slice line = cut_line(&text);
-
-        at++;
-        if (line.len == 0 || line.data[0] == '#')
-            continue;
-        r = read_key(line, key) ? seal_keys_add(k, key) : -EINVAL;
-    }
-    OPENSSL_cleanse(key, sizeof(key));
-    if (r < 0)
-        *out_line = at;
-    return r == 0 && k->n == before ? -ENODATA : r;
+    for (size_t i = w.n; r >= 0 && i-- > 0;)
+        r = first = add_key(k, &w.at[i]);
+    if (r >= 0)
+        atomic_store_explicit(&k->first, (size_t)first, memory_order_release);
+    OPENSSL_cleanse(&w, sizeof(w));
+    return r < 0 ? r : 0;
 }
 
 /* -- messages -- */
@@ -225,12 +270,12 @@ static void update(EVP_CIPHER_CTX *ctx, struct slice in, char *out)
 void seal_bytes(const struct seal_keys *k, struct slice aad, struct slice plain, char *out,
                 struct seal_mark *out_mark)
 {
-    const struct seal_key *key = &k->at[0];
+    const struct seal_key *key = &k->at[atomic_load_explicit(&k->first, memory_order_acquire)];
     unsigned char none[16];
     EVP_CIPHER_CTX *ctx;
     int n;
 
-    must(k->n > 0);
+    must(atomic_load(&k->n) > 0);
     memcpy(out_mark->key_id, key->id, sizeof(out_mark->key_id));
     random_bytes(out_mark->nonce, sizeof(out_mark->nonce));
     ctx = begin(k, key, out_mark->nonce, 1);

@@ -6,7 +6,7 @@
  *
  * Several keys make rotation: the first seals, all open. A key is known by its id, which is made of the key.
  *
- * Threads: any; keys are immutable once they are made.
+ * Threads: any; keys are added by one at a time, also while others seal and open.
  */
 #pragma once
 #include <stdbool.h>
@@ -27,13 +27,14 @@ struct seal_mark {
 struct seal_keys;
 /** No keys yet. NULL when out of memory. */
 struct seal_keys *seal_keys_new(void);
-/** Adds one; the first that is added seals. Errors: -ENOSPC past SEAL_KEYS_MAX. A key that is there already
- * is not added again. */
+/** Adds one; the first of all seals. Errors: -ENOSPC past SEAL_KEYS_MAX. A key that is there already is not
+ * added again. */
 ATTR_MUST_USE int seal_keys_add(struct seal_keys *k, const uint8_t key[SEAL_KEY_BYTES]);
 /**
- * Adds those that @text writes down, the first line's first: each line a key, of 64 hex digits or as base64;
- * empty lines and those that begin with `#` are nothing. Errors: -EINVAL, *@out_line is no key; -ENOSPC;
- * -ENODATA, there is none. Those before the fault have been added.
+ * Adds those that @text writes down, of which the first seals from now on: keys of 64 hex digits or as
+ * base64, with line ends or commas between them; empty lines and those that begin with `#` are nothing. Keys
+ * that were read before go on opening. Errors: -EINVAL, in *@out_line there is what is no key; -ENOSPC;
+ * -ENODATA, there is none: the first one stays what it was.
  */
 ATTR_MUST_USE int seal_keys_read(struct seal_keys *k, struct slice text, unsigned *out_line);
 /** Cleans the memory. NULL is fine. */

@@ -397,6 +397,13 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "400d\n"},
         {"a scope that is no scope", "c.yaml", UP "rules: [{scope: [shared, X-A]}]\n",
          "c.yaml:2: rules[0].scope: expected credential, shared or a list of header names, got shared\n"},
+        {"a key too short", "c.yaml", UP "encryption: {key: 0123456789abcdef}\n",
+         "c.yaml:2: encryption.key: in line 1: expected keys of 32 bytes, as 64 hexadecimal digits or as "
+         "base64; `openssl rand -hex 32` makes one\n"},
+        {"a key of comments", "c.yaml", UP "encryption: {key: '# none'}\n",
+         "c.yaml:2: encryption.key: there is no key in it\n"},
+        {"a level that there is none of", "c.yaml", UP "compression: {level: 10}\n",
+         "c.yaml:2: compression.level: expected a whole number from 1 to 9, or off, got 10\n"},
         {"a scope that nearly is one", "c.yaml", UP "cache: {scope: credentials}\n",
          "c.yaml:2: cache.scope: credentials would be the header that tells callers apart; did you mean "
          "credential?\n"},
@@ -575,6 +582,31 @@ static void upstreams_inherit_what_stands_at_the_top(void **state)
     assert_int_equal(c->upstreams[1].breaker.availability.samples, 20);
     assert_int_equal(c->upstreams[0].retry.max, 1);
     assert_int_equal(c->upstreams[0].retry.on, 1 << RETRY_CONNECT);
+}
+
+static void compression_and_keys_come_from_where_they_may(void **state)
+{
+    AUTO(free_config)
+    struct config *none = good((struct config_sources){FLAGS(SET("upstream", "http://127.0.0.1:1"))});
+    AUTO(free_config)
+    struct config *given = good((struct config_sources){
+        .env = ENV("CACHE_COMPRESSION_THRESHOLD=2048",
+                   "REFRAIN_ENCRYPTION__KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        FLAGS(SET("upstream", "http://127.0.0.1:1"), SET("compression.level", "off"))});
+    AUTO(free_config)
+    struct config *preset = good(
+        (struct config_sources){FLAGS(SET("upstream", "http://127.0.0.1:1"), SET("preset", "production"))});
+
+    (void)state;
+    assert_int_equal(none->compression.threshold, 1000);
+    assert_int_equal(none->compression.level, 6);
+    assert_false(none->compression.memory);
+    assert_null(none->encryption.key.text);
+    assert_int_equal(given->compression.threshold, 2048);
+    assert_int_equal(given->compression.level, 0);
+    assert_non_null(given->encryption.key.text);
+    assert_int_equal(preset->compression.threshold, 500);
+    assert_int_equal(preset->compression.level, 7);
 }
 
 static void every_fault_of_every_source_is_told_in_one_go(void **state)
@@ -783,6 +815,7 @@ int main(void)
         cmocka_unit_test(foreign_names_in_the_environment_are_left_alone),
         cmocka_unit_test_setup_teardown(the_file_may_be_named_in_the_environment, enter, leave),
         cmocka_unit_test_setup_teardown(rules_and_operations_are_read, enter, leave),
+        cmocka_unit_test_setup_teardown(compression_and_keys_come_from_where_they_may, enter, leave),
         cmocka_unit_test_setup_teardown(faults_say_where_what_and_what_was_expected, enter, leave),
         cmocka_unit_test_setup_teardown(every_fault_of_every_source_is_told_in_one_go, enter, leave),
         cmocka_unit_test_setup_teardown(what_is_unwise_is_a_warning, enter, leave),

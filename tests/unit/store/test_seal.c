@@ -168,8 +168,9 @@ static void keys_have_a_ceiling(void **state)
     seal_keys_free(k);
 }
 
-#define HEX    "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F"
-#define BASE64 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define HEX     "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F"
+#define NEW_HEX "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+#define BASE64  "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 static void keys_are_read_as_people_write_them(void **state)
 {
@@ -183,6 +184,8 @@ static void keys_are_read_as_people_write_them(void **state)
         {"base64", BASE64 "\r\n", 0, 0},
         {"base64 without its sign", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", 0, 0},
         {"comments, spaces, empty lines, two forms of one", "# the current one\n\n  " HEX " \n" BASE64, 0, 0},
+        {"two in a line", HEX "," NEW_HEX, 0, 0},
+        {"a comma too many", HEX ",", -EINVAL, 1},
         {"nothing", "", -ENODATA, 0},
         {"comments alone", "# none yet\n", -ENODATA, 0},
         {"too short", "00ff", -EINVAL, 1},
@@ -217,6 +220,32 @@ static void keys_are_read_as_people_write_them(void **state)
     seal_keys_free(want);
 }
 
+static void a_text_read_again_rotates(void **state)
+{
+    struct seal_keys *k = seal_keys_new(), *old = seal_keys_new();
+    struct seal_mark before, after;
+    char first[64], second[64], opened[64];
+    unsigned line;
+
+    (void)state;
+    assert_int_equal(seal_keys_read(old, SLICE_OF(HEX), &line), 0);
+    assert_int_equal(seal_keys_read(k, SLICE_OF(HEX), &line), 0);
+    seal_bytes(k, aad, plain, first, &before);
+    assert_int_equal(seal_keys_read(k, SLICE_OF(NEW_HEX "\n" HEX), &line), 0);
+    seal_bytes(k, aad, plain, second, &after);
+    assert_true(seal_knows(old, before.key_id));
+    assert_false(seal_knows(old, after.key_id));
+    assert_int_equal(seal_open(k, aad, slice_make(first, plain.len), &before, opened), 0);
+    assert_int_equal(seal_keys_read(k, SLICE_OF("no key"), &line), -EINVAL); /* changes nothing */
+    seal_bytes(k, aad, plain, second, &after);
+    assert_false(seal_knows(old, after.key_id));
+    assert_int_equal(seal_keys_read(k, SLICE_OF(HEX), &line), 0); /* and back */
+    seal_bytes(k, aad, plain, second, &after);
+    assert_true(seal_knows(old, after.key_id));
+    seal_keys_free(k);
+    seal_keys_free(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +257,7 @@ int main(void)
         cmocka_unit_test(the_first_key_seals),
         cmocka_unit_test(keys_have_a_ceiling),
         cmocka_unit_test(keys_are_read_as_people_write_them),
+        cmocka_unit_test(a_text_read_again_rotates),
     };
 
     return cmocka_run_group_tests_name("seal", tests, NULL, NULL);
