@@ -63,6 +63,39 @@ uint64_t store_mem_delete_if(struct store_mem *m, bool (*match)(void *arg, const
     return dropped;
 }
 
+/* -- looking at all of it -- */
+
+struct viewer {
+    void (*see)(void *arg, const struct store_mem_seen *seen);
+    void *arg;
+};
+
+static bool show(const struct store_mem *m, const struct node *n, void *arg)
+{
+    const struct viewer *v = arg;
+    struct store_mem_seen seen = {log_entry(&m->log, n->place), n->expires_ms, n->gone_ms, n->hits};
+
+    v->see(v->arg, &seen);
+    return false;
+}
+
+bool store_mem_walk(struct store_mem *m, struct store_mem_walk *w,
+                    void (*see)(void *arg, const struct store_mem_seen *seen), void *arg)
+{
+    struct viewer v = {see, arg};
+    uint32_t at = w->left > 0 ? w->left - 1 : UINT32_MAX;
+
+    if (w->shard >= m->shards_n)
+        return false;
+    (void)walk_batch(m, &m->shards[w->shard], &at, show, &v);
+    if (at > m->shards[w->shard].ends_n) {
+        w->left = at + 1;
+        return true;
+    }
+    *w = (struct store_mem_walk){w->shard + 1, 0};
+    return w->shard < m->shards_n;
+}
+
 /* -- sweep -- */
 
 /* Shards in which nothing can be gone yet are passed over without a look at their nodes. */

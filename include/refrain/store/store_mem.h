@@ -70,6 +70,25 @@ bool store_mem_delete(struct store_mem *m, const struct digest *key);
  * must not call back into the tier. NULL matches all. */
 uint64_t store_mem_delete_if(struct store_mem *m, bool (*match)(void *arg, const struct entry *e), void *arg);
 
+/* Where a walk over all entries is. Begin with all zero. */
+struct store_mem_walk {
+    uint32_t shard;
+    uint32_t left; /* nodes of it still to be seen, and one more; 0: all of them */
+};
+/** What a walk sees. Valid for the call. */
+struct store_mem_seen {
+    const struct entry *entry;
+    int64_t expires_ms, gone_ms; /* the entry's, moved on by sliding */
+    uint64_t hits;
+};
+/**
+ * One step of a walk, over a few dozen entries: @see is called for each under its shard's lock, and must not
+ * call back into the tier. What is there from the first step to the last is seen once; what comes or goes
+ * meanwhile perhaps. false: that was the last step.
+ */
+bool store_mem_walk(struct store_mem *m, struct store_mem_walk *w,
+                    void (*see)(void *arg, const struct store_mem_seen *seen), void *arg);
+
 /** One small step of background work: sweeps expired entries and compacts, for about @budget_us. True: more
  * is due. */
 bool store_mem_sweep(struct store_mem *m, int64_t now_ms, int64_t budget_us);
