@@ -45,6 +45,8 @@ struct server {
     struct events *events;
     struct store_mem *memory;
     struct store *store;
+    struct seal_keys *keys; /* NULL: what lies below memory is not sealed */
+    struct tiers_alerts alerts;
     struct limits *limits;
     struct proofs *proofs;
     struct fences *fences;
@@ -86,6 +88,36 @@ static int secret_load(struct server *s)
     if (r < 0)
         complain(what, conf->state_dir, r);
     return r;
+}
+
+/* -- the keys that seal what leaves the process -- */
+
+static int keys_load(struct server *s)
+{
+    const char *text = s->conf->encryption.key.text;
+    unsigned line;
+
+    if (!text)
+        return 0;
+    s->keys = seal_keys_new();
+    return s->keys ? seal_keys_read(s->keys, slice_str(text), &line) : -ENOMEM; /* checked when it was read */
+}
+
+/* Rotation: keys that are new are added, and the first one seals from now on. */
+static void keys_reload(struct server *s, const struct config *conf)
+{
+    const char *text = conf->encryption.key.text;
+    unsigned line;
+    int r;
+
+    if (!text != !s->keys) {
+        log_event(LOG_WARN, "reload_needs_restart", LOG_STR("option", "encryption.key"));
+        return;
+    }
+    r = text ? seal_keys_read(s->keys, slice_str(text), &line) : 0;
+    if (r < 0)
+        log_event(LOG_ERROR, "encryption_key", LOG_STR("what", "too many keys since the start; restart"),
+                  LOG_ERRNO("error", r));
 }
 
 /* -- counts that others keep -- */
@@ -183,6 +215,8 @@ static int build_parts(struct server *s)
     char source[EVENT_SOURCE_BYTES + 1];
     int r = secret_load(s);
 
+    if (r == 0)
+        r = keys_load(s);
     if (r < 0)
         return r;
     s->metrics = metrics_new();
@@ -209,7 +243,7 @@ static int build_parts(struct server *s)
     if (!s->events || !s->loop || !s->limits || !s->proofs || !s->fences || !s->flights || !s->breakers ||
         (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
-    s->store = tiers_build(conf, s->memory, s->fences);
+    s->store = tiers_build(conf, s->memory, s->fences, s->keys);
     if (s->store)
         s->invalidator = invalidator_of(s);
     if (!s->invalidator)
@@ -408,6 +442,7 @@ static void take_over(struct server *s, struct config *conf)
     s->site = site;
     s->conf = conf;
     take_over_access(s);
+    keys_reload(s, conf);
     (void)log_open(&conf->log.conf);
     log_event(LOG_INFO, "reloaded");
 }
@@ -441,6 +476,7 @@ static void on_sweep(void *arg)
 
     if (s->memory)
         (void)store_mem_sweep(s->memory, clock_wall_ms(), SWEEP_BUDGET_US);
+    tiers_watch(s->store, &s->alerts, clock_mono_ms());
 }
 
 static void on_idle(void *arg)
@@ -542,6 +578,7 @@ static void stop(struct server *s)
     if (s->invalidator)
         invalidator_stop(s->invalidator);
     store_free(s->store, flush_ms);
+    seal_keys_free(s->keys);
     invalidator_free(s->invalidator);
     store_mem_free(s->memory);
     fences_free(s->fences);

@@ -12,6 +12,7 @@ enum {
     BREAKER_FAILURES = 5, /* in a row */
     BREAKER_OPEN_MS = 1000,
     BREAKER_OPEN_MS_MAX = 30000,
+    ALERT_EVERY_MS = 60000,
 };
 
 /* -- the tiers below memory, in the order in which they are asked -- */
@@ -19,7 +20,7 @@ enum {
 static const struct row {
     const char *name;
     /** 0, with NULL where configuration does not ask for it; or a negative errno, and why has been logged. */
-    int (*make)(const struct config *conf, struct tier **out);
+    int (*make)(const struct config *conf, const struct record_codec *codec, struct tier **out);
 } rows[STORE_LOWER_MAX] = {
     {"disk", NULL},
     {"redis", NULL},
@@ -47,7 +48,7 @@ static int add_lower(const struct config *conf, const struct row *row, struct st
                                               .open_ms_max = BREAKER_OPEN_MS_MAX,
                                               .on_change = on_breaker};
     struct tier *t = NULL;
-    int r = row->make ? row->make(conf, &t) : 0;
+    int r = row->make ? row->make(conf, &out->codec, &t) : 0;
 
     if (r < 0 || !t)
         return r;
@@ -58,13 +59,16 @@ static int add_lower(const struct config *conf, const struct row *row, struct st
     return 0;
 }
 
-struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences)
+struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences,
+                          const struct seal_keys *keys)
 {
     struct store_conf sc = {
         .memory = memory,
         .write_behind_ms = conf->tiers.write == TIERS_WRITE_BEHIND ? conf->tiers.write_behind_ms : 0,
         .write_queue_bytes_max = conf->tiers.write_queue_bytes_max,
         .fences = fences,
+        .codec = {keys},
+        .shrink = {conf->compression.threshold, (int)conf->compression.level},
     };
     int r = 0;
 
@@ -143,8 +147,35 @@ void tiers_collect(struct store *s, struct store_mem *memory, struct metrics *m)
     metrics_set(m, WRITES_DROPPED, st.dropped);
     metrics_set(m, PROMOTED, st.promoted);
     metrics_set(m, CORRUPT, st.corrupt);
+    if (st.shrunk_to > 0)
+        metrics_set(m, COMPRESSION_RATIO, (uint64_t)((double)st.shrunk_from / (double)st.shrunk_to * 1e9));
     for (unsigned i = RECORD_CORRUPT; i < RECORD_RESULTS; i++)
         metrics_set1(m, UNREADABLE, i, st.unreadable[i]);
+}
+
+/* -- alerts -- */
+
+/* What is merely old, or another instance's, may come by the thousand: told of at once, then by the minute.
+ */
+static void alert(struct tiers_alerts *a, enum record_result r, uint64_t n, int64_t now_ms)
+{
+    if (n == a->told[r] || (a->told[r] > 0 && now_ms - a->told_ms[r] < ALERT_EVERY_MS))
+        return;
+    log_event(LOG_WARN, "records_unreadable", LOG_STR("reason", record_result_name(r)),
+              LOG_INT("records", n - a->told[r]));
+    a->told[r] = n;
+    a->told_ms[r] = now_ms;
+}
+
+void tiers_watch(struct store *s, struct tiers_alerts *a, int64_t now_ms)
+{
+    struct store_stats st;
+
+    if (!store_has_lower(s))
+        return;
+    store_stats(s, &st);
+    for (unsigned r = RECORD_CORRUPT; r < RECORD_RESULTS; r++)
+        alert(a, (enum record_result)r, st.unreadable[r], now_ms);
 }
 
 /* -- readiness -- */

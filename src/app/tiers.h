@@ -10,12 +10,21 @@
 
 struct config;
 
-/** The store over @memory (NULL: off) and all that lies below. NULL: it cannot be, and why has been logged.
- * Free it by store_free. */
-struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences);
+/** The store over @memory (NULL: off) and all that lies below, whose records @keys seal (NULL: nothing does).
+ * NULL: it cannot be, and why has been logged. Free it by store_free. */
+struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences,
+                          const struct seal_keys *keys);
 
 /** Sets what tiers count themselves; for a scrape. */
 void tiers_collect(struct store *s, struct store_mem *memory, struct metrics *m);
+
+/* What has been told of records that could not be read. */
+struct tiers_alerts {
+    uint64_t told[RECORD_RESULTS];
+    int64_t told_ms[RECORD_RESULTS];
+};
+/** Logs what has come since it last did. @now_ms is monotonic. Called every now and then, by one thread. */
+void tiers_watch(struct store *s, struct tiers_alerts *a, int64_t now_ms);
 
 /** Appends `{"memory":"up","disk":"down","redis":"off"}`: each tier's name and "up", "degraded", "down" or
  * "off". Errors: as buf_add. */

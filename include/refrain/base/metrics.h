@@ -99,6 +99,8 @@ enum metric_code {
       "Records read that were not what was written; each was deleted.")                                      \
     X(UNREADABLE, COUNTER, "refrain_records_unreadable_total", RECORD, NONE, ONE,                            \
       "Records read that were of no use here, by why.")                                                      \
+    X(COMPRESSION_RATIO, GAUGE, "refrain_compression_ratio", NONE, NONE, NANO,                               \
+      "Bytes of answers before compression for each byte after it, of all compressed so far; 0: none was.")  \
     X(WRITE_QUEUE_BYTES, GAUGE, "refrain_write_queue_bytes", NONE, NONE, ONE,                                \
       "Bytes on their way to the tiers below memory.")                                                       \
     X(WRITE_QUEUE_ENTRIES, GAUGE, "refrain_write_queue_entries", NONE, NONE, ONE,                            \
