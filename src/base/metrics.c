@@ -39,6 +39,8 @@ static const char *const result_names[] = {"hit",         "miss",   "coalesced",
 static const char *const tier_names[] = {"memory", "disk", "redis"};
 static const char *const eviction_names[] = {"space", "count", "expired", "replaced"};
 static const char *const retry_names[] = {"connect", "reset", "timeout", "429", "502", "503", "504"};
+static const char *const fleet_names[] = {"led",     "took_over", "followed", "let_go",
+                                          "trouble", "cut",       "lost",     "deserted"};
 static const char *const breaker_names[] = {"validation", "availability"};
 static const char *const size_names[] = {"small", "medium", "large", "xlarge"};
 /* In the order of enum metric_code, then statuses in order. 520 to 526 are Cloudflare's, 529 is Anthropic's.
@@ -63,6 +65,7 @@ static const char *const record_names[] = {"ok",     "short",    "corrupt",   "o
                                            "locked", "unsealed", "too_large", "no_memory"};
 _Static_assert(ARRAY_LEN(tier_result_names) == LABEL_MAX_TIER_RESULT, "a name a result");
 _Static_assert(ARRAY_LEN(record_names) == LABEL_MAX_RECORD, "a name a result");
+_Static_assert(ARRAY_LEN(fleet_names) == LABEL_MAX_FLEET, "a name a result");
 _Static_assert(ARRAY_LEN(breaker_names) == LABEL_MAX_BREAKER, "a name a kind");
 _Static_assert(ARRAY_LEN(size_names) == LABEL_MAX_SIZE, "a name a size");
 _Static_assert(ARRAY_LEN(code_names) <= LABEL_MAX_CODE, "room for every code");
@@ -316,6 +319,7 @@ static const char *label_text(struct metrics *m, enum metric_label set, unsigned
         [LABEL_RETRY] = {retry_names, ARRAY_LEN(retry_names)},
         [LABEL_TIER_RESULT] = {tier_result_names, ARRAY_LEN(tier_result_names)},
         [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
+        [LABEL_FLEET] = {fleet_names, ARRAY_LEN(fleet_names)},
         [LABEL_BREAKER] = {breaker_names, ARRAY_LEN(breaker_names)},
         [LABEL_CODE] = {code_names, ARRAY_LEN(code_names)},
     };

@@ -36,6 +36,7 @@
     X(MODEL, "model", 101)                                                                                   \
     X(BREAKER, "kind", 2)                                                                                    \
     X(RETRY, "why", 7)                                                                                       \
+    X(FLEET, "result", 8)                                                                                    \
     X(TIER_RESULT, "kind", 8)                                                                                \
     X(RECORD, "why", 9)
 
@@ -50,6 +51,17 @@ enum metric_result {
 };
 enum metric_tier { TIER_MEMORY, TIER_DISK, TIER_REDIS };
 enum metric_eviction { EVICTED_SPACE, EVICTED_COUNT, EVICTED_EXPIRED, EVICTED_REPLACED };
+/* What a cluster flight came to, for one instance. */
+enum metric_fleet {
+    FLEET_LED,
+    FLEET_TOOK_OVER,   /* led after the leader that it followed was gone */
+    FLEET_FOLLOWED,    /* to the end */
+    FLEET_LET_GO,      /* the leader's answer is not for others, or not for this one */
+    FLEET_MET_TROUBLE, /* Redis did not answer: asked upstream alone, or ceased to tell */
+    FLEET_WAS_CUT,     /* the leader was gone in the middle */
+    FLEET_LOST,        /* another has taken over while this one led */
+    FLEET_DESERTED,    /* nobody read what it led, anywhere */
+};
 enum metric_breaker { KIND_VALIDATION, KIND_AVAILABILITY };
 enum metric_size { SIZE_SMALL, SIZE_MEDIUM, SIZE_LARGE, SIZE_XLARGE }; /* of a prompt: SPEC section 4 */
 /* Why an upstream call has no status; metric_code() gives the values behind them. */
@@ -112,6 +124,8 @@ enum metric_code {
     X(FLIGHT_READERS, GAUGE, "refrain_flight_readers", NONE, NONE, ONE, "Readers of these calls.")           \
     X(COALESCED, COUNTER, "refrain_coalesced_total", NONE, NONE, ONE,                                        \
       "Requests answered by an upstream call that another one had begun.")                                   \
+    X(CLUSTER_FLIGHTS, COUNTER, "refrain_cluster_flights_total", FLEET, NONE, ONE,                           \
+      "Upstream calls agreed on by all instances, by what they came to for this one.")                       \
     X(CONNECTIONS, GAUGE, "refrain_connections", NONE, NONE, ONE, "Client connections open.")                \
     X(CONNECTIONS_ACCEPTED, COUNTER, "refrain_connections_accepted_total", NONE, NONE, ONE,                  \
       "Client connections accepted.")                                                                        \
