@@ -136,6 +136,7 @@ static struct label label_of_parts(const struct entry_parts *p)
         .target = p->head.target,
         .created_ms = p->head.created_ms,
         .started_seq = p->head.started_seq,
+        .family = (p->head.flags & ENTRY_VARY) != 0,
     };
 }
 

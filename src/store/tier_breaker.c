@@ -223,6 +223,11 @@ static void breaker_close(struct tier_port *p)
     free(p);
 }
 
+struct tier_port *tier_breaker_inside(struct tier_port *p)
+{
+    return port_of(p)->inner;
+}
+
 static void breaker_stats(struct tier *t, struct tier_stats *out)
 {
     struct breaker *b = breaker_of(t);

@@ -41,6 +41,9 @@ struct tier_breaker_state {
     int64_t probe_in_ms;              /* open: until a probe is let through; 0: the next question is one */
     uint64_t opened, closed, refused; /* how often; and how many questions were kept from the tier */
 };
+/** The inner tier's port behind @p: for what is no question of every tier's (store_disk_meta_get). */
+struct tier_port *tier_breaker_inside(struct tier_port *p);
+
 /** @t is one that tier_breaker_new made. */
 void tier_breaker_look(struct tier *t, struct tier_breaker_state *out);
 
