@@ -9,12 +9,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "redis_priv.h"
+#include "redis_nodes.h"
 
 struct redis {
     struct loop *loop;
     struct redis_settings *settings;
-    struct redis_conn *conn;
+    struct redis_nodes *nodes;
     struct list live, doomed;
     struct loop_timer *timer; /* the earliest deadline, or earlier */
     int64_t timer_ms;
@@ -22,19 +22,12 @@ struct redis {
     bool posted, is_freed, closing;
 };
 
-enum { THE_NODE = 1 };
-
 /* The call is the caller's from here on. */
 static void call_end(struct redis_call *call, const struct redis_reply *reply, enum redis_why why)
 {
     list_remove(&call->link);
     call->order = NULL;
     call->on_reply(call, reply, why);
-}
-
-static void on_order(void *arg, const struct redis_reply *reply, enum redis_why why)
-{
-    call_end(arg, reply, why);
 }
 
 static void doom(struct redis *r, struct redis_call *call, enum redis_why why)
@@ -88,7 +81,7 @@ static void end_late(struct list *late)
     while (!list_empty(late)) {
         struct redis_call *call = CONTAINER_OF(late->next, struct redis_call, link);
 
-        redis_order_forget(call->order);
+        redis_nodes_forget(call);
         call_end(call, NULL, REDIS_LATE);
     }
 }
@@ -121,17 +114,14 @@ static void on_timer(void *arg)
 void redis_ask(struct redis *r, struct redis_call *call)
 {
     int64_t in_ms = call->deadline_ms > 0 ? call->deadline_ms : r->settings->conf.timeout_ms;
-    enum redis_why why = REDIS_DOWN;
+    enum redis_why why;
 
     assert(!r->closing);
     call->redis = r;
     call->due_ms = loop_now_ms(r->loop) + in_ms;
-    call->tries = 0;
     list_init(&call->link);
-    call->order = call->node <= THE_NODE
-                      ? redis_conn_ask(r->conn, call->argv, call->argc, in_ms, on_order, call, &why)
-                      : NULL;
-    if (!call->order) {
+    why = redis_nodes_ask(r->nodes, call);
+    if (why != REDIS_REPLIED) {
         doom(r, call, why);
         return;
     }
@@ -142,33 +132,28 @@ void redis_ask(struct redis *r, struct redis_call *call)
 void redis_forget(struct redis_call *call)
 {
     list_remove(&call->link);
-    if (call->order)
-        redis_order_forget(call->order);
-    call->order = NULL;
+    redis_nodes_forget(call);
 }
 
 bool redis_is_up(const struct redis *r)
 {
-    return redis_conn_is_up(r->conn);
+    return redis_nodes_is_up(r->nodes);
 }
 
 bool redis_knows_nodes(const struct redis *r)
 {
-    (void)r;
-    return true;
+    return redis_nodes_knows_nodes(r->nodes);
 }
 
 void redis_each_node(struct redis *r, void (*on_node)(void *arg, uint32_t node, struct slice address),
                      void *arg)
 {
-    const struct redis_conf *conf = &r->settings->conf;
-
-    on_node(arg, THE_NODE, slice_str(conf->path ? conf->path : conf->host));
+    redis_nodes_each_node(r->nodes, on_node, arg);
 }
 
 struct redis *redis_new(struct loop *l, const struct redis_conf *conf)
 {
-    struct redis_conn_events events = {.on_state = conf->on_state, .arg = conf->on_state_arg};
+    const struct redis_nodes_events events = {conf->on_state, conf->on_state_arg, call_end};
     struct redis *r = calloc(1, sizeof(*r));
 
     if (!r)
@@ -178,8 +163,8 @@ struct redis *redis_new(struct loop *l, const struct redis_conf *conf)
     list_init(&r->live);
     list_init(&r->doomed);
     r->settings = redis_settings_new(conf);
-    r->conn = r->settings ? redis_conn_new(l, r->settings, NULL, 0, &events) : NULL;
-    if (!r->conn) {
+    r->nodes = r->settings ? redis_nodes_new(l, r->settings, &events) : NULL;
+    if (!r->nodes) {
         redis_settings_unref(r->settings);
         free(r);
         return NULL;
@@ -193,7 +178,7 @@ void redis_free(struct redis *r)
     if (!r)
         return;
     r->closing = true;
-    redis_conn_free(r->conn); /* brings back all that are live */
+    redis_nodes_free(r->nodes); /* brings back all that are live */
     end_doomed(r);
     loop_timer_free(r->timer);
     redis_settings_unref(r->settings);

@@ -28,6 +28,7 @@ struct redis;
 struct redis_sub;
 struct redis_order; /* one command on a connection; the module's own */
 struct redis_state;
+struct redis_nodes;
 
 struct redis_tls_conf {
     bool on;
@@ -149,7 +150,10 @@ struct redis_call {
     struct redis_order *order;
     int64_t due_ms;
     enum redis_why why;
+    struct redis_nodes *nodes;
+    struct list wait;
     unsigned tries;
+    uint16_t place;
 };
 
 /** Begins to connect. NULL when out of memory; all else is told by on_state, and by how calls come back. */
