@@ -21,6 +21,7 @@
 #include "refrain/ops/admin.h"
 #include "refrain/store/events.h"
 #include "refrain/store/invalidate.h"
+#include "refrain/store/inventory.h"
 #include "site_build.h"
 #include "state.h"
 #include "tiers.h"
@@ -51,6 +52,8 @@ struct server {
     struct proofs *proofs;
     struct fences *fences;
     struct invalidator *invalidator;
+    struct inventory_place tiers_at;
+    struct store_port *store_port; /* of the main thread */
     struct flights *flights;
     struct breakers *breakers;
     struct recent *recent;
@@ -125,7 +128,7 @@ static void keys_reload(struct server *s, const struct config *conf)
 static void collect(void *arg, struct metrics *m)
 {
     struct server *s = arg;
-    uint64_t flights, readers;
+    uint64_t flights, readers, invalidations[INVALIDATION_KINDS];
 
     flights_count(s->flights, &flights, &readers);
     metrics_set(m, FLIGHTS, flights);
@@ -137,6 +140,10 @@ static void collect(void *arg, struct metrics *m)
     metrics_set(m, CREDENTIALS_SUSPENDED, proofs_refused_n(s->proofs));
     breakers_show(s->breakers, m, clock_mono_ms());
     tiers_collect(s->store, s->memory, m);
+    invalidate_counts(s->invalidator, invalidations);
+    for (unsigned i = 0; i < INVALIDATION_KINDS; i++)
+        if (invalidations[i] > 0)
+            metrics_set1(m, INVALIDATIONS, i, invalidations[i]);
 }
 
 static const char *operation_name(unsigned op)
@@ -188,6 +195,17 @@ static size_t workers_wanted(const struct config *conf)
     size_t n = conf->listen.workers ? conf->listen.workers : (size_t)(cores > 0 ? cores : 1);
 
     return n > WORKERS_MAX ? WORKERS_MAX : n;
+}
+
+/* Where operators' listings look. */
+static bool find_tiers(struct server *s)
+{
+    s->tiers_at.memory = s->memory;
+    s->tiers_at.loop = store_loop(s->store);
+    for (size_t i = 0; i < store_lower_n(s->store); i++)
+        s->tiers_at.lower[s->tiers_at.lower_n++] = store_lower_port(s->store, i);
+    s->store_port = store_port_new(s->store, s->loop, NULL);
+    return s->store_port != NULL;
 }
 
 static struct invalidator *invalidator_of(const struct server *s)
@@ -246,7 +264,7 @@ static int build_parts(struct server *s)
     s->store = tiers_build(conf, s->memory, s->fences, s->keys);
     if (s->store)
         s->invalidator = invalidator_of(s);
-    if (!s->invalidator)
+    if (!s->invalidator || !find_tiers(s))
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
     return s->site ? 0 : -ENOMEM;
@@ -324,6 +342,8 @@ static int build_admin(struct server *s, struct buf *out_where)
                                 .arg = s,
                                 .breakers = s->breakers,
                                 .events = s->events,
+                                .tiers = &s->tiers_at,
+                                .store = s->store_port,
                                 .key_prefix = slice_str(s->conf->cache.prefix)};
     struct admin_access access;
     const char *why = "";
@@ -570,14 +590,16 @@ static void stop(struct server *s)
     admin_free(s->admin);
     loop_timer_free(s->sweep);
     loop_timer_free(s->deadline);
-    loop_free(s->loop);
+    if (s->invalidator)
+        invalidator_stop(s->invalidator);
+    atomic_store(&s->tiers_at.stopped, true);
+    store_port_free(s->store_port);
+    store_free(s->store, flush_ms);
+    loop_free(s->loop); /* after the store, which answers on it */
     site_unref(s->site);
     flights_free(s->flights);
     breakers_free(s->breakers);
     recent_free(s->recent);
-    if (s->invalidator)
-        invalidator_stop(s->invalidator);
-    store_free(s->store, flush_ms);
     seal_keys_free(s->keys);
     invalidator_free(s->invalidator);
     store_mem_free(s->memory);

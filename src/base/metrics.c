@@ -41,6 +41,8 @@ static const char *const eviction_names[] = {"space", "count", "expired", "repla
 static const char *const retry_names[] = {"connect", "reset", "timeout", "429", "502", "503", "504"};
 static const char *const fleet_names[] = {"led",     "took_over", "followed", "let_go",
                                           "trouble", "cut",       "lost",     "deserted"};
+static const char *const invalidation_names[] = {"id",        "pattern", "tag",    "operation", "model",
+                                                 "namespace", "age",     "target", "all"};
 static const char *const breaker_names[] = {"validation", "availability"};
 static const char *const size_names[] = {"small", "medium", "large", "xlarge"};
 /* In the order of enum metric_code, then statuses in order. 520 to 526 are Cloudflare's, 529 is Anthropic's.
@@ -66,6 +68,7 @@ static const char *const record_names[] = {"ok",     "short",    "corrupt",   "o
 _Static_assert(ARRAY_LEN(tier_result_names) == LABEL_MAX_TIER_RESULT, "a name a result");
 _Static_assert(ARRAY_LEN(record_names) == LABEL_MAX_RECORD, "a name a result");
 _Static_assert(ARRAY_LEN(fleet_names) == LABEL_MAX_FLEET, "a name a result");
+_Static_assert(ARRAY_LEN(invalidation_names) == LABEL_MAX_INVALIDATION, "a name a kind");
 _Static_assert(ARRAY_LEN(breaker_names) == LABEL_MAX_BREAKER, "a name a kind");
 _Static_assert(ARRAY_LEN(size_names) == LABEL_MAX_SIZE, "a name a size");
 _Static_assert(ARRAY_LEN(code_names) <= LABEL_MAX_CODE, "room for every code");
@@ -321,6 +324,7 @@ static const char *label_text(struct metrics *m, enum metric_label set, unsigned
         [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
         [LABEL_FLEET] = {fleet_names, ARRAY_LEN(fleet_names)},
         [LABEL_BREAKER] = {breaker_names, ARRAY_LEN(breaker_names)},
+        [LABEL_INVALIDATION] = {invalidation_names, ARRAY_LEN(invalidation_names)},
         [LABEL_CODE] = {code_names, ARRAY_LEN(code_names)},
     };
     const struct names *names = names_of(m, set);

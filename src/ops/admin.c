@@ -101,13 +101,24 @@ static void answer_error(struct front_req *r, unsigned status, const char *code,
 
 /* -- the API -- */
 
+/* What upstream has sent is for those who asked for it, not for a browser to act on. */
+static void answer_raw_fields(struct admin_request *x)
+{
+    front_reply_field(&x->req, "Content-Disposition", "attachment");
+    front_reply_field(&x->req, "Content-Security-Policy", "sandbox; default-src 'none'");
+    if (x->call.coding)
+        front_reply_field(&x->req, "Content-Encoding", x->call.coding);
+}
+
 static void answer_api(struct admin_request *x)
 {
     struct api_call *c = &x->call;
     struct slice target = x->req.target;
     char retry[16];
 
-    answer_begin(&x->req, "application/json");
+    answer_begin(&x->req, c->type ? c->type : "application/json");
+    if (c->type)
+        answer_raw_fields(x);
     if (c->status == 401)
         front_reply_field(&x->req, "WWW-Authenticate", "Bearer realm=\"refrain\"");
     if (c->status == 405)
@@ -260,23 +271,44 @@ static void api_work_start(struct admin_request *x)
     loop_work_start(x->admin->loop, &x->work);
 }
 
+void api_later(struct api_call *c)
+{
+    struct admin_request *x = CONTAINER_OF(c, struct admin_request, call);
+
+    c->later = true;
+    x->working = true;
+}
+
+void api_finish(struct api_call *c)
+{
+    struct admin_request *x = CONTAINER_OF(c, struct admin_request, call);
+
+    c->later = false;
+    on_work_done(&x->work);
+}
+
 static void api_run(struct admin_request *x)
 {
     if (x->refused || x->worked) {
         answer_api(x);
         return;
     }
+    if (x->working) { /* woken for another reason */
+        front_park(&x->req);
+        return;
+    }
     x->call.body = buf_slice(&x->body);
     if (!x->call.route->pooled) {
         x->call.route->run(&x->call);
-        if (x->call.stream)
+        if (x->call.later)
+            front_park(&x->req);
+        else if (x->call.stream)
             answer_stream(x);
         else
             answer_api(x);
         return;
     }
-    if (!x->working)
-        api_work_start(x);
+    api_work_start(x);
     front_park(&x->req);
 }
 
@@ -368,7 +400,7 @@ static void on_run(struct front_req *r)
 
 static void on_gone(struct front_req *r)
 {
-    (void)r; /* what runs on the pool cannot be stopped; on_end sees to it */
+    request_of(r)->call.gone = true; /* what is under way cannot be stopped; on_end sees to it */
 }
 
 static void on_end(struct front_req *r, bool sent)
@@ -376,7 +408,7 @@ static void on_end(struct front_req *r, bool sent)
     struct admin_request *x = request_of(r);
 
     (void)sent;
-    x->ended = true;
+    x->ended = x->call.gone = true;
     if (!x->working)
         request_free(x);
 }

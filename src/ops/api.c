@@ -13,6 +13,12 @@ static const struct api_route routes[] = {
     {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
     {"GET", "/events", false, false, SMALL_BODY, api_events_stream},
     {"POST", "/explain", false, true, REQUEST_BODY, api_explain},
+    {"POST", "/invalidate", true, false, SMALL_BODY, api_invalidate},
+    {"GET", "/entries", false, false, SMALL_BODY, api_entries_list},
+    {"GET", "/entries/{}", false, false, SMALL_BODY, api_entries_get},
+    {"PUT", "/entries/{}", true, false, SMALL_BODY, api_entries_put},
+    {"DELETE", "/entries/{}", true, false, SMALL_BODY, api_entries_delete},
+    {"GET", "/namespaces", false, false, SMALL_BODY, api_namespaces},
 };
 
 /* What can be asked. */

@@ -40,7 +40,11 @@ struct api_call {
     struct slice query, body;
     unsigned status;                 /* 200 to begin with */
     struct buf *out;                 /* the answer: one JSON value and a newline */
+    const char *type;                /* of the answer, where it is no JSON; static, as is … */
+    const char *coding;              /* … its Content-Encoding; NULL: none */
     struct event_stream *stream;     /* in its place, on status 200; the listener's from then on */
+    bool later;                      /* api_later was called, and api_finish not yet */
+    bool gone;                       /* nobody waits for the answer any more */
     char allow[API_ALLOW_BYTES_MAX]; /* of a 405: what is allowed */
 };
 
@@ -65,9 +69,21 @@ void api_fail(struct api_call *c, unsigned status, const char *code, const char 
 /** Ends the answer that @j has written. */
 void api_done(struct api_call *c, const struct jout *j);
 
+/** The answer comes later: the call lives until api_finish, even where its client has gone. From within run
+ * of a route that is not pooled. */
+void api_later(struct api_call *c);
+/** The answer is made. On the listener's loop, after run has returned; once for each api_later. */
+void api_finish(struct api_call *c);
+
 /* Handlers; SPEC section 12. */
 void api_index(struct api_call *c);
 void api_breakers_list(struct api_call *c);
 void api_breakers_command(struct api_call *c); /* of args: upstream, kind */
 void api_explain(struct api_call *c);
 void api_events_stream(struct api_call *c);
+void api_invalidate(struct api_call *c);
+void api_entries_list(struct api_call *c);
+void api_entries_get(struct api_call *c); /* of args: id; so of the next two */
+void api_entries_delete(struct api_call *c);
+void api_entries_put(struct api_call *c);
+void api_namespaces(struct api_call *c);

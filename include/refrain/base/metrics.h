@@ -35,6 +35,7 @@
     X(SIZE, "tier", 4)                                                                                       \
     X(MODEL, "model", 101)                                                                                   \
     X(BREAKER, "kind", 2)                                                                                    \
+    X(INVALIDATION, "kind", 9)                                                                               \
     X(RETRY, "why", 7)                                                                                       \
     X(FLEET, "result", 8)                                                                                    \
     X(TIER_RESULT, "kind", 8)                                                                                \
@@ -119,6 +120,8 @@ enum metric_code {
       "Entries and deletions on their way to the tiers below memory.")                                       \
     X(WRITES_DROPPED, COUNTER, "refrain_writes_dropped_total", NONE, NONE, ONE,                              \
       "Writes to tiers below memory that were given up, by a full queue or by the tier.")                    \
+    X(INVALIDATIONS, COUNTER, "refrain_invalidations_total", INVALIDATION, NONE, ONE,                        \
+      "Invalidations that this instance was told, by what they name; those of others are theirs.")           \
     X(NOT_STORED, COUNTER, "refrain_not_stored_total", REASON, NONE, ONE, "Answers not stored, by why.")     \
     X(FLIGHTS, GAUGE, "refrain_flights", NONE, NONE, ONE, "Upstream calls under way that readers share.")    \
     X(FLIGHT_READERS, GAUGE, "refrain_flight_readers", NONE, NONE, ONE, "Readers of these calls.")           \

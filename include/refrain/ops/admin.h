@@ -14,6 +14,8 @@
 struct admin;
 struct breakers;
 struct events;
+struct inventory_place; /* store/inventory.h */
+struct store_port;      /* store/store.h */
 struct site;
 
 struct admin_parts {
@@ -25,7 +27,9 @@ struct admin_parts {
     void *arg;
     struct breakers *breakers;
     struct events *events;
-    struct slice key_prefix; /* of keys as text; outlives the listener */
+    struct inventory_place *tiers; /* where they are */
+    struct store_port *store;      /* of the listener's loop */
+    struct slice key_prefix;       /* of keys as text; outlives the listener */
 };
 
 /* Who may use the API. */
