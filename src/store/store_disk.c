@@ -126,7 +126,7 @@ static void on_matches(struct loop_msg *msg)
         struct tier_delete_if *d = CONTAINER_OF(job->op, struct tier_delete_if, op);
 
         for (size_t i = 0; i < m->n && d->on_match; i++)
-            d->on_match(d, &m->keys[i]);
+            d->on_match(d, &(struct label){.key = m->keys[i]});
     }
     disk_job_unref(job);
     free(m);

@@ -274,12 +274,12 @@ enum tier_result disk_fixture_remove(struct disk_fixture *f, unsigned n, const s
     return answer(&q);
 }
 
-static void on_match(struct tier_delete_if *d, const struct digest *key)
+static void on_match(struct tier_delete_if *d, const struct label *l)
 {
     struct disk_fixture *f = CONTAINER_OF(d, struct question, is.delete_if)->f;
 
     f->matched++;
-    f->last_key = *key;
+    f->last_key = l->key;
 }
 
 enum tier_result disk_fixture_delete_if(struct disk_fixture *f, const struct selector *which, bool dry_run,
