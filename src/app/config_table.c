@@ -232,7 +232,7 @@ static const struct option_row root_rows[] = {
          "smaller; clients that take gzip get those bytes, others the answer as it came. Not those to GET."},
     {"compression.level", OPTION_COUNT, OPTION_FIXED, "6", RANGE(1, 9), WORD("off", 0),
      ROOT(compression.level), .help = "From 1, fast, to 9, small."},
-    {"compression.memory", OPTION_BOOL, OPTION_FIXED, "false", ROOT(compression.memory),
+    {"compression.memory", OPTION_BOOL, 0, "false", ROOT(compression.memory),
      .help = "In memory, too: it holds more answers, and clients that do not take gzip wait a little for the "
              "first of each."},
 

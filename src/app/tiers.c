@@ -137,18 +137,18 @@ void tiers_collect(struct store *s, struct store_mem *memory, struct metrics *m)
 
     if (memory)
         collect_memory(memory, m);
+    store_stats(s, &st);
+    if (st.shrunk_to > 0)
+        metrics_set(m, COMPRESSION_RATIO, (uint64_t)((double)st.shrunk_from / (double)st.shrunk_to * 1e9));
     if (!store_has_lower(s))
         return;
     for (size_t i = 0; i < store_lower_n(s); i++)
         collect_lower(store_lower(s, i), m);
-    store_stats(s, &st);
     metrics_set(m, WRITE_QUEUE_BYTES, st.queue_bytes);
     metrics_set(m, WRITE_QUEUE_ENTRIES, st.queue_entries);
     metrics_set(m, WRITES_DROPPED, st.dropped);
     metrics_set(m, PROMOTED, st.promoted);
     metrics_set(m, CORRUPT, st.corrupt);
-    if (st.shrunk_to > 0)
-        metrics_set(m, COMPRESSION_RATIO, (uint64_t)((double)st.shrunk_from / (double)st.shrunk_to * 1e9));
     for (unsigned i = RECORD_CORRUPT; i < RECORD_RESULTS; i++)
         metrics_set1(m, UNREADABLE, i, st.unreadable[i]);
 }

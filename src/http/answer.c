@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "exchange_priv.h"
+#include "recode.h"
 #include "refrain/base/clock.h"
 #include "refrain/wire/gunzip.h"
 #include "refrain/wire/httpdate.h"
@@ -175,6 +176,7 @@ static void entry_body(struct exchange *x, bool gzip, const struct selection *s)
     }
     if (!entry_bytes(e, gzip, &body)) {
         body = entry_slice(e, e->body);
+        recode_with_identity(x->view->site, x->worker->loop, &e->key);
         if (decoding_begin(x)) {
             x->body_part = body;
             front_reply_stream(&x->req, -1, read_entry_decoded);
@@ -331,7 +333,7 @@ static unsigned status_of(const struct selection *s, unsigned whole)
 void answer_entry(struct exchange *x)
 {
     const struct entry *e = x->entry.entry;
-    bool gzip = (e->flags & ENTRY_GZIP) && x->gzip;
+    bool gzip = (e->flags & ENTRY_GZIP) && x->gzip && !(x->ask.no_transform && (e->flags & ENTRY_SHRUNK));
     struct selection s = entry_select(x, gzip);
 
     x->outcome = x->verdict == FRESH_SERVE ? OUT_HIT : OUT_STALE;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recode.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/wire/coding.h"
@@ -398,11 +399,16 @@ static void on_judge_work(struct loop_work *w)
     store(k); /* packing a large answer takes its time, too */
 }
 
+static void settled(struct keep *k)
+{
+    if (k->reason == GATE_STORE)
+        recode_shrunk(k->site, k->loop, k->varying.split ? &k->varying.key : &k->varying.common);
+    k->on_settled(k);
+}
+
 static void on_judge_done(struct loop_work *w)
 {
-    struct keep *k = CONTAINER_OF(w, struct keep, work);
-
-    k->on_settled(k);
+    settled(CONTAINER_OF(w, struct keep, work));
 }
 
 static void judge_whole(struct keep *k)
@@ -419,7 +425,7 @@ static void judge_whole(struct keep *k)
     }
     k->reason = join_and_judge(k);
     store(k);
-    k->on_settled(k);
+    settled(k);
 }
 
 static void on_store_work(struct loop_work *w)
@@ -441,7 +447,7 @@ static void judge_stream(struct keep *k)
         return;
     }
     store(k);
-    k->on_settled(k);
+    settled(k);
 }
 
 void keep_give_up(struct keep *k, enum gate_reason reason)
@@ -486,5 +492,5 @@ void keep_confirm(struct keep *k, const struct entry *e, bool to_readers)
         return;
     }
     fill_and_store(k);
-    k->on_settled(k);
+    settled(k);
 }

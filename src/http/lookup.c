@@ -200,8 +200,9 @@ bool lookup_wants_refresh(const struct exchange *x)
 
 bool lookup_is_coded_otherwise(struct exchange *x)
 {
-    if (!x->entry.entry || (x->entry.entry->flags & ENTRY_GZIP) == 0 || !ask_wants_identity(&x->ask))
-        return false;
+    if (!x->entry.entry || !ask_wants_identity(&x->ask) ||
+        (x->entry.entry->flags & (ENTRY_GZIP | ENTRY_SHRUNK)) != ENTRY_GZIP)
+        return false; /* a coding of ours is undone */
     entry_drop(x);
     return true;
 }

@@ -241,3 +241,9 @@ void store_stats(struct store *s, struct store_stats *out)
     if (s->writes)
         writes_stats(s->writes, out);
 }
+
+void store_note_shrunk(struct store *s, size_t from, size_t to)
+{
+    (void)atomic_fetch_add_explicit(&s->shrunk_from, from, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&s->shrunk_to, to, memory_order_relaxed);
+}

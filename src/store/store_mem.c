@@ -241,11 +241,12 @@ void store_mem_release(struct entry_ref *ref)
 
 /* -- put -- */
 
-/* What is to be put: parts to be packed, or a copy of one that is. */
+/* What is to be put: parts to be packed, or a copy of one that is; perhaps only in the place of itself. */
 struct source {
     const struct entry_parts *parts;
     const struct entry *whole;
     size_t size;
+    bool recoded;
 };
 
 static const struct entry *head_of(const struct source *from)
@@ -266,6 +267,18 @@ static bool later_is_there(struct store_mem *m, struct shard *s, uint32_t i, con
     return from->whole && n->expires_ms >= head->expires_ms;
 }
 
+static bool is_itself(struct store_mem *m, struct shard *s, uint32_t i, const struct entry *e)
+{
+    const struct entry *there = i != NODE_NONE ? log_entry(&m->log, shard_node(s, i)->place) : NULL;
+
+    return there && there->started_seq == e->started_seq && memcmp(there->id, e->id, ENTRY_ID_LEN) == 0;
+}
+
+static bool is_in_vain(struct store_mem *m, struct shard *s, uint32_t i, const struct source *from)
+{
+    return from->recoded ? !is_itself(m, s, i, from->whole) : later_is_there(m, s, i, from);
+}
+
 /*
  * Asked before the work is done, and again when linking, as a later one may have come meanwhile. What is
  * there will be replaced, so its bytes are lent: nothing else need go for them.
@@ -278,7 +291,7 @@ static int ask_first(struct store_mem *m, struct hashed h, const struct source *
 
     shard_lock(h.shard);
     i = find_present(m, h, &head_of(from)->key, now_ms);
-    if (later_is_there(m, h.shard, i, from))
+    if (is_in_vain(m, h.shard, i, from))
         r = -EEXIST;
     else
         *out_lent = i == NODE_NONE ? 0 : shard_node(h.shard, i)->bytes + NODE_BYTES;
@@ -298,6 +311,14 @@ static struct node node_for(const struct entry *e, struct hashed h, struct place
     };
 }
 
+/* Of the same entry otherwise coded: what readers have made of it goes on. */
+static void node_take_over(struct node *n, const struct node *was)
+{
+    n->hits = was->hits;
+    n->expires_ms = was->expires_ms;
+    n->gone_ms = was->gone_ms;
+}
+
 /* Under the shard's lock. */
 static int link_entry(struct store_mem *m, struct hashed h, struct place place, const struct source *from,
                       int64_t now_ms, struct entry_ref *out)
@@ -306,11 +327,14 @@ static int link_entry(struct store_mem *m, struct hashed h, struct place place, 
     struct node node = node_for(e, h, place);
     uint32_t i = find_present(m, h, &e->key, now_ms);
 
-    if (later_is_there(m, h.shard, i, from))
+    if (is_in_vain(m, h.shard, i, from))
         return -EEXIST;
+    if (from->recoded)
+        node_take_over(&node, shard_node(h.shard, i));
     if (i != NODE_NONE) {
         store_mem_drop(m, h.shard, i);
-        count(&m->replaced);
+        if (!from->recoded)
+            count(&m->replaced);
     }
     i = shard_insert(h.shard, &node, now_ms);
     if (i == NODE_NONE)
@@ -382,6 +406,13 @@ int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t 
 int store_mem_promote(struct store_mem *m, const struct entry *e, int64_t now_ms)
 {
     struct source from = {.whole = e, .size = e->bytes};
+
+    return put(m, &from, now_ms, NULL);
+}
+
+int store_mem_recode(struct store_mem *m, const struct entry *e, int64_t now_ms)
+{
+    struct source from = {.whole = e, .size = e->bytes, .recoded = true};
 
     return put(m, &from, now_ms, NULL);
 }

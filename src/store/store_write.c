@@ -495,9 +495,8 @@ static void pack(struct write *one)
     struct entry_box *small = shrink_entry(e, &s->conf.shrink);
 
     if (small) {
-        (void)atomic_fetch_add_explicit(&s->shrunk_from, e->body.len, memory_order_relaxed);
+        store_note_shrunk(s, e->body.len, entry_box_entry(small)->body.len);
         e = entry_box_entry(small);
-        (void)atomic_fetch_add_explicit(&s->shrunk_to, e->body.len, memory_order_relaxed);
     }
     one->packed = record_pack(e, one->ref.expires_ms, one->ref.hits, &s->conf.codec, &one->blob);
     entry_box_unref(small);

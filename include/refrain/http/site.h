@@ -23,6 +23,7 @@
 #include "refrain/policy/key.h"
 #include "refrain/policy/lifetime.h"
 #include "refrain/policy/rule.h"
+#include "refrain/store/shrink.h"
 #include "refrain/store/store.h"
 #include "refrain/store/store_mem.h"
 #include "refrain/wire/canon.h"
@@ -91,6 +92,10 @@ struct site {
     struct fences *fences; /* of invalidations */
     struct invalidator *invalidator;
     struct events *events; /* NULL: nobody can listen */
+    /* entries that are coded otherwise (recode.h) */
+    struct shrink_conf shrink_memory; /* of level 0: memory keeps what is stored as it came */
+    atomic_flag undoing[64];          /* by key */
+    atomic_uint shrinking;
     /* what all of the above lies in; freed with the site */
     void *owner;
     void (*owner_free)(void *owner);

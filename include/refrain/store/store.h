@@ -116,3 +116,5 @@ struct store_stats {
     uint64_t held_back;                  /* by a fence */
 };
 void store_stats(struct store *s, struct store_stats *out);
+/** Counts a body that was gzip-coded for memory: @from bytes before, @to after it. Threads: any. */
+void store_note_shrunk(struct store *s, size_t from, size_t to);

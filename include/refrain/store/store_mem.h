@@ -63,6 +63,11 @@ int store_mem_put(struct store_mem *m, const struct entry_parts *parts, int64_t 
  * is as new.
  */
 int store_mem_promote(struct store_mem *m, const struct entry *e, int64_t now_ms);
+/**
+ * Puts @e in the place of itself otherwise coded (shrink.h); hits and what sliding has moved stay. Errors: as
+ * store_mem_put; -EEXIST also when it is not there any more.
+ */
+int store_mem_recode(struct store_mem *m, const struct entry *e, int64_t now_ms);
 
 /** Drops one entry; false when there is none. Readers keep what they hold. */
 bool store_mem_delete(struct store_mem *m, const struct digest *key);

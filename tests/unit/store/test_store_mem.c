@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "refrain/store/store_mem.h"
+#include "refrain/wire/header.h"
 
 enum { MIB = 1 << 20 };
 
@@ -405,9 +406,76 @@ static void what_is_larger_than_the_tier_takes_is_refused(void **state)
     store_mem_free(tiny);
 }
 
+/* A copy of what lies there under @n, with an identity copy of @plain bytes. */
+static struct entry *recoded(struct store_mem *m, int n, size_t plain)
+{
+    struct digest key = key_of(n);
+    struct entry_ref ref;
+    struct entry_parts p;
+    struct field none[1];
+    struct slice body;
+    struct entry *e;
+
+    assert_true(store_mem_peek(m, &key, 0, &ref));
+    p = entry_parts_of(ref.entry, none, &body);
+    p.plain = slice_make(zeros, plain);
+    e = malloc(entry_packed_size(&p));
+    assert_non_null(e);
+    entry_pack(&p, e);
+    store_mem_release(&ref);
+    return e;
+}
+
+static void an_entry_otherwise_coded_goes_on_where_it_was(void **state)
+{
+    struct store_mem *m = tier_of(8 * MIB, 0, EVICT_LRU);
+    struct digest key = key_of(1);
+    struct entry_ref ref;
+    struct entry *e;
+
+    (void)state;
+    assert_int_equal(put(m, 1, 0,
+                         (struct say){.expires_ms = 100, .gone_ms = 150, .sliding_ms = 100, .body_len = 10},
+                         NULL),
+                     0);
+    assert_true(hit(m, 1, 50));
+    assert_true(hit(m, 1, 60));
+    e = recoded(m, 1, 1000);
+    assert_int_equal(store_mem_recode(m, e, 60), 0);
+    assert_true(store_mem_peek(m, &key, 60, &ref));
+    assert_int_equal(ref.entry->plain.len, 1000);
+    assert_int_equal(ref.hits, 2);
+    assert_int_equal(ref.expires_ms, 160);
+    store_mem_release(&ref);
+    assert_true(has(m, 1, 209)); /* and gone as far behind that as before */
+    assert_int_equal(stats_of(m).entries, 1);
+    assert_int_equal(stats_of(m).replaced, 0);
+    free(e);
+    store_mem_free(m);
+}
+
+static void what_is_there_no_more_is_not_coded_otherwise(void **state)
+{
+    struct store_mem *m = tier_of(8 * MIB, 0, EVICT_LRU);
+    struct entry *e;
+
+    (void)state;
+    assert_int_equal(put(m, 1, 0, (struct say){.started_seq = 5, .body_len = 10}, NULL), 0);
+    e = recoded(m, 1, 1000);
+    assert_true(drop(m, 1));
+    assert_int_equal(store_mem_recode(m, e, 0), -EEXIST);
+    assert_false(has(m, 1, 0));
+    assert_int_equal(put(m, 1, 0, (struct say){.started_seq = 6, .body_len = 20}, NULL), 0);
+    assert_int_equal(store_mem_recode(m, e, 0), -EEXIST); /* another one has come */
+    free(e);
+    store_mem_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_entry_otherwise_coded_goes_on_where_it_was),
+        cmocka_unit_test(what_is_there_no_more_is_not_coded_otherwise),
         cmocka_unit_test(what_is_put_is_got),
         cmocka_unit_test(a_put_may_hold_what_it_put),
         cmocka_unit_test(each_deletion_returns_its_bytes),
