@@ -125,8 +125,11 @@ static void on_matches(struct loop_msg *msg)
     if (job->op) {
         struct tier_delete_if *d = CONTAINER_OF(job->op, struct tier_delete_if, op);
 
-        for (size_t i = 0; i < m->n && d->on_match; i++)
-            d->on_match(d, &(struct label){.key = m->keys[i]});
+        for (size_t i = 0; i < m->n && d->on_match; i++) {
+            const struct label label = {.key = m->found[i].key, .family = m->found[i].family};
+
+            d->on_match(d, &label);
+        }
     }
     disk_job_unref(job);
     free(m);

@@ -26,7 +26,8 @@ static const char schema[] =
     " commits INTEGER NOT NULL, entries INTEGER NOT NULL);"
     "CREATE TABLE entries(n INTEGER PRIMARY KEY, key BLOB NOT NULL, name TEXT NOT NULL,"
     " namespace TEXT NOT NULL, operation TEXT NOT NULL, model TEXT NOT NULL, id TEXT NOT NULL,"
-    " tags TEXT NOT NULL, target INTEGER NOT NULL, created INTEGER NOT NULL, gone INTEGER NOT NULL,"
+    " tags TEXT NOT NULL, target INTEGER NOT NULL, family INTEGER NOT NULL, created INTEGER NOT NULL, gone "
+    "INTEGER NOT NULL,"
     " seq INTEGER NOT NULL, used INTEGER NOT NULL, bytes INTEGER NOT NULL);"
     "CREATE UNIQUE INDEX entries_key ON entries(key);"
     "CREATE INDEX entries_gone ON entries(gone);"
@@ -40,7 +41,8 @@ static const char schema[] =
     "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
 #define LABEL_COLUMNS                                                                                        \
-    "e.n, e.key, e.id, e.namespace, e.operation, e.model, e.tags, e.target, e.created, e.seq, e.gone"
+    "e.n, e.key, e.id, e.namespace, e.operation, e.model, e.tags, e.target, e.created, e.seq, e.gone, "      \
+    "e.family"
 
 /* One row a statement: prepared when first used, kept as long as the connection. */
 #define STATEMENTS(X)                                                                                        \
@@ -52,13 +54,13 @@ static const char schema[] =
     X(RECORD, "SELECT record FROM records WHERE n = ?1")                                                     \
     X(FIND, "SELECT n, seq, tags FROM entries WHERE key = ?1")                                               \
     X(TAGS_OF, "SELECT tags FROM entries WHERE n = ?1")                                                      \
-    X(INSERT,                                                                                                \
-      "INSERT INTO entries(n, key, name, namespace, operation, model, id, tags, target, created,"            \
-      " gone, seq, used, bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")        \
+    X(INSERT, "INSERT INTO entries(n, key, name, namespace, operation, model, id, tags, target, created,"    \
+              " gone, seq, used, bytes, family) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "  \
+              "?13, ?14, ?15)")                                                                              \
     X(INSERT_RECORD, "INSERT INTO records(n, record) VALUES(?1, ?2)")                                        \
     X(REPLACE, "UPDATE entries SET key = ?2, name = ?3, namespace = ?4, operation = ?5, model = ?6,"         \
                " id = ?7, tags = ?8, target = ?9, created = ?10, gone = ?11, seq = ?12, used = ?13,"         \
-               " bytes = ?14 WHERE n = ?1")                                                                  \
+               " bytes = ?14, family = ?15 WHERE n = ?1")                                                    \
     X(REPLACE_RECORD, "UPDATE records SET record = ?2 WHERE n = ?1")                                         \
     X(INSERT_TAG, "INSERT OR IGNORE INTO tags(tag, n) VALUES(?1, ?2)")                                       \
     X(DELETE_TAG, "DELETE FROM tags WHERE tag = ?1 AND n = ?2")                                              \
@@ -566,6 +568,7 @@ static bool item_of_row(sqlite3_stmt *st, struct tier_item *out)
     out->label.created_ms = sqlite3_column_int64(st, 8);
     out->label.started_seq = sqlite3_column_int64(st, 9);
     out->gone_ms = sqlite3_column_int64(st, 10);
+    out->label.family = sqlite3_column_int(st, 11) != 0;
     return true;
 }
 
@@ -720,6 +723,7 @@ static enum disk_db_result set_row(struct disk_db *db, enum sql sql, int64_t n, 
     bind_int(st, 12, l->started_seq);
     bind_int(st, 13, used);
     bind_int(st, 14, (int64_t)bytes);
+    bind_int(st, 15, l->family);
     return finish(db, st);
 }
 

@@ -61,6 +61,7 @@ struct disk_job {
     uint64_t ticket; /* its place among all that is to be written */
     size_t bytes;    /* counted in disk->queued_bytes */
     bool only_newer, dry_run, wants_blobs, has_only;
+    bool changed; /* delete_if: something was removed, and is perhaps not on the medium yet */
     struct tier_item item;
     struct selector which;
     struct slice value; /* of meta; the only record to be removed */
@@ -88,7 +89,10 @@ struct disk_matches {
     struct loop_msg msg;
     struct disk_job *job;
     size_t n;
-    struct digest keys[DISK_STEP_ROWS];
+    struct disk_match {
+        struct digest key;
+        bool family;
+    } found[DISK_STEP_ROWS];
 };
 
 enum disk_phase {

@@ -459,7 +459,7 @@ static bool on_row(void *arg, int64_t n, const struct tier_item *item)
     struct sweep *s = arg;
 
     s->rows[s->matches->n] = n;
-    s->matches->keys[s->matches->n++] = item->label.key;
+    s->matches->found[s->matches->n++] = (struct disk_match){item->label.key, item->label.family};
     return s->matches->n < DISK_STEP_ROWS;
 }
 
@@ -511,7 +511,7 @@ static void end_delete_if(struct disk_writer *w, struct disk_job *job)
 {
     enum disk_db_result r = DB_OK;
 
-    if (!job->dry_run && job->matched > 0)
+    if (job->changed)
         r = end(w, begin(w, true)); /* on the medium, with all steps before */
     if (r == DB_OK)
         end_walk(w, job, TIER_OK);
@@ -553,7 +553,9 @@ static void delete_if(struct disk_writer *w, struct disk_job *job)
         step_failed(w, job, r, after);
         return;
     }
-    job->matched += s.matches->n;
+    for (size_t i = 0; i < s.matches->n; i++)
+        job->matched += !s.matches->found[i].family;
+    job->changed = job->changed || (!job->dry_run && s.matches->n > 0);
     if (s.matches->n > 0)
         disk_matches_post(w->disk, s.matches);
     else

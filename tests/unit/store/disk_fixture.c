@@ -236,6 +236,7 @@ enum tier_result disk_fixture_put(struct disk_fixture *f, const struct disk_case
         .target = c->target,
         .created_ms = c->created_ms,
         .started_seq = c->seq,
+        .family = c->family,
     };
     p->item.gone_ms = c->gone_ms ? c->gone_ms : INT64_MAX;
     p->only_newer = c->only_newer;

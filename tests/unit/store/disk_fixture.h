@@ -26,7 +26,7 @@ struct disk_case {
     uint64_t target;
     int64_t created_ms, seq, gone_ms; /* gone 0: never */
     size_t bytes;                     /* of the record; its filling follows from n and seq */
-    bool only_newer;
+    bool only_newer, family;
 };
 
 struct digest disk_key(unsigned n);

@@ -241,6 +241,19 @@ static void test_many_are_removed_in_steps(void **state)
     assert_int_equal(disk_fixture_stats(f).entries, 100);
 }
 
+static void test_families_are_matched_but_not_counted(void **state)
+{
+    struct selector all = {.target = 0};
+    uint64_t matched = 0;
+
+    (void)state;
+    assert_int_equal(disk_fixture_put(f, &(struct disk_case){.n = 1, .family = true}), TIER_OK);
+    assert_int_equal(disk_fixture_put_n(f, 2), TIER_OK);
+    assert_int_equal(disk_fixture_delete_if(f, &all, false, &matched), TIER_OK);
+    assert_int_equal(matched, 1);
+    assert_int_equal(f->matched, 2);
+}
+
 /* -- the bound -- */
 
 static uint64_t file_bytes(const char *suffix)
@@ -452,6 +465,7 @@ int main(void)
         TEST(test_remove),
         TEST(test_selectors),
         TEST(test_many_are_removed_in_steps),
+        TEST(test_families_are_matched_but_not_counted),
         TEST(test_the_file_keeps_its_bound),
         TEST(test_too_large_is_refused),
         TEST(test_what_is_freed_is_given_back),
