@@ -13,7 +13,8 @@ int cmd_breakers_help(void)
     (void)puts("\nWithout words it lists them, and exits with 1 when one is not closed.\n\n"
                "  refrain breakers\n"
                "  refrain breakers open openai validation      store nothing of it until told otherwise\n"
-               "  refrain breakers reset openai availability   as new");
+               "  refrain breakers reset openai availability   as new\n"
+               "  refrain breakers open redis tier             neither ask nor fill it until told otherwise");
     return EXIT_DONE;
 }
 
@@ -37,8 +38,8 @@ static void print_breaker(const struct node *b)
                    remote_text(b, "failed", "?"),
                    strcmp(remote_text(b, "held", ""), "true") == 0 ? ", held by an operator" : "",
                    cause ? ": " : "", cause ? cause : "");
-    print_row(remote_text(b, "upstream", "?"), remote_text(b, "kind", "?"), remote_text(b, "state", "?"),
-              more);
+    print_row(remote_text(b, "upstream", remote_text(b, "tier", "?")), remote_text(b, "kind", "?"),
+              remote_text(b, "state", "?"), more);
 }
 
 static int show(struct slice json, bool raw)
@@ -118,7 +119,8 @@ int cmd_breakers(const struct cli *cli)
     int status;
 
     if (cli->words_n != 0 && (cli->words_n != 3 || !is_action(cli->words[0]))) {
-        (void)fputs("refrain: breakers: expected no words, or: open|close|reset UPSTREAM KIND\n", stderr);
+        (void)fputs("refrain: breakers: expected no words, or: open|close|reset UPSTREAM|TIER KIND\n",
+                    stderr);
         return EXIT_COULD_NOT;
     }
     conf = config_for_remote(cli);

@@ -261,7 +261,7 @@ static int build_parts(struct server *s)
     if (!s->events || !s->loop || !s->limits || !s->proofs || !s->fences || !s->flights || !s->breakers ||
         (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
-    s->store = tiers_build(conf, s->memory, s->fences, s->keys);
+    s->store = tiers_build(conf, s->memory, s->fences, s->keys, s->events);
     if (s->store)
         s->invalidator = invalidator_of(s);
     if (!s->invalidator || !find_tiers(s))

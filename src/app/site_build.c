@@ -1,7 +1,9 @@
 #include "site_build.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config.h"
 #include "refrain/base/attr.h"
@@ -55,8 +57,40 @@ static void add_names(struct sha256 *sum, uint8_t tag, const char *const *names)
         sha256_add_field(sum, tag, slice_str(*names));
 }
 
-/* Whatever configuration changes in a forwarded request may change its answer. */
-static struct digest alterations(const struct upstream_conf *u)
+static int compare_names(const void *a, const void *b)
+{
+    const struct slice *x = a, *y = b;
+    int order = strncasecmp(x->data, y->data, x->len < y->len ? x->len : y->len);
+
+    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* In whatever order they are written down; header names in whatever case. */
+static void add_list(struct sha256 *sum, uint8_t tag, const struct text_list *list, bool any_case)
+{
+    struct slice *sorted = calloc(list->n + 1, sizeof(*sorted));
+
+    if (!sorted)
+        abort(); /* as small as the configuration */
+    if (list->n > 0)
+        memcpy(sorted, list->at, list->n * sizeof(*sorted));
+    qsort(sorted, list->n, sizeof(*sorted), compare_names);
+    for (size_t i = 0; i < list->n; i++) {
+        AUTO(buf_done) struct buf name = BUF_INIT(SIZE_MAX / 2);
+
+        if (buf_add_slice(&name, sorted[i]) < 0)
+            abort();
+        for (size_t k = 0; any_case && k < name.len; k++)
+            name.data[k] = (char)tolower((unsigned char)name.data[k]);
+        sha256_add_field(sum, tag, buf_slice(&name));
+    }
+    free(sorted);
+}
+
+/* Whatever configuration changes in a forwarded request may change its answer. And what it leaves out of keys
+ * lets requests share answers that would not without: what was stored so is not found once it says otherwise.
+ */
+static struct digest alterations(const struct upstream_conf *u, const struct key_conf *key)
 {
     struct sha256 *sum = sha256_new();
     struct digest d;
@@ -65,6 +99,8 @@ static struct digest alterations(const struct upstream_conf *u)
     sha256_add_field(sum, 1, slice_str(u->url));
     add_names(sum, 2, u->headers_add);
     add_names(sum, 3, u->headers_remove);
+    add_list(sum, 4, &key->ignore_fields, false);
+    add_list(sum, 5, &key->ignore_headers, true);
     d = sha256_end(sum);
     sha256_free(sum);
     return d;
@@ -76,10 +112,10 @@ static int64_t own_or(int64_t own_s, int64_t inherited_s)
 }
 
 static bool build_upstream(struct site_upstream *u, const struct upstream_section *conf,
-                           const struct site_parts *parts)
+                           const struct key_conf *key, const struct site_parts *parts)
 {
     u->conf = conf->conf;
-    u->alters = alterations(&conf->conf);
+    u->alters = alterations(&conf->conf, key);
     u->retry = conf->retry;
     u->takes_controls = conf->control_headers == CONTROLS_PASS;
     u->breakers =
@@ -96,7 +132,7 @@ static bool build_routes(struct build *b, const struct config *conf, const struc
     b->site.upstreams = b->upstreams;
     b->site.upstreams_n = conf->upstreams_n;
     for (size_t i = 0; i < conf->upstreams_n; i++)
-        if (!build_upstream(&b->upstreams[i], &conf->upstreams[i], parts))
+        if (!build_upstream(&b->upstreams[i], &conf->upstreams[i], &conf->key, parts))
             return false;
     for (size_t i = 0; i < conf->routes_n; i++) {
         const struct route_conf *r = &conf->routes[i];

@@ -6,6 +6,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
+#include "refrain/store/events.h"
 #include "refrain/store/tier_breaker.h"
 
 enum {
@@ -26,13 +27,29 @@ static const struct row {
     {"redis", NULL},
 };
 
+static void publish(struct events *events, const struct tier *t, const struct tier_breaker_state *state)
+{
+    struct event_draft d;
+    struct jout *j;
+
+    if (!events_wanted(events, EVENT_BREAKER))
+        return;
+    j = event_begin(&d, EVENT_BREAKER);
+    jout_str(j, "tier", t->ops->name);
+    jout_str(j, "kind", "tier");
+    jout_str(j, "state", state->is == TIER_BREAKER_CLOSED ? "closed" : "open");
+    if (state->is != TIER_BREAKER_CLOSED)
+        jout_str(j, "cause", state->forced ? "by hand" : tier_result_name(state->cause));
+    events_publish(events, &d, (struct slice){NULL, 0});
+}
+
 /* Once for each change, on whatever thread found out. */
 static void on_breaker(void *arg, struct tier *t)
 {
     struct tier_breaker_state state;
 
-    (void)arg;
     tier_breaker_look(t, &state);
+    publish(arg, t, &state);
     if (state.is == TIER_BREAKER_OPEN)
         log_event(LOG_WARN, "tier_rested", LOG_STR("tier", t->ops->name),
                   LOG_STR("cause", state.forced ? "by hand" : tier_result_name(state.cause)),
@@ -41,12 +58,14 @@ static void on_breaker(void *arg, struct tier *t)
         log_event(LOG_INFO, "tier_back", LOG_STR("tier", t->ops->name));
 }
 
-static int add_lower(const struct config *conf, const struct row *row, struct store_conf *out)
+static int add_lower(const struct config *conf, const struct row *row, struct events *events,
+                     struct store_conf *out)
 {
     const struct tier_breaker_conf breaker = {.failures = BREAKER_FAILURES,
                                               .open_ms = BREAKER_OPEN_MS,
                                               .open_ms_max = BREAKER_OPEN_MS_MAX,
-                                              .on_change = on_breaker};
+                                              .on_change = on_breaker,
+                                              .arg = events};
     struct tier *t = NULL;
     int r = row->make ? row->make(conf, &out->codec, &t) : 0;
 
@@ -60,7 +79,7 @@ static int add_lower(const struct config *conf, const struct row *row, struct st
 }
 
 struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences,
-                          const struct seal_keys *keys)
+                          const struct seal_keys *keys, struct events *events)
 {
     struct store_conf sc = {
         .memory = memory,
@@ -73,7 +92,7 @@ struct store *tiers_build(const struct config *conf, struct store_mem *memory, s
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(rows); i++)
-        r = add_lower(conf, &rows[i], &sc);
+        r = add_lower(conf, &rows[i], events, &sc);
     if (r == 0)
         return store_new(&sc);
     for (size_t i = 0; i < sc.lower_n; i++)

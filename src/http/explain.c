@@ -8,6 +8,8 @@
 #include "refrain/http/varying.h"
 #include "refrain/store/store_mem.h"
 
+enum { BELOW_MS = 2000 }; /* for the tiers below memory to answer */
+
 struct explaining {
     const struct site *site;
     const struct explain_request *r;
@@ -110,6 +112,31 @@ static void make_key(struct explaining *x)
     x->out->keyed = true;
 }
 
+/* As a request would find it: in memory, or where that has nothing fresh below it, if that is younger. */
+static bool find(struct explaining *x, const struct digest *key, struct entry_ref *ref)
+{
+    const struct explanation *e = x->out;
+    struct store_mem *memory = x->site->memory;
+    struct label label = {.key = *key,
+                          .namespace_ = e->namespace_,
+                          .operation = e->own ? e->own->name : slice_str(dialect_of(e->op)->name),
+                          .model = e->facts.model};
+    struct entry_ref below;
+    bool held = memory && store_mem_peek(memory, key, x->wall_ms, ref);
+
+    if ((held && ref->expires_ms > x->wall_ms) || !e->ask.may_read ||
+        !store_ask(x->site->store, &label, BELOW_MS, &below))
+        return held;
+    if (held && below.expires_ms <= ref->expires_ms) {
+        entry_ref_release(&below);
+        return true;
+    }
+    if (held)
+        entry_ref_release(ref);
+    *ref = below;
+    return true;
+}
+
 /* Which of the variants is the request's. */
 static bool peek_variant(struct explaining *x, struct entry_ref *ref)
 {
@@ -119,7 +146,7 @@ static bool peek_variant(struct explaining *x, struct entry_ref *ref)
     sha256_free(hash);
     entry_ref_release(ref);
     x->out->entry.varies = true;
-    return store_mem_peek(x->site->memory, &key, x->wall_ms, ref);
+    return find(x, &key, ref);
 }
 
 static void note_entry(struct explaining *x, const struct entry_ref *ref)
@@ -129,6 +156,7 @@ static void note_entry(struct explaining *x, const struct entry_ref *ref)
     struct fresh_stored stored = keying_stored(ref);
 
     out->held = true;
+    out->tier = ref->tier;
     memcpy(out->id, e->id, ENTRY_ID_LEN);
     out->age_s = fresh_age_s(&stored, x->wall_ms);
     out->left_ms = ref->expires_ms == INT64_MAX ? INT64_MAX : ref->expires_ms - x->wall_ms;
@@ -141,7 +169,7 @@ static bool peek(struct explaining *x, const struct digest *key)
 {
     struct entry_ref ref;
 
-    if (!x->site->memory || !store_mem_peek(x->site->memory, key, x->wall_ms, &ref))
+    if (!find(x, key, &ref))
         return false;
     if ((ref.entry->flags & ENTRY_VARY) != 0 && !peek_variant(x, &ref))
         return false;

@@ -300,6 +300,8 @@ static void put_key(struct showing *s)
 
 static void put_entry(struct showing *s)
 {
+    static const char *const tiers[] = {
+        [TIER_MEMORY] = "memory", [TIER_DISK] = "disk", [TIER_REDIS] = "redis"};
     const struct explain_entry *en = &s->e->entry;
 
     if (!en->held) {
@@ -308,7 +310,7 @@ static void put_entry(struct showing *s)
     }
     jout_object(&s->j, "entry");
     jout_str(&s->j, "id", en->id);
-    jout_str(&s->j, "tier", "memory");
+    jout_str(&s->j, "tier", tiers[en->tier]);
     jout_int(&s->j, "age_s", en->age_s);
     if (en->left_ms == INT64_MAX)
         jout_null(&s->j, "ttl_s");

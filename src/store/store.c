@@ -43,7 +43,8 @@ static bool begin(struct store *s)
         if (!s->ports[i])
             return false;
     }
-    return s->writes && thread_start(s) == 0;
+    s->own = store_port_over(s, s->loop, s->ports);
+    return s->writes && s->own && thread_start(s) == 0;
 }
 
 struct store *store_new(const struct store_conf *conf)
@@ -73,6 +74,7 @@ void store_free(struct store *s, int64_t flush_ms)
         loop_stop(s->loop);
         (void)pthread_join(s->thread, NULL);
     }
+    store_port_free(s->own);
     for (size_t i = 0; i < s->conf.lower_n; i++)
         if (s->ports[i])
             s->ports[i]->tier->ops->close(s->ports[i]);

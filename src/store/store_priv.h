@@ -6,6 +6,7 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "refrain/store/store.h"
 
@@ -22,6 +23,7 @@ struct store {
     struct loop *loop;                        /* NULL: nothing lies below memory */
     pthread_t thread;
     bool started;
+    struct store_port *own; /* the store thread's, over @ports */
     struct writes *writes;
     /* How often a key of this slot was deleted: what a search found that began before is not believed. */
     atomic_uint_fast64_t deletions[DELETION_SLOTS];
@@ -29,6 +31,31 @@ struct store {
     atomic_uint_fast64_t shrunk_from, shrunk_to; /* bytes */
     atomic_uint_fast64_t unreadable[RECORD_RESULTS];
 };
+
+/* Waiting by the monotonic clock. */
+static inline void cond_init_monotonic(pthread_cond_t *c)
+{
+    pthread_condattr_t monotonic;
+
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(c, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
+static inline struct timespec monotonic_in_ms(int64_t ms)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += ms % 1000 * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
 
 static inline void count_one(atomic_uint_fast64_t *n)
 {
@@ -39,6 +66,9 @@ static inline atomic_uint_fast64_t *deletions_of(struct store *s, const struct d
 {
     return &s->deletions[(size_t)(key->bytes[4] | key->bytes[5] << 8) % DELETION_SLOTS];
 }
+
+/** A port over tier ports that somebody else closes. NULL when out of memory. */
+struct store_port *store_port_over(struct store *s, struct loop *l, struct tier_port *const *lower);
 
 /** True when an invalidation means what @l tells of, and came after it began. Counts. */
 bool store_holds_back(struct store *s, const struct label *l);

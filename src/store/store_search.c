@@ -17,6 +17,7 @@ struct store_port {
     struct tier_port *lower[STORE_LOWER_MAX];
     struct list runs;
     bool closing;
+    bool borrowed; /* the tiers' ports are somebody else's */
 };
 
 /* One search, until every question of its own has come back. */
@@ -42,7 +43,7 @@ struct run {
 
 /* -- ports -- */
 
-struct store_port *store_port_new(struct store *s, struct loop *l, struct metric_block *counts)
+static struct store_port *port_make(struct store *s, struct loop *l)
 {
     struct store_port *p = calloc(1, sizeof(*p));
 
@@ -50,8 +51,29 @@ struct store_port *store_port_new(struct store *s, struct loop *l, struct metric
         return NULL;
     p->store = s;
     p->loop = l;
-    p->counts = counts;
     list_init(&p->runs);
+    return p;
+}
+
+struct store_port *store_port_over(struct store *s, struct loop *l, struct tier_port *const *lower)
+{
+    struct store_port *p = port_make(s, l);
+
+    if (!p)
+        return NULL;
+    p->borrowed = true;
+    for (size_t i = 0; i < s->conf.lower_n; i++)
+        p->lower[i] = lower[i];
+    return p;
+}
+
+struct store_port *store_port_new(struct store *s, struct loop *l, struct metric_block *counts)
+{
+    struct store_port *p = port_make(s, l);
+
+    if (!p)
+        return NULL;
+    p->counts = counts;
     for (size_t i = 0; i < s->conf.lower_n; i++) {
         p->lower[i] = s->conf.lower[i]->ops->open(s->conf.lower[i], l);
         if (!p->lower[i]) {
@@ -97,7 +119,7 @@ void store_port_free(struct store_port *p)
         entry_ref_release(&r->found);
         tell(r); /* it goes by itself when its own question comes back */
     }
-    for (size_t i = 0; i < STORE_LOWER_MAX; i++)
+    for (size_t i = 0; !p->borrowed && i < STORE_LOWER_MAX; i++)
         if (p->lower[i])
             p->lower[i]->tier->ops->close(p->lower[i]);
     free(p);
@@ -335,4 +357,90 @@ void store_search_cancel(struct store_search *s)
     list_remove(&r->link);
     r->search = NULL;
     s->own = NULL;
+}
+
+/* -- for who waits -- */
+
+/* One question; whoever comes last, the answer or the end of the waiting, frees it. */
+struct waiting {
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    bool done, left;
+    struct loop_msg msg;
+    struct store_port *port;
+    struct store_search search;
+    char texts[];
+};
+
+static void waiting_free(struct waiting *w)
+{
+    entry_ref_release(&w->search.found);
+    (void)pthread_cond_destroy(&w->answered);
+    (void)pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+static void on_answered(struct store_search *s)
+{
+    struct waiting *w = CONTAINER_OF(s, struct waiting, search);
+    bool left;
+
+    (void)pthread_mutex_lock(&w->lock);
+    w->done = true;
+    left = w->left;
+    (void)pthread_cond_signal(&w->answered);
+    (void)pthread_mutex_unlock(&w->lock);
+    if (left)
+        waiting_free(w);
+}
+
+static void on_asked_to_search(struct loop_msg *m)
+{
+    struct waiting *w = CONTAINER_OF(m, struct waiting, msg);
+
+    store_search(w->port, &w->search);
+}
+
+static struct waiting *waiting_new(struct store *s, const struct label *l)
+{
+    struct waiting *w = calloc(1, sizeof(*w) + l->namespace_.len + l->operation.len + l->model.len);
+    char *at;
+
+    if (!w)
+        abort(); /* small */
+    (void)pthread_mutex_init(&w->lock, NULL);
+    cond_init_monotonic(&w->answered);
+    w->port = s->own;
+    w->search = (struct store_search){.on_done = on_answered, .label = *l, .look_only = true};
+    at = copy_text(w->texts, &w->search.label.namespace_);
+    at = copy_text(at, &w->search.label.operation);
+    (void)copy_text(at, &w->search.label.model);
+    return w;
+}
+
+bool store_ask(struct store *s, const struct label *l, int64_t ms, struct entry_ref *out)
+{
+    struct timespec until = monotonic_in_ms(ms);
+    struct waiting *w;
+    int r = 0;
+    bool done;
+
+    *out = (struct entry_ref){0};
+    if (s->conf.lower_n == 0)
+        return false;
+    w = waiting_new(s, l);
+    w->msg.on_msg = on_asked_to_search;
+    loop_post(s->loop, &w->msg);
+    (void)pthread_mutex_lock(&w->lock);
+    while (!w->done && r == 0)
+        r = pthread_cond_timedwait(&w->answered, &w->lock, &until);
+    done = w->done;
+    w->left = true;
+    (void)pthread_mutex_unlock(&w->lock);
+    if (!done)
+        return false;
+    *out = w->search.found;
+    w->search.found = (struct entry_ref){0};
+    waiting_free(w);
+    return out->entry != NULL;
 }

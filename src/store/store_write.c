@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
@@ -86,16 +85,12 @@ static void on_due(void *arg)
 struct writes *writes_new(struct store *s)
 {
     struct writes *w = calloc(1, sizeof(*w));
-    pthread_condattr_t monotonic;
 
     if (!w)
         return NULL;
     w->store = s;
     (void)pthread_mutex_init(&w->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&w->empty, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    cond_init_monotonic(&w->empty);
     list_init(&w->queue);
     for (size_t i = 0; i < BUCKETS; i++) {
         list_init(&w->waiting[i]);
@@ -364,23 +359,9 @@ void writes_stats(struct writes *w, struct store_stats *out)
     (void)pthread_mutex_unlock(&w->lock);
 }
 
-static struct timespec in_ms(int64_t ms)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += ms % 1000 * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
-}
-
 bool writes_flush(struct writes *w, int64_t ms)
 {
-    struct timespec until = in_ms(ms);
+    struct timespec until = monotonic_in_ms(ms);
     int r = 0;
     bool empty;
 

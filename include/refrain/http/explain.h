@@ -39,7 +39,8 @@ enum explain_fate {
 /* What the cache holds for the request; fresh or not. */
 struct explain_entry {
     bool held;
-    bool varies; /* the answer has variants, and this one is the request's */
+    enum metric_tier tier; /* which has it */
+    bool varies;           /* the answer has variants, and this one is the request's */
     char id[ENTRY_ID_LEN + 1];
     int64_t age_s, left_ms; /* left_ms: INT64_MAX for ever; negative: past its lifetime for so long */
     unsigned status;

@@ -46,7 +46,8 @@ struct site_route {
 
 struct site_upstream {
     struct upstream_conf conf;
-    struct digest alters; /* of what configuration changes in a forwarded request: part of the key */
+    struct digest alters; /* of what configuration changes in a forwarded request, and leaves out of keys:
+                             part of the key */
     struct breakers_upstream *breakers;
     struct retry_conf retry;
     bool takes_controls; /* it is a gateway, too: other gateways' control headers go on to it */

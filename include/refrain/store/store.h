@@ -104,6 +104,12 @@ void store_search(struct store_port *p, struct store_search *s);
 /** on_done will not come. Harmless on one that has come back, or never began with own = NULL. */
 void store_search_cancel(struct store_search *s);
 
+/**
+ * Looks for what the lower tiers have, promotes nothing, and waits for it, for at most @ms: for who may wait
+ * (an operator's question), on no loop. false: absent, or not known in time; @out holds nothing then.
+ */
+bool store_ask(struct store *s, const struct label *l, int64_t ms, struct entry_ref *out);
+
 /* -- what is told -- */
 
 struct store_stats {
