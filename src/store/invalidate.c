@@ -250,6 +250,8 @@ static void sum_up(struct invalidation *inv)
 static void finish(struct invalidation *inv)
 {
     sum_up(inv);
+    if (inv->seen && inv->on_key)
+        keyset_each(&inv->seen->keys, inv->on_key, inv);
     if (inv->seen)
         keyset_done(&inv->seen->keys);
     free(inv->seen);

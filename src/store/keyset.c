@@ -42,8 +42,15 @@ static bool grow(struct keyset *k)
 
 bool keyset_add(struct keyset *k, const struct digest *key)
 {
-    uint64_t sum = sum_of(key), *slot = k->slots_n ? find(k->slots, k->slots_n, sum) : NULL;
+    return keyset_add_sum(k, sum_of(key));
+}
 
+bool keyset_add_sum(struct keyset *k, uint64_t sum)
+{
+    uint64_t *slot;
+
+    sum = sum ? sum : 1;
+    slot = k->slots_n ? find(k->slots, k->slots_n, sum) : NULL;
     if (slot && *slot)
         return false;
     if (k->n == KEYSET_MAX || (k->n * 2 >= k->slots_n && !grow(k))) {
@@ -53,6 +60,13 @@ bool keyset_add(struct keyset *k, const struct digest *key)
     *find(k->slots, k->slots_n, sum) = sum;
     k->n++;
     return true;
+}
+
+void keyset_each(const struct keyset *k, void (*each)(void *arg, uint64_t sum), void *arg)
+{
+    for (size_t i = 0; i < k->slots_n; i++)
+        if (k->slots[i])
+            each(arg, k->slots[i]);
 }
 
 void keyset_done(struct keyset *k)

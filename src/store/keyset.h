@@ -21,4 +21,8 @@ struct keyset {
 
 /** True when @key is new; what cannot be remembered any more is not. Start from zero. */
 bool keyset_add(struct keyset *k, const struct digest *key);
+/** The same of what is remembered of a key: from keyset_each, or from another instance. */
+bool keyset_add_sum(struct keyset *k, uint64_t sum);
+/** Calls @each with what is remembered of each key. */
+void keyset_each(const struct keyset *k, void (*each)(void *arg, uint64_t sum), void *arg);
 void keyset_done(struct keyset *k);

@@ -30,8 +30,24 @@
 #include "refrain/store/redis.h"
 
 struct instances;
+struct store_disk_meta; /* store_disk.h */
 
 enum { INSTANCES_OTHERS_MAX = 64, INSTANCE_NAME_BYTES = 64, INSTANCES_ANSWER_MS = 1000 };
+
+/* What an operator should hear of: once for each change. */
+enum instances_notice_kind {
+    INSTANCES_NOTICE_LINKED,  /* nothing is missed any more */
+    INSTANCES_NOTICE_CUT,     /* @why */
+    INSTANCES_NOTICE_GAP,     /* something was missed for good: memory and disk were dropped */
+    INSTANCES_NOTICE_SKEW,    /* the clock of @name is @ms ahead of Redis' (negative: behind) */
+    INSTANCES_NOTICE_FOREIGN, /* somebody writes to our keys or channels what cannot be read */
+};
+struct instances_notice {
+    enum instances_notice_kind kind;
+    const char *why;  /* static text */
+    const char *name; /* during the call */
+    int64_t ms;
+};
 
 struct instances_conf {
     struct redis_conf redis;         /* on_state is not used */
@@ -40,9 +56,14 @@ struct instances_conf {
     struct events *events;           /* all of these outlive it; the bus knows this instance's id */
     struct invalidator *invalidator; /* … */
     struct fences *fences;
-    struct tier *disk;         /* store_disk's own, not wrapped; NULL: none. Not freed here */
+    /* The own disk tier, not wrapped; NULL: none. Not freed here. Beside it lies where this instance has got
+     * to in the logs: store_disk_meta_get and _put. */
+    struct tier *disk;
+    void (*meta_get)(struct tier_port *p, struct store_disk_meta *m);
+    void (*meta_put)(struct tier_port *p, struct store_disk_meta *m);
     bool strict;               /* instances_may_serve is false while cut off */
     int64_t (*seq)(void *arg); /* flights_seq */
+    void (*on_notice)(void *arg, const struct instances_notice *n); /* on the instances' thread */
     /* Upstream refuses this caller (policy/key.h), as another instance has found. On the instances' thread.
      */
     void (*on_refused)(void *arg, uint64_t caller);

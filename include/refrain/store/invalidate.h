@@ -73,6 +73,9 @@ struct invalidation {
     bool told;    /* by an operator or a client of ours, not by another instance: Redis is cleared as well */
     struct loop *loop;
     void (*on_done)(struct invalidation *inv); /* on that loop, once, never within the call */
+    /* Right before on_done, with 64 bits of each distinct key that is known to have matched; NULL: nobody
+     * asks. So that keys can be told apart over several instances. */
+    void (*on_key)(void *inv, uint64_t sum);
     /* the answer */
     uint64_t matched; /* distinct keys */
     bool at_least;    /* there are so many that some could not be told apart: no fewer than @matched */

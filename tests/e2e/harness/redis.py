@@ -33,7 +33,8 @@ CERTIFICATE = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 # others on the same server. {prefix} is tiers.redis.prefix.
 LEAST_RIGHTS = ("~{prefix}:* &{prefix}:* -@all +ping +hello +auth +select +client|setname +info +cluster "
                 "+asking +get +set +del +unlink +exists +pexpire +pttl +strlen +scan +type +eval +evalsha +publish "
-                "+subscribe +unsubscribe +xadd +xrange +xread +xlen +xtrim +xinfo +dbsize +getrange +mget +memory|usage")
+                "+subscribe +unsubscribe +xadd +xrange +xread +xlen +xtrim +xinfo +dbsize +getrange +mget +memory|usage "
+                "+xrevrange +hset +hgetall +hlen +hdel +time")
 
 
 class RedisError(Exception):

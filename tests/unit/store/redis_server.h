@@ -13,7 +13,9 @@
 #define REDIS_LEAST_RIGHTS                                                                                   \
     "~refrain:* &refrain:* -@all +ping +hello +auth +select +client|setname +info +cluster +asking +get "    \
     "+set +del +unlink +exists +pexpire +pttl +strlen +scan +type +eval +evalsha +publish +subscribe "       \
-    "+unsubscribe +xadd +xrange +xread +xlen +xtrim +xinfo +dbsize +getrange +mget +memory|usage"
+    "+unsubscribe +xadd +xrange +xread +xlen +xtrim +xinfo +dbsize +getrange +mget +memory|usage "           \
+    "+xrevrange +hset +hgetall "                                                                             \
+    "+hlen +hdel +time"
 
 struct redis_server_conf {
     bool unix_socket;         /* its public side: a socket instead of a port of 127.0.0.1 */
