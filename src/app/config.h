@@ -196,7 +196,8 @@ struct coalescing_conf {
 };
 
 struct redact_conf {
-    struct text_list headers; /* of answers, never stored */
+    struct text_list headers;  /* of answers, never stored */
+    struct text_list patterns; /* regular expressions: what is kept out of the log */
 };
 
 struct log_section {

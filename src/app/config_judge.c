@@ -12,6 +12,7 @@
 #include "refrain/store/seal.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
+#include "refrain/wire/redact.h"
 #include "refrain/wire/tally.h"
 
 /* Values against each other: what cannot be served is an error, what is merely unwise a warning. */
@@ -464,6 +465,28 @@ static void trim_url(struct loading *l, struct upstream_conf *u)
         u->url = pool_text(l->pool, url);
 }
 
+static void judge_patterns(struct loading *l)
+{
+    const struct text_list *patterns = &l->conf->redact.patterns;
+    struct redact *redact = redact_new();
+    char why[REDACT_WHY_BYTES];
+    size_t at;
+
+    for (size_t i = 0; redact && i < patterns->n; i++) {
+        int r = redact_add(redact, patterns->at[i], why, &at);
+
+        if (r == -EINVAL)
+            report_error(l->report, origin_of(l, "redact.patterns"), "redact.patterns",
+                         "%s: no regular expression: behind %zu bytes, %s", patterns->at[i].data, at, why);
+        else if (r == -ENOSPC)
+            report_error(l->report, origin_of(l, "redact.patterns"), "redact.patterns", "more than %d",
+                         REDACT_PATTERNS_MAX);
+        if (r == -ENOSPC)
+            break;
+    }
+    redact_free(redact);
+}
+
 /* Nothing of the text is shown: a slip may have put a key where none belongs. */
 static void judge_encryption(struct loading *l)
 {
@@ -496,6 +519,7 @@ void config_judge(struct loading *l)
     judge_lifetimes(l);
     judge_validation(l);
     judge_encryption(l);
+    judge_patterns(l);
     judge_sizes(l);
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);

@@ -275,6 +275,12 @@ static const struct option_row root_rows[] = {
 
     {"redact.headers", OPTION_LIST, OPTION_FIELDS, NULL, ROOT(redact.headers),
      .help = "Headers of answers that are never stored, beside the shipped ones."},
+    {"redact.patterns", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, ROOT(redact.patterns),
+     .help =
+         "Regular expressions (PCRE2): what of a text in the log matches one is written `[redacted]`. "
+         "Prompts, "
+         "answers and credentials are never in the log anyway; this is for what your own names, models and "
+         "errors may hold."},
 
     {"log.format", OPTION_ENUM, 0, "json", .choices = log_formats, ROOT(log.conf.format),
      .help = "One JSON object a line, or text."},
@@ -461,7 +467,7 @@ const struct option_group option_groups[] = {
     {"breaker", "What becomes of an upstream that is not well; here for all upstreams, below "
                 "`upstreams.NAME.breaker` for one."},
     {"validation", "Which answers are good enough to be stored."},
-    {"redact", "What is left out of what is stored."},
+    {"redact", "What is left out of what is stored, and of the log."},
     {"log", "One line an event."},
 };
 const size_t option_groups_n = ARRAY_LEN(option_groups);

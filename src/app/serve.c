@@ -22,6 +22,7 @@
 #include "refrain/store/events.h"
 #include "refrain/store/invalidate.h"
 #include "refrain/store/inventory.h"
+#include "refrain/wire/redact.h"
 #include "site_build.h"
 #include "state.h"
 #include "tiers.h"
@@ -39,6 +40,13 @@ enum {
     MEMO_SHARE = 20, /* of the memory tier's bytes, one part in so many is the workers' memos */
 };
 
+/* Patterns in force, and those that were: another thread may be in them yet. */
+struct redacting {
+    struct redacting *before;
+    struct log_redact hook;
+    struct redact *patterns;
+};
+
 struct server {
     const struct config *conf;       /* in force; the first one is the caller's, others are their sites' */
     const struct config *begun_with; /* what listens, listens where this says */
@@ -48,6 +56,7 @@ struct server {
     struct store *store;
     struct seal_keys *keys; /* NULL: what lies below memory is not sealed */
     struct tiers_alerts alerts;
+    struct redacting *redacting;
     struct limits *limits;
     struct proofs *proofs;
     struct fences *fences;
@@ -121,6 +130,50 @@ static void keys_reload(struct server *s, const struct config *conf)
     if (r < 0)
         log_event(LOG_ERROR, "encryption_key", LOG_STR("what", "too many keys since the start; restart"),
                   LOG_ERRNO("error", r));
+}
+
+/* -- what is kept out of the log -- */
+
+static size_t redact(const void *arg, struct slice text, char *out, size_t cap)
+{
+    return redact_text(arg, text, out, cap);
+}
+
+static void redact_begin(struct server *s, const struct config *conf)
+{
+    struct redacting *new = calloc(1, sizeof(*new));
+    char why[REDACT_WHY_BYTES];
+    size_t at;
+    int r = new && (new->patterns = redact_new()) ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r == 0 && i < conf->redact.patterns.n; i++)
+        r = redact_add(new->patterns, conf->redact.patterns.at[i], why, &at); /* checked when it was read */
+    if (r < 0)
+        abort(); /* small allocations; going on would mean to log what must not be */
+    new->hook = (struct log_redact){redact, new->patterns};
+    new->before = s->redacting;
+    s->redacting = new;
+    log_set_redact(conf->redact.patterns.n > 0 ? &new->hook : NULL);
+}
+
+static bool texts_eq(const struct text_list *a, const struct text_list *b)
+{
+    for (size_t i = 0; a->n == b->n && i < a->n; i++)
+        if (!slice_eq(a->at[i], b->at[i]))
+            return false;
+    return a->n == b->n;
+}
+
+static void redact_end(struct server *s)
+{
+    log_set_redact(NULL);
+    while (s->redacting) {
+        struct redacting *r = s->redacting;
+
+        s->redacting = r->before;
+        redact_free(r->patterns);
+        free(r);
+    }
 }
 
 /* -- counts that others keep -- */
@@ -454,6 +507,8 @@ static void take_over(struct server *s, struct config *conf)
         log_event(LOG_ERROR, "reload_failed", LOG_STR("what", "out of memory"));
         return;
     }
+    if (!texts_eq(&s->conf->redact.patterns, &conf->redact.patterns))
+        redact_begin(s, conf);
     site_own_config(site, conf); /* requests under way point into the one they began with */
     (void)config_diff_fixed(s->conf, conf, on_fixed_option, NULL);
     for (size_t i = 0; i < s->workers_n; i++)
@@ -629,6 +684,8 @@ int serve_run(const struct config *conf)
 
     if (!s)
         return 2;
+    if (conf->redact.patterns.n > 0)
+        redact_begin(s, conf);
     s->conf = s->begun_with = conf;
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
@@ -642,6 +699,8 @@ int serve_run(const struct config *conf)
     }
     set_signals(SIG_BLOCK);
     stop(s);
+    log_flush();
+    redact_end(s);
     log_close();
     free(s);
     return r < 0 ? 2 : 0;

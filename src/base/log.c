@@ -39,6 +39,7 @@ static struct sink {
     uint64_t dropped_known; /* how many lost lines the log itself has told of */
     atomic_int level, format;
     atomic_uint_fast64_t dropped;
+    const struct log_redact *_Atomic redact;
 } sink = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .fd = STDERR_FILENO,
@@ -267,6 +268,11 @@ int log_reopen(void)
     return 0;
 }
 
+void log_set_redact(const struct log_redact *redact)
+{
+    atomic_store_explicit(&sink.redact, redact, memory_order_release);
+}
+
 void log_close(void)
 {
     log_flush();
@@ -385,8 +391,11 @@ static bool put_bare(struct line *l, struct slice text)
 
 static bool put_text(struct line *l, struct slice text)
 {
-    char cut[LOG_TEXT_BYTES_MAX + 3];
+    const struct log_redact *redact = atomic_load_explicit(&sink.redact, memory_order_acquire);
+    char cut[LOG_TEXT_BYTES_MAX + 3], left[LOG_TEXT_BYTES_MAX + 1];
 
+    if (UNLIKELY(redact != NULL))
+        text = slice_make(left, redact->redact(redact->arg, text, left, sizeof(left)));
     if (UNLIKELY(text.len > LOG_TEXT_BYTES_MAX)) {
         memcpy(cut, text.data, LOG_TEXT_BYTES_MAX);
         memcpy(cut + LOG_TEXT_BYTES_MAX, "...", 3);

@@ -27,6 +27,16 @@ struct log_conf {
     const char *file;     /* appended to, made with mode 0640; NULL or "": standard error */
 };
 
+/* Takes out of a text what must not be in a log: writes the rest to @out, as much of it as fits @cap, and
+ * returns how many bytes. Called on whatever thread logs. */
+struct log_redact {
+    size_t (*redact)(const void *arg, struct slice text, char *out, size_t cap);
+    const void *arg;
+};
+/** From now on for every text value; NULL: none. Others may be in the one before for a while yet: both
+ * outlive all threads that log. */
+void log_set_redact(const struct log_redact *redact);
+
 /**
  * Directs the log; until the first call it is text from `info` on, on standard error. May be called again.
  * Errors: negative errno when the file cannot be opened; the log stays what it was. Threads: any.

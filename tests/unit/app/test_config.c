@@ -400,6 +400,11 @@ static void faults_say_where_what_and_what_was_expected(void **state)
         {"a key too short", "c.yaml", UP "encryption: {key: 0123456789abcdef}\n",
          "c.yaml:2: encryption.key: in line 1: expected keys of 32 bytes, as 64 hexadecimal digits or as "
          "base64; `openssl rand -hex 32` makes one\n"},
+        {"no regular expression", "c.yaml", UP "redact: {patterns: ['good', 'cust(']}\n",
+         "c.yaml:2: redact.patterns: cust(: no regular expression: behind 5 bytes, missing closing "
+         "parenthesis\n"},
+        {"a pattern for everything", "c.yaml", UP "redact: {patterns: 'x*'}\n",
+         "c.yaml:2: redact.patterns: x*: no regular expression: behind 0 bytes, it matches the empty text\n"},
         {"a key of comments", "c.yaml", UP "encryption: {key: '# none'}\n",
          "c.yaml:2: encryption.key: there is no key in it\n"},
         {"a level that there is none of", "c.yaml", UP "compression: {level: 10}\n",

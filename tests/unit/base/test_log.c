@@ -157,6 +157,37 @@ static void long_text_is_cut_and_an_over_long_line_says_so(void **state)
     assert_null(strstr(line, "\"two\""));
 }
 
+/* Takes every 's' for a secret; the first pass over a text that fills the room must still end in "...". */
+static size_t without_s(const void *arg, struct slice text, char *out, size_t cap)
+{
+    size_t n = text.len < cap ? text.len : cap;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = text.data[i] == 's' ? *(const char *)arg : text.data[i];
+    return n;
+}
+
+static void what_is_to_be_kept_out_is_kept_out(void **state)
+{
+    static const struct log_redact redact = {without_s, "*"};
+    static char very_long[3 * LOG_TEXT_BYTES_MAX];
+    struct place *p = *state;
+    char *rest;
+
+    start(p, LOG_JSON);
+    memset(very_long, 's', sizeof(very_long));
+    log_set_redact(&redact);
+    log_event(LOG_INFO, "stays", LOG_STR("says", "a secret"), LOG_INT("sum", 1),
+              LOG_SLICE("long", slice_make(very_long, sizeof(very_long))));
+    log_set_redact(NULL);
+    log_event(LOG_INFO, "after", LOG_STR("says", "a secret"));
+    rest = (char *)written(p);
+    assert_non_null(strstr(rest, "\"event\":\"stays\",\"says\":\"a *ecret\",\"sum\":1,\"long\":\"***"));
+    assert_non_null(strstr(rest, "***...\"}\n"));
+    assert_null(strstr(rest, "sss"));
+    assert_non_null(strstr(rest, "\"says\":\"a secret\""));
+}
+
 static void buffered_lines_wait_for_a_flush_or_a_full_block(void **state)
 {
     struct place *p = *state;
@@ -330,6 +361,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(every_byte_is_escaped_wherever_it_stands, place_open, place_close),
         cmocka_unit_test_setup_teardown(long_text_is_cut_and_an_over_long_line_says_so, place_open,
                                         place_close),
+        cmocka_unit_test_setup_teardown(what_is_to_be_kept_out_is_kept_out, place_open, place_close),
         cmocka_unit_test_setup_teardown(buffered_lines_wait_for_a_flush_or_a_full_block, place_open,
                                         place_close),
         cmocka_unit_test_setup_teardown(a_renamed_file_is_made_anew, place_open, place_close),
