@@ -100,7 +100,7 @@ start_demo_upstream() {
 start_refrain() {
     local pid
     setsid "$root/build/refrain" serve --upstream "$upstream" --listen "$listen" --admin "$admin" \
-        --set "cache.state_dir=$state" </dev/null >"$state/refrain.log" 2>&1 &
+        --set "cache.state_dir=$state" --set "tiers.disk.path=$state/cache.db" </dev/null >"$state/refrain.log" 2>&1 &
     pid=$!
     record refrain $pid
     for _ in {1..100}; do

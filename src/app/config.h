@@ -160,6 +160,13 @@ struct tier_memory_conf {
     enum eviction eviction;
 };
 
+struct tier_disk_conf {
+    const char *path; /* NULL: off */
+    uint64_t bytes_max;
+    int64_t timeout_ms;
+    uint64_t queue_bytes_max;
+};
+
 enum tiers_write { TIERS_WRITE_THROUGH, TIERS_WRITE_BEHIND };
 
 struct tiers_conf {
@@ -167,6 +174,7 @@ struct tiers_conf {
     int64_t write_behind_ms;
     uint64_t write_queue_bytes_max;
     struct tier_memory_conf memory;
+    struct tier_disk_conf disk;
 };
 
 struct compression_conf {

@@ -225,6 +225,19 @@ static const struct option_row root_rows[] = {
     {"tiers.memory.max_entries", OPTION_COUNT, OPTION_FIXED, "off", WORD("off", 0),
      ROOT(tiers.memory.entries_max), .help = "A bound on entries beside the one on bytes."},
 
+    {"tiers.disk.path", OPTION_PATH, OPTION_FIXED, ROOT(tiers.disk.path),
+     .help = "File in which answers outlive a restart: an SQLite database, made where there is none; its "
+             "directory must be there, on a local disk. Not given: no such tier."},
+    {"tiers.disk.max_bytes", OPTION_BYTES, OPTION_FIXED, "10GiB", RANGE(16 * MIB, INT64_C(1) << 44),
+     ROOT(tiers.disk.bytes_max),
+     .help =
+         "All that file and log beside it may take on the disk; past it, what was longest not used goes."},
+    {"tiers.disk.timeout", OPTION_MS, OPTION_FIXED, "50ms", RANGE(1, 10 * SECOND),
+     ROOT(tiers.disk.timeout_ms), .help = "How long a request waits for the disk before it goes on without."},
+    {"tiers.disk.queue_max_bytes", OPTION_BYTES, OPTION_FIXED, "32MiB", RANGE(MIB, INT64_C(1) << 40),
+     ROOT(tiers.disk.queue_bytes_max),
+     .help = "Answers that may wait for the disk to take them; past it they are not written."},
+
     {"compression.threshold", OPTION_BYTES, OPTION_FIXED, "1000", RANGE(0, GIB), ROOT(compression.threshold),
      .env = "CACHE_COMPRESSION_THRESHOLD",
      .help =

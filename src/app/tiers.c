@@ -8,6 +8,7 @@
 #include "refrain/base/log.h"
 #include "refrain/store/events.h"
 #include "refrain/store/tier_breaker.h"
+#include "tier_disk.h"
 
 enum {
     BREAKER_FAILURES = 5, /* in a row */
@@ -23,7 +24,7 @@ static const struct row {
     /** 0, with NULL where configuration does not ask for it; or a negative errno, and why has been logged. */
     int (*make)(const struct config *conf, const struct record_codec *codec, struct tier **out);
 } rows[STORE_LOWER_MAX] = {
-    {"disk", NULL},
+    {"disk", tier_disk_make},
     {"redis", NULL},
 };
 
@@ -133,6 +134,7 @@ static void collect_stats(struct tier *t, struct metrics *m)
     metrics_set2(m, EVICTIONS, kind, EVICTED_COUNT, st.evicted_count);
     metrics_set2(m, EVICTIONS, kind, EVICTED_EXPIRED, st.expired);
     metrics_set2(m, EVICTIONS, kind, EVICTED_REPLACED, st.replaced);
+    metrics_set1(m, TIER_SET_ASIDE, kind, st.set_aside);
     for (unsigned r = TIER_LATE; r < TIER_RESULTS; r++)
         metrics_set2(m, TIER_ERRORS, kind, r, st.errors[r]);
 }

@@ -29,7 +29,7 @@ void disk_say(struct disk_writer *w, enum disk_phase phase, enum tier_health hea
     pthread_cond_broadcast(&d->for_readers);
     pthread_mutex_unlock(&d->lock);
     if (is_new)
-        tell(d, &(struct disk_notice){DISK_NOTICE_STATE, health, why, d->path, error});
+        tell(d, &(struct disk_notice){DISK_NOTICE_STATE, health, why, d->path, NULL, error});
 }
 
 static void retry_in(struct disk_writer *w, int64_t ms)
@@ -105,7 +105,7 @@ static void count_aside(struct disk_writer *w, const char *to)
     d->stats.set_aside++;
     d->removals = d->removals == REMOVALS_LOST ? REMOVALS_MADE : d->removals; /* with all else */
     pthread_mutex_unlock(&d->lock);
-    tell(d, &(struct disk_notice){DISK_NOTICE_SET_ASIDE, TIER_DEGRADED, w->reopen_why, to, 0});
+    tell(d, &(struct disk_notice){DISK_NOTICE_SET_ASIDE, TIER_DEGRADED, w->reopen_why, d->path, to, 0});
 }
 
 static int put_away(struct disk_writer *w, enum disk_reopen how, const char *why)
@@ -285,8 +285,8 @@ static void warn_of_network(struct disk_writer *w)
     if (w->network_told || !disk_file_on_network(w->disk->path))
         return;
     w->network_told = true;
-    tell(w->disk,
-         &(struct disk_notice){DISK_NOTICE_NETWORK, TIER_DEGRADED, "network file system", w->disk->path, 0});
+    tell(w->disk, &(struct disk_notice){DISK_NOTICE_NETWORK, TIER_DEGRADED, "network file system",
+                                        w->disk->path, NULL, 0});
 }
 
 static bool lost_removals(struct disk *d)

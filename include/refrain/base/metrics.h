@@ -108,6 +108,8 @@ enum metric_code {
       "Times a tier was given a rest, anew after a probe included.")                                         \
     X(PROMOTED, COUNTER, "refrain_promoted_total", NONE, NONE, ONE,                                          \
       "Answers found below memory and put into it.")                                                         \
+    X(TIER_SET_ASIDE, COUNTER, "refrain_tier_set_aside_total", TIER, NONE, ONE,                              \
+      "Files of a tier that were damaged, or of no more use, and put out of the way.")                       \
     X(CORRUPT, COUNTER, "refrain_corrupt_total", NONE, NONE, ONE,                                            \
       "Records read that were not what was written; each was deleted.")                                      \
     X(UNREADABLE, COUNTER, "refrain_records_unreadable_total", RECORD, NONE, ONE,                            \

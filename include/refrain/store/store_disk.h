@@ -21,8 +21,8 @@
 
 enum disk_notice_kind {
     DISK_NOTICE_STATE,     /* its health has changed: @health and @why as tier_state has them */
-    DISK_NOTICE_SET_ASIDE, /* a file was put out of the way: @path is where to, NULL when it was removed */
-    DISK_NOTICE_NETWORK,   /* @path lies on a network file system, on which SQLite's log is not safe */
+    DISK_NOTICE_SET_ASIDE, /* the file was put out of the way, and @why */
+    DISK_NOTICE_NETWORK,   /* it lies on a network file system, on which SQLite's log is not safe */
 };
 
 /* What an operator should hear of: once for each change, not for each question. */
@@ -30,7 +30,8 @@ struct disk_notice {
     enum disk_notice_kind kind;
     enum tier_health health;
     const char *why;  /* static text */
-    const char *path; /* during the call */
+    const char *path; /* of the tier's file; during the call */
+    const char *now;  /* where it was put; NULL: it was removed */
     int error;        /* an errno; 0: none */
 };
 
