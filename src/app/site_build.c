@@ -437,6 +437,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->invalidator = parts->invalidator;
     s->targets = changes_key(parts->secret);
     s->events = parts->events;
+    s->instances = parts->instances;
     if (conf->compression.memory)
         s->shrink_memory = (struct shrink_conf){conf->compression.threshold, (int)conf->compression.level};
 }

@@ -20,6 +20,7 @@ struct site_parts {
     struct recent *recent; /* NULL: off */
     struct slice secret;   /* the server's */
     struct events *events; /* NULL: nobody can listen */
+    struct instances *instances;
 };
 
 /** A site with one reference. @conf must outlive it. NULL when out of memory. */

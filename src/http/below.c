@@ -11,6 +11,7 @@
 #include "exchange_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/store/instances.h"
 
 enum { SEARCHES_MAX = 4 }; /* a request's: its key, its variant's, and the same once more after a retry */
 
@@ -38,7 +39,7 @@ bool below_may_ask(const struct exchange *x)
 {
     const struct below *b = x->below;
 
-    if (!x->worker->below || !x->ask.may_read)
+    if (!x->worker->below || !x->ask.may_read || !instances_may_serve(site_of(x)->instances))
         return false;
     return !b || (b->searches < SEARCHES_MAX && !digest_eq(&b->searched, &x->key));
 }

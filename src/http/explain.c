@@ -6,6 +6,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/http/keying.h"
 #include "refrain/http/varying.h"
+#include "refrain/store/instances.h"
 #include "refrain/store/store_mem.h"
 
 enum { BELOW_MS = 2000 }; /* for the tiers below memory to answer */
@@ -194,6 +195,8 @@ static void judge(struct explaining *x)
         (void)end(x, EXPLAIN_MISS, e->entry.varies ? "vary" : "absent");
     else if (!e->ask.may_read)
         (void)end(x, EXPLAIN_MISS, "request");
+    else if (!instances_may_serve(x->site->instances))
+        (void)end(x, EXPLAIN_MISS, "cut-off");
     else if (is_unproven(x))
         (void)end(x, EXPLAIN_MISS, "reauth");
     else if (e->entry.verdict == FRESH_ASK)

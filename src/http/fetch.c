@@ -9,7 +9,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
 #include "refrain/http/recent.h"
-#include "refrain/store/invalidate.h"
+#include "refrain/store/instances.h"
 #include "refrain/wire/httpdate.h"
 #include "revalidate.h"
 #include "tries.h"
@@ -337,8 +337,10 @@ static void note_change(const struct fetch *x, unsigned status, const struct fie
     if (x->changes.len == 0 || status < 200 || status >= 400)
         return;
     n = changes_of(&x->site->targets, &place, fields, changed);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         invalidate_target(x->site->invalidator, changed[i], flights_seq(x->site->flights));
+        instances_note_target(x->site->instances, changed[i]);
+    }
 }
 
 /* A redirect may lead to a login. */
@@ -355,9 +357,11 @@ static void note_proof(const struct fetch *x, unsigned status)
 
     if (x->caller == 0)
         return;
-    if (status == 401 && proofs_refused(proofs, x->caller, clock_mono_ns()))
+    if (status == 401 && proofs_refused(proofs, x->caller, clock_mono_ns())) {
         news = "credential_suspended";
-    else if (is_success(status) && proofs_accepted(proofs, x->caller, x->started_ns, x->site->reauth_ns > 0))
+        instances_note_refused(x->site->instances, x->caller); /* it has hits at others, too */
+    } else if (is_success(status) &&
+               proofs_accepted(proofs, x->caller, x->started_ns, x->site->reauth_ns > 0))
         news = "credential_restored";
     if (news)
         log_event(LOG_INFO, news, LOG_STR("upstream", x->tries.upstream->conf.name),

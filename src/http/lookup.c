@@ -7,6 +7,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/http/varying.h"
 #include "refrain/store/fences.h"
+#include "refrain/store/instances.h"
 
 static void entry_drop(struct exchange *x)
 {
@@ -37,7 +38,13 @@ static bool find_below(struct exchange *x, int64_t now_ms, bool in_memory)
 static bool find(struct exchange *x, int64_t now_ms)
 {
     const struct site *s = site_of(x);
-    bool found = s->memory && store_mem_get(s->memory, &x->key, now_ms, &x->entry);
+    bool found;
+
+    if (UNLIKELY(!instances_may_serve(s->instances))) { /* invalidation.strict */
+        x->detail = "cut-off";
+        return false;
+    }
+    found = s->memory && store_mem_get(s->memory, &x->key, now_ms, &x->entry);
 
     if (UNLIKELY(x->below != NULL))
         found = find_below(x, now_ms, found);

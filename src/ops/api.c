@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/wire/header.h"
 
 enum { SMALL_BODY = 16 * 1024, REQUEST_BODY = 16 << 20 };
 
@@ -68,6 +69,17 @@ void api_done(struct api_call *c, const struct jout *j)
 {
     if (jout_done(j) < 0 || buf_add_byte(c->out, '\n') < 0)
         api_fail(c, 500, "answer_too_large", "the answer is larger than any that is sent", NULL, NULL);
+}
+
+struct slice api_correlation(struct api_call *c)
+{
+    const struct field *f = fields_find(c->fields, SLICE_OF("x-request-id"));
+    size_t n = f && header_name_ok(f->value) ? f->value.len : 0;
+
+    if (n == 0 || n > sizeof(c->correlation))
+        return (struct slice){NULL, 0};
+    memcpy(c->correlation, f->value.data, n);
+    return slice_make(c->correlation, n);
 }
 
 /* -- finding a route -- */

@@ -11,6 +11,7 @@
 #include "refrain/base/jout.h"
 #include "refrain/base/slice.h"
 #include "refrain/ops/admin.h"
+#include "refrain/store/events.h"
 
 #define API_ROOT "/api/v1"
 
@@ -46,6 +47,7 @@ struct api_call {
     bool later;                      /* api_later was called, and api_finish not yet */
     bool gone;                       /* nobody waits for the answer any more */
     char allow[API_ALLOW_BYTES_MAX]; /* of a 405: what is allowed */
+    char correlation[EVENT_CORRELATION_BYTES];
 };
 
 /** Finds the route of a request and its arguments. false: none; the answer then says so. */
@@ -68,6 +70,10 @@ void api_fail(struct api_call *c, unsigned status, const char *code, const char 
               const char *expected);
 /** Ends the answer that @j has written. */
 void api_done(struct api_call *c, const struct jout *j);
+
+/** What the client calls this call (X-Request-Id), copied into it; empty where it gives no name that will do.
+ */
+struct slice api_correlation(struct api_call *c);
 
 /** The answer comes later: the call lives until api_finish, even where its client has gone. From within run
  * of a route that is not pooled. */

@@ -9,12 +9,12 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/log.h"
 #include "refrain/http/site.h"
-#include "refrain/store/invalidate.h"
+#include "refrain/store/instances.h"
 
 struct invalidating {
     struct api_call *call;
     struct api_selector said;
-    struct invalidation inv;
+    struct instances_invalidation inv;
     bool must_match; /* 404 where nothing does */
 };
 
@@ -23,13 +23,25 @@ static uint64_t matched_in(const struct invalidation *inv, enum metric_tier tier
     return inv->tiers[tier].asked ? inv->tiers[tier].matched : 0;
 }
 
-static void tell_log(const struct invalidation *inv)
+static unsigned not_heard(const struct instances_invalidation *x)
 {
+    unsigned n = 0;
+
+    for (size_t i = 0; i < x->others_n; i++)
+        n += !x->others[i].heard;
+    return n;
+}
+
+static void tell_log(const struct instances_invalidation *x)
+{
+    const struct invalidation *inv = &x->own;
+
     log_event(LOG_INFO, "invalidated",
               LOG_STR("kind", invalidation_kind_name(invalidation_kind_of(&inv->which))),
-              LOG_BOOL("dry_run", inv->dry_run), LOG_INT("matched", inv->matched),
+              LOG_BOOL("dry_run", inv->dry_run), LOG_INT("matched", x->matched),
               LOG_INT("memory", matched_in(inv, TIER_MEMORY)), LOG_INT("disk", matched_in(inv, TIER_DISK)),
-              LOG_INT("redis", matched_in(inv, TIER_REDIS)), LOG_DUR("took_ms", inv->took_ns));
+              LOG_INT("redis", matched_in(inv, TIER_REDIS)), LOG_INT("instances", x->others_n + 1),
+              LOG_INT("not_heard", not_heard(x)), LOG_DUR("took_ms", inv->took_ns));
 }
 
 static void write_tiers(struct jout *j, const struct invalidation *inv)
@@ -46,23 +58,55 @@ static void write_tiers(struct jout *j, const struct invalidation *inv)
     jout_end(j);
 }
 
+static void write_other(struct jout *j, const struct instance_answer *a)
+{
+    jout_object(j, NULL);
+    jout_str(j, "id", a->id);
+    jout_str(j, "name", a->name[0] ? a->name : NULL);
+    jout_bool(j, "heard", a->heard);
+    if (a->heard) {
+        jout_int(j, "matched", (int64_t)a->matched);
+        jout_object(j, "tiers");
+        jout_int(j, "memory", (int64_t)a->memory);
+        jout_int(j, "disk", (int64_t)a->disk);
+        jout_end(j);
+    } else {
+        jout_milli(j, "seen_s_ago", a->seen_ms);
+    }
+    jout_end(j);
+}
+
+static void write_others(struct jout *j, const struct instances_invalidation *x)
+{
+    static const char *const tellings[] = {
+        [INSTANCES_ALONE] = "nobody", [INSTANCES_TOLD] = "told", [INSTANCES_LATER] = "later"};
+
+    jout_str(j, "others", tellings[x->telling]);
+    jout_array(j, "instances");
+    for (size_t i = 0; i < x->others_n; i++)
+        write_other(j, &x->others[i]);
+    jout_end(j);
+    jout_int(j, "not_heard", not_heard(x));
+}
+
 static void write_answer(struct invalidating *x)
 {
-    const struct invalidation *inv = &x->inv;
+    const struct invalidation *inv = &x->inv.own;
     struct jout j = jout_begin(x->call->out);
 
     jout_object(&j, NULL);
     jout_str(&j, "kind", invalidation_kind_name(invalidation_kind_of(&inv->which)));
     jout_bool(&j, "dry_run", inv->dry_run);
-    jout_int(&j, "matched", (int64_t)inv->matched);
-    jout_bool(&j, "at_least", inv->at_least);
+    jout_int(&j, "matched", (int64_t)x->inv.matched);
+    jout_bool(&j, "at_least", x->inv.at_least);
     write_tiers(&j, inv);
+    write_others(&j, &x->inv);
     jout_milli(&j, "took_s", inv->took_ns / 1000000);
     jout_end(&j);
     api_done(x->call, &j);
 }
 
-static void on_done(struct invalidation *inv)
+static void on_done(struct instances_invalidation *inv)
 {
     struct invalidating *x = CONTAINER_OF(inv, struct invalidating, inv);
 
@@ -91,16 +135,16 @@ static void start(struct invalidating *x)
 {
     struct api_call *c = x->call;
 
-    x->inv = (struct invalidation){
+    x->inv.own = (struct invalidation){
         .which = x->said.which,
         .seq = flights_seq(c->site->flights),
         .dry_run = x->said.dry_run,
-        .told = true,
         .loop = c->loop,
-        .on_done = on_done,
     };
+    x->inv.correlation = api_correlation(c);
+    x->inv.on_done = on_done;
     api_later(c);
-    invalidate_start(c->site->invalidator, &x->inv);
+    instances_invalidate(c->site->instances, c->site->invalidator, c->parts.events, &x->inv);
 }
 
 void api_invalidate(struct api_call *c)

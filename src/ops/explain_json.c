@@ -43,6 +43,7 @@ static const struct {
     {"offline", "no instance was asked, so what is stored is not known"},
     {"operation", "no operation of the cache has this method and path"},
     {"range", "it asks for a part that is not cut here"},
+    {"cut-off", "this instance cannot hear of invalidations at the moment, and invalidation.strict is on"},
     {"reauth", "upstream has refused the credential, or has not been shown it for cache.reauth"},
     {"request", "its own Cache-Control or Refrain-Cache asks for upstream's answer"},
     {"rule", "a rule says `cache: off`"},

@@ -32,6 +32,7 @@
 
 struct events;      /* store/events.h */
 struct fences;      /* store/fences.h */
+struct instances;   /* store/instances.h */
 struct invalidator; /* store/invalidate.h */
 struct recent;      /* recent.h */
 
@@ -92,7 +93,8 @@ struct site {
     struct proofs *proofs;
     struct fences *fences; /* of invalidations */
     struct invalidator *invalidator;
-    struct events *events; /* NULL: nobody can listen */
+    struct events *events;       /* NULL: nobody can listen */
+    struct instances *instances; /* NULL: there are no others */
     /* entries that are coded otherwise (recode.h) */
     struct shrink_conf shrink_memory; /* of level 0: memory keeps what is stored as it came */
     atomic_flag undoing[64];          /* by key */
