@@ -6,6 +6,8 @@
 
 /* Flags of whatever reads a configuration. */
 extern const struct cli_flag config_flags[];
+/* Flags of cmd_entries.c's commands. */
+extern const struct cli_flag invalidate_flags[], keys_flags[], get_flags[];
 /* … only to learn where an instance is. */
 extern const struct cli_flag config_file_flags[];
 
@@ -25,6 +27,12 @@ int cmd_explain(const struct cli *cli);
 int cmd_explain_help(void);
 int cmd_breakers(const struct cli *cli);
 int cmd_breakers_help(void);
+int cmd_invalidate(const struct cli *cli);
+int cmd_invalidate_help(void);
+int cmd_keys(const struct cli *cli);
+int cmd_keys_help(void);
+int cmd_get(const struct cli *cli);
+int cmd_get_help(void);
 int cmd_config_check(const struct cli *cli);
 int cmd_config_show(const struct cli *cli);
 int cmd_config_reference(const struct cli *cli);

@@ -24,6 +24,10 @@ static const struct cli_flag breakers_flags[] = {
 static const struct cli_flag *const explain_lists[] = {explain_flags, remote_flags, config_file_flags, NULL};
 static const struct cli_flag *const breakers_lists[] = {breakers_flags, remote_flags, config_file_flags,
                                                         NULL};
+static const struct cli_flag *const invalidate_lists[] = {invalidate_flags, remote_flags, config_file_flags,
+                                                          NULL};
+static const struct cli_flag *const keys_lists[] = {keys_flags, remote_flags, config_file_flags, NULL};
+static const struct cli_flag *const get_lists[] = {get_flags, remote_flags, config_file_flags, NULL};
 static const struct cli_flag *const serve_lists[] = {config_flags, NULL};
 static const struct cli_flag *const no_lists[] = {NULL};
 static const struct cli_flag *const check_lists[] = {config_flags, check_flags, NULL};
@@ -37,6 +41,10 @@ static const struct command commands[] = {
     {"breakers", "[open|close|reset UPSTREAM KIND] [FLAGS]",
      "List the breakers of an instance, or tell one what to do.", breakers_lists, cmd_breakers,
      cmd_breakers_help},
+    {"invalidate", "[FLAGS]", "Have entries go, from every tier of every instance.", invalidate_lists,
+     cmd_invalidate, cmd_invalidate_help},
+    {"keys", "[FLAGS]", "List entries.", keys_lists, cmd_keys, cmd_keys_help},
+    {"get", "ID [FLAGS]", "Tell of one entry, or print its body.", get_lists, cmd_get, cmd_get_help},
     {"config check", "[FLAGS]", "Say what is wrong or unwise in a configuration.", check_lists,
      cmd_config_check, NULL},
     {"config show", "[FLAGS]", "Print every option's value and where it comes from.", show_lists,

@@ -154,6 +154,7 @@ static void prepare(CURL *curl, struct remote *r, const char *method, const char
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.data);
     }
+    (void)curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip"); /* stored bodies may be coded */
     (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 }
 
@@ -176,7 +177,7 @@ static void tell_refusal(const struct remote *r, long status, struct slice json)
                       expected ? expected : "");
 }
 
-static enum remote_verdict verdict_of(const struct remote *r, CURL *curl, CURLcode code, struct slice json)
+static enum remote_verdict verdict_of(struct remote *r, CURL *curl, CURLcode code, struct slice json)
 {
     long status = 0;
 
@@ -187,6 +188,7 @@ static enum remote_verdict verdict_of(const struct remote *r, CURL *curl, CURLco
         return REMOTE_FAILED;
     }
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    r->status = status;
     if (status == 200)
         return REMOTE_DONE;
     tell_refusal(r, status, json);

@@ -22,6 +22,7 @@ struct remote {
     char *token;          /* NULL: none was found */
     const char *no_token; /* why not, for whoever is told */
     bool chosen;          /* --admin says where it is */
+    long status;          /* of the last answer; 0: there was none */
     struct pool pool;
 };
 

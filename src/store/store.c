@@ -177,13 +177,16 @@ static int put_below(struct store *s, const struct entry_parts *parts)
 int store_put(struct store *s, const struct entry_parts *parts, int64_t now_ms, struct entry_ref *out)
 {
     struct label label = label_of_parts(parts);
-    int r = s->conf.memory ? store_mem_put(s->conf.memory, parts, now_ms, out) : -EMSGSIZE, below = r;
+    int below, r;
 
-    if (out && r < 0)
+    if (out)
         *out = (struct entry_ref){0};
+    if (store_holds_back(s, &label))
+        return -ECANCELED; /* what lies there may be younger, and stays */
+    below = r = s->conf.memory ? store_mem_put(s->conf.memory, parts, now_ms, out) : -EMSGSIZE;
     if (s->conf.lower_n > 0 && r != -EEXIST)
         below = put_below(s, parts);
-    if (store_holds_back(s, &label)) { /* looked at after it was put: whichever came first, it is not found */
+    if (store_holds_back(s, &label)) { /* once more, as it is there: whichever came first, it is not found */
         if (out)
             entry_ref_release(out);
         store_delete(s, &label);

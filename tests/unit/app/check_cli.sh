@@ -34,6 +34,9 @@ expect 'help of a command' 0 out '--set NAME=VALUE' config check --help
 expect 'short help' 0 out '^Usage: refrain config show' config show -h
 expect 'help with examples' 0 out '^  refrain explain --json - < request.txt$' explain --help
 expect 'a flag that two commands have, each its own' 0 out '^  --admin URL ' breakers --help
+expect 'help with examples' 0 out '^  refrain invalidate --all$' invalidate --help
+expect 'everything must be said' 2 err 'for everything, --all$' invalidate --dry-run
+expect 'no entry named' 2 err 'expected one ID' get
 expect 'nothing to explain' 2 err 'expected one FILE' explain
 expect 'an address that is none' 2 err '^refrain: --admin nowhere: expected a URL' breakers --admin nowhere
 expect 'a slip in a command' 2 err 'no such command; did you mean refrain config check\?' config chek
