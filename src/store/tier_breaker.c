@@ -24,6 +24,7 @@ struct breaker {
 struct breaker_port {
     struct tier_port port; /* first */
     struct tier_port *inner;
+    struct tier_replies *refusals;
 };
 
 static struct breaker *breaker_of(struct tier *t)
@@ -145,7 +146,7 @@ static void on_answered(struct tier_op *op)
 static struct tier_port *pass(struct tier_port *p, struct tier_op *op)
 {
     if (!admit(breaker_of(p->tier), op, true)) {
-        tier_answer(p, op, TIER_DOWN);
+        tier_reply(port_of(p)->refusals, op, TIER_DOWN);
         return NULL;
     }
     op->outer_done = op->on_done;
@@ -185,7 +186,7 @@ static void breaker_scan(struct tier_port *p, struct tier_scan *s)
     if (admit(breaker_of(p->tier), &s->op, false))
         inner->tier->ops->scan(inner, s);
     else
-        tier_answer(p, &s->op, TIER_DOWN);
+        tier_reply(port_of(p)->refusals, &s->op, TIER_DOWN);
 }
 
 static void breaker_delete_if(struct tier_port *p, struct tier_delete_if *d)
@@ -195,7 +196,7 @@ static void breaker_delete_if(struct tier_port *p, struct tier_delete_if *d)
     if (admit(breaker_of(p->tier), &d->op, false))
         inner->tier->ops->delete_if(inner, d);
     else
-        tier_answer(p, &d->op, TIER_DOWN);
+        tier_reply(port_of(p)->refusals, &d->op, TIER_DOWN);
 }
 
 /* -- ports, and what is told -- */
@@ -208,9 +209,11 @@ static struct tier_port *breaker_open(struct tier *t, struct loop *l)
     if (!p)
         return NULL;
     p->port = (struct tier_port){t, l};
-    p->inner = b->inner->ops->open(b->inner, l);
+    p->refusals = tier_replies_new(l);
+    p->inner = p->refusals ? b->inner->ops->open(b->inner, l) : NULL;
     if (p->inner)
         return &p->port;
+    tier_replies_end(p->refusals);
     free(p);
     return NULL;
 }
@@ -220,6 +223,7 @@ static void breaker_close(struct tier_port *p)
     struct tier_port *inner = port_of(p)->inner;
 
     inner->tier->ops->close(inner);
+    tier_replies_end(port_of(p)->refusals);
     free(p);
 }
 

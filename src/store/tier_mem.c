@@ -9,7 +9,7 @@
 
 /*
  * A record lies as the body of an entry that has its label, so that its bytes come back as they were. Every
- * question is answered where it is asked; only the answer comes by a message.
+ * question is carried out where it is asked; only its end comes by a message.
  */
 enum { SCAN_PAGE = 256 };
 
@@ -19,22 +19,38 @@ struct tier_mem {
     struct store_mem *memory;
 };
 
+struct mem_port {
+    struct tier_port port; /* first */
+    struct tier_replies *replies;
+};
+
 static struct store_mem *memory_of(const struct tier_port *p)
 {
     return ((struct tier_mem *)p->tier)->memory;
 }
 
+static void answer(struct tier_port *p, struct tier_op *op, enum tier_result r)
+{
+    tier_reply(((struct mem_port *)p)->replies, op, r);
+}
+
 static struct tier_port *mem_open(struct tier *t, struct loop *l)
 {
-    struct tier_port *p = calloc(1, sizeof(*p));
+    struct mem_port *p = calloc(1, sizeof(*p));
 
-    if (p)
-        *p = (struct tier_port){t, l};
-    return p;
+    if (!p)
+        return NULL;
+    p->port = (struct tier_port){t, l};
+    p->replies = tier_replies_new(l);
+    if (p->replies)
+        return &p->port;
+    free(p);
+    return NULL;
 }
 
 static void mem_close(struct tier_port *p)
 {
+    tier_replies_end(((struct mem_port *)p)->replies);
     free(p);
 }
 
@@ -55,13 +71,13 @@ static void mem_get(struct tier_port *p, struct tier_get *g)
     struct entry_ref ref;
 
     if (!store_mem_get(memory_of(p), &g->label.key, clock_wall_ms(), &ref)) {
-        tier_answer(p, &g->op, TIER_ABSENT);
+        answer(p, &g->op, TIER_ABSENT);
         return;
     }
     g->blob = blob_of(ref.entry);
     g->gone_ms = ref.entry->gone_ms;
     entry_ref_release(&ref);
-    tier_answer(p, &g->op, g->blob ? TIER_OK : TIER_FAILED);
+    answer(p, &g->op, g->blob ? TIER_OK : TIER_FAILED);
 }
 
 static struct entry_parts parts_of(const struct tier_item *item, const struct slice *record)
@@ -110,7 +126,7 @@ static void mem_put(struct tier_port *p, struct tier_put *put)
 
     if (!put->only_newer)
         (void)store_mem_delete(memory_of(p), &put->item.label.key);
-    tier_answer(p, &put->op, result_of(store_mem_put(memory_of(p), &parts, clock_wall_ms(), NULL)));
+    answer(p, &put->op, result_of(store_mem_put(memory_of(p), &parts, clock_wall_ms(), NULL)));
 }
 
 static bool is_the_same(struct store_mem *m, const struct digest *key, const struct blob *only)
@@ -132,7 +148,7 @@ static void mem_remove(struct tier_port *p, struct tier_delete *d)
     struct store_mem *m = memory_of(p);
     bool gone = is_the_same(m, &d->label.key, d->only) && store_mem_delete(m, &d->label.key);
 
-    tier_answer(p, &d->op, gone ? TIER_OK : TIER_ABSENT);
+    answer(p, &d->op, gone ? TIER_OK : TIER_ABSENT);
 }
 
 /* -- all of them -- */
@@ -198,10 +214,8 @@ static void tell_item(struct tier_port *p, struct tier_scan *s, const struct dig
     entry_ref_release(&ref);
 }
 
-/* What is told of a page comes behind the call, as its end does. */
-static void on_scan(struct loop_msg *msg)
+static void mem_scan(struct tier_port *p, struct tier_scan *s)
 {
-    struct tier_scan *s = CONTAINER_OF(CONTAINER_OF(msg, struct tier_op, msg), struct tier_scan, op);
     struct gathering g = {.which = s->which, .found = BUF_INIT(SIZE_MAX / 2)};
     size_t page = s->page_max > 0 ? s->page_max : SCAN_PAGE, n;
     const struct gathered *found;
@@ -209,31 +223,21 @@ static void on_scan(struct loop_msg *msg)
     g.has_after = s->cursor->len == sizeof(g.after);
     if (g.has_after)
         memcpy(&g.after, s->cursor->data, sizeof(g.after));
-    n = gather_all(memory_of(s->op.port), &g, &found);
+    n = gather_all(memory_of(p), &g, &found);
     for (size_t i = 0; i < n && i < page; i++)
-        tell_item(s->op.port, s, &found[i].key);
+        tell_item(p, s, &found[i].key);
     buf_clear(s->cursor);
     if (n > page)
         g.failed |= buf_add(s->cursor, &found[page - 1].key, sizeof(found->key)) < 0;
     buf_done(&g.found);
-    s->op.result = g.failed ? TIER_FAILED : TIER_OK;
-    s->op.on_done(&s->op);
+    answer(p, &s->op, g.failed ? TIER_FAILED : TIER_OK);
 }
 
-static void mem_scan(struct tier_port *p, struct tier_scan *s)
+static void mem_delete_if(struct tier_port *p, struct tier_delete_if *d)
 {
-    s->op.port = p;
-    s->op.msg.on_msg = on_scan;
-    loop_post(p->loop, &s->op.msg);
-}
-
-static void on_delete_if(struct loop_msg *msg)
-{
-    struct tier_delete_if *d =
-        CONTAINER_OF(CONTAINER_OF(msg, struct tier_op, msg), struct tier_delete_if, op);
     struct gathering g = {.which = d->which, .drop = !d->dry_run, .found = BUF_INIT(SIZE_MAX / 2)};
     const struct gathered *found;
-    size_t n = gather_all(memory_of(d->op.port), &g, &found);
+    size_t n = gather_all(memory_of(p), &g, &found);
 
     d->matched = 0;
     for (size_t i = 0; i < n; i++) {
@@ -244,15 +248,7 @@ static void on_delete_if(struct loop_msg *msg)
             d->on_match(d, &label);
     }
     buf_done(&g.found);
-    d->op.result = g.failed ? TIER_FAILED : TIER_OK;
-    d->op.on_done(&d->op);
-}
-
-static void mem_delete_if(struct tier_port *p, struct tier_delete_if *d)
-{
-    d->op.port = p;
-    d->op.msg.on_msg = on_delete_if;
-    loop_post(p->loop, &d->op.msg);
+    answer(p, &d->op, g.failed ? TIER_FAILED : TIER_OK);
 }
 
 /* -- what is told -- */

@@ -154,6 +154,15 @@ static inline void tier_free(struct tier *t)
 /** Answers @op with @r from the thread of its port's loop: on_done comes by a message. */
 void tier_answer(struct tier_port *p, struct tier_op *op, enum tier_result r);
 
+/* The same for a port that may be closed before the message has come: answers come back within that then.
+ * Uses op.own. Thread: the port's. */
+struct tier_replies;
+/** NULL when out of memory. */
+struct tier_replies *tier_replies_new(struct loop *l);
+void tier_reply(struct tier_replies *r, struct tier_op *op, enum tier_result result);
+/** What is left comes back within the call. NULL is fine. */
+void tier_replies_end(struct tier_replies *r);
+
 /**
  * Appends `PREFIX:NAMESPACE:OPERATION:MODEL:HEX`, by which operators know an entry in Redis and on disk (SPEC
  * section 4); with an empty prefix none, and no colon before the namespace. Errors: as buf_add.
