@@ -163,47 +163,66 @@ static void print_counts(const struct node *tiers)
         (void)printf("%s%s %s", i > 0 ? ", " : "", tiers->members[i].name, tiers->members[i].node->text);
 }
 
-/* True when one of them has still to do its part. */
-static bool print_left(const struct node *t)
+static bool is_true(const struct node *t, const char *member)
 {
-    const struct node *later = node_find(t, "not_yet"), *unheard = node_find(t, "not_heard");
+    return strcmp(remote_text(t, member, ""), "true") == 0;
+}
 
+static void print_instance(const struct node *in)
+{
+    (void)printf("  at ");
+    remote_print_safe(remote_text(in, "name", remote_text(in, "id", "?")));
+    if (is_true(in, "heard")) {
+        (void)printf(": ");
+        print_counts(node_find(in, "tiers"));
+        (void)putchar('\n');
+    } else {
+        (void)printf(": not heard, last seen %s s ago\n", remote_text(in, "seen_s_ago", "?"));
+    }
+}
+
+static void print_invalidated(const struct node *t)
+{
+    const struct node *later = node_find(t, "not_yet"), *others = node_find(t, "instances");
+    const char *matched = remote_text(t, "matched", "?");
+
+    (void)printf("%s%s %s %s (", is_true(t, "at_least") ? "at least " : "", matched,
+                 strcmp(matched, "1") == 0 ? "entry" : "entries",
+                 is_true(t, "dry_run") ? "would go" : "invalidated");
+    print_counts(node_find(t, "tiers"));
+    (void)puts(")");
+    for (size_t i = 0; others && i < others->n; i++)
+        print_instance(others->members[i].node);
     for (size_t i = 0; later && i < later->n; i++)
         (void)printf("  %s has still to do its part: %s\n", later->members[i].name,
                      later->members[i].node->text);
-    for (size_t i = 0; unheard && i < unheard->n; i++) {
-        (void)printf("  not heard: ");
-        remote_print_safe(remote_text(unheard->members[i].node, "name", unheard->members[i].node->text));
-        (void)putchar('\n');
-    }
-    return (later && later->n > 0) || (unheard && unheard->n > 0);
+    if (strcmp(remote_text(t, "others", ""), "later") == 0)
+        (void)puts("  the other instances are told once Redis can be reached");
+}
+
+/* Somebody has still to do his part, or was not heard. */
+static bool is_left_undone(const struct node *t)
+{
+    const struct node *later = node_find(t, "not_yet");
+
+    return (later && later->n > 0) || strcmp(remote_text(t, "not_heard", "0"), "0") != 0 ||
+           strcmp(remote_text(t, "others", ""), "later") == 0;
 }
 
 static int show_invalidated(struct slice json, bool raw)
 {
     AUTO(pool_done) struct pool pool = POOL_INIT;
     const struct node *t = remote_tree(&pool, json);
-    bool dry, left, about;
 
     if (!t)
         return EXIT_COULD_NOT;
-    dry = strcmp(remote_text(t, "dry_run", ""), "true") == 0;
-    about = strcmp(remote_text(t, "at_least", ""), "true") == 0;
-    if (raw) {
-        const struct node *later = node_find(t, "not_yet"), *unheard = node_find(t, "not_heard");
-
-        left = (later && later->n > 0) || (unheard && unheard->n > 0);
-        return print_raw(json) == EXIT_DONE ? (left ? EXIT_FINDING : EXIT_DONE) : EXIT_COULD_NOT;
-    }
-    (void)printf("%s%s %s%s (", about ? "at least " : "", remote_text(t, "matched", "?"),
-                 strcmp(remote_text(t, "matched", ""), "1") == 0 ? "entry" : "entries",
-                 dry ? " would go" : " invalidated");
-    print_counts(node_find(t, "tiers"));
-    (void)puts(")");
-    left = print_left(t);
+    if (raw)
+        (void)fwrite(json.data, 1, json.len, stdout);
+    else
+        print_invalidated(t);
     if (fflush(stdout) != 0)
         return EXIT_COULD_NOT;
-    return left ? EXIT_FINDING : EXIT_DONE;
+    return is_left_undone(t) ? EXIT_FINDING : EXIT_DONE;
 }
 
 static int invalidate(const struct cli *cli, struct remote *r)
