@@ -21,6 +21,7 @@ enum {
     PAGE_MAX = 1000,
     SCANS_A_PAGE = 64, /* that bring nothing: then an empty page is told, so that who asks may stop */
     UNDER_WAY_MAX = 64,
+    WAITS_MAX = 5, /* round trips until it must be known which nodes there are */
     PATTERN_MAX = 2048,
 };
 
@@ -48,6 +49,7 @@ struct walk {
     struct buf pattern;
     char count[24];
     size_t scans_n, found_n;
+    unsigned waits;
     struct key *keys; /* of the SCAN that came last */
     size_t keys_n, next, under_way;
     enum tier_result failed; /* TIER_OK: nothing has */
@@ -205,10 +207,13 @@ static void on_node(void *arg, uint32_t node, struct slice address)
         n->found = node;
 }
 
+/* False: there is none, or it is not known any more which there are. */
 static bool go_to_next_node(struct walk *w)
 {
     struct next_node n = {.after = w->started ? w->node : 0};
 
+    if (!redis_knows_nodes(w->ask.port->redis))
+        fail(w, TIER_DOWN);
     redis_each_node(w->ask.port->redis, on_node, &n);
     if (n.found == 0)
         return false;
@@ -466,7 +471,7 @@ static void scan_more(struct walk *w)
     bool node_is_over = w->scans_n > 0 && strcmp(w->cursor, "0") == 0;
 
     drop_keys(w);
-    if ((!w->started || node_is_over) && !go_to_next_node(w)) {
+    if (node_is_over && !go_to_next_node(w)) {
         end_walk(w, true);
         return;
     }
@@ -510,22 +515,51 @@ static struct walk *walk_new(struct tier_port *p, struct tier_op *op, const stru
     return w;
 }
 
+static void wait_for_nodes(struct walk *w);
+
+/* At first it is not known yet which nodes there are: that comes with the first replies. */
+static void choose_node(struct walk *w)
+{
+    if (w->started || (redis_knows_nodes(w->ask.port->redis) && go_to_next_node(w))) {
+        send_scan(w);
+    } else if (w->waits++ < WAITS_MAX) {
+        wait_for_nodes(w);
+    } else {
+        fail(w, TIER_DOWN);
+        end_walk(w, false);
+    }
+}
+
+static void on_waited(struct rt_ask *a, const struct redis_reply *reply, enum redis_why why)
+{
+    struct walk *w = (struct walk *)a;
+
+    if (reply) {
+        choose_node(w);
+        return;
+    }
+    fail(w, rt_result_of(a->port, reply, why));
+    end_walk(w, false);
+}
+
+static void wait_for_nodes(struct walk *w)
+{
+    struct rt_ask *a = &w->ask;
+
+    a->argv[0] = SLICE_OF("PING");
+    a->argc = 1;
+    a->on_reply = on_waited;
+    rt_ask_send(a, (struct slice){NULL, 0});
+}
+
 static void begin(struct walk *w)
 {
-    enum tier_result r = TIER_OK;
-
     if (make_pattern(w) < 0)
-        r = TIER_REFUSED;
-    else if (!redis_knows_nodes(w->ask.port->redis))
-        r = TIER_DOWN;
-    if (r != TIER_OK)
-        rt_ask_end_later(&w->ask, r);
-    else if (w->started)
-        send_scan(w);
-    else if (go_to_next_node(w))
-        send_scan(w);
+        rt_ask_end_later(&w->ask, TIER_REFUSED);
+    else if (w->started || redis_knows_nodes(w->ask.port->redis))
+        choose_node(w);
     else
-        rt_ask_end_later(&w->ask, TIER_DOWN);
+        wait_for_nodes(w);
 }
 
 void rt_scan(struct tier_port *p, struct tier_scan *s)
