@@ -16,6 +16,8 @@
 #include "refrain/base/slice.h"
 #include "refrain/http/breakers.h"
 #include "refrain/http/upstream.h"
+#include "refrain/store/redis.h"
+#include "refrain/store/redis_url.h"
 #include "refrain/store/store_mem.h"
 
 struct text_list {
@@ -167,6 +169,19 @@ struct tier_disk_conf {
     uint64_t queue_bytes_max;
 };
 
+struct tier_redis_conf {
+    const char *url;      /* NULL: the tier is off */
+    struct redis_url at;  /* what it says */
+    const char *username; /* these two: else the URL's */
+    struct secret_conf password;
+    const char *ca_file, *cert_file, *key_file, *server_name;
+    bool verify;
+    enum { TLS_MIN_1_2, TLS_MIN_1_3 } tls_min;
+    int64_t connect_timeout_ms;
+    int64_t timeout_ms;
+    enum redis_cluster_mode cluster;
+};
+
 enum tiers_write { TIERS_WRITE_THROUGH, TIERS_WRITE_BEHIND };
 
 struct tiers_conf {
@@ -175,6 +190,7 @@ struct tiers_conf {
     uint64_t write_queue_bytes_max;
     struct tier_memory_conf memory;
     struct tier_disk_conf disk;
+    struct tier_redis_conf redis;
 };
 
 struct compression_conf {
@@ -287,6 +303,10 @@ void config_free(struct config *conf);
 size_t config_diff_fixed(const struct config *old, const struct config *now,
                          void (*report)(void *arg, const char *name, const char *was, const char *is),
                          void *arg);
+
+/** Where Redis is and how it is spoken to, for every client of it in the process; its texts are @conf's.
+ * conf->tiers.redis.url is given. */
+struct redis_conf config_redis(const struct config *conf);
 
 /** The operator's own operation of that name, or one shipped like it; NULL: there is none. */
 const struct operation_conf *config_operation(const struct config *conf, const char *name);

@@ -23,6 +23,19 @@ struct target {
     struct origin origin; /* of the item */
 };
 
+/* What of a value may be shown. */
+static const char *shown(struct loading *l, const struct option_row *row, const char *raw)
+{
+    const char *scheme = strstr(raw, "://"), *at = strrchr(raw, '@');
+
+    if (row->flags & OPTION_MASKED)
+        return raw[0] ? "***" : raw;
+    if (!(row->flags & OPTION_USERINFO) || !at)
+        return raw;
+    return scheme && scheme < at ? pool_printf(l->pool, "%.*s***%s", (int)(scheme + 3 - raw), raw, at)
+                                 : "***";
+}
+
 static void entry_add(struct loading *l, const struct target *t, const struct option_row *row,
                       const char *suffix, const char *raw, struct origin origin)
 {
@@ -39,7 +52,7 @@ static void entry_add(struct loading *l, const struct target *t, const struct op
         o->entries_cap = cap;
     }
     e.name = pool_printf(l->pool, "%s%s%s", t->prefix, row->name, suffix);
-    e.text = row->flags & OPTION_MASKED && raw[0] && !suffix[0] ? "***" : raw;
+    e.text = suffix[0] ? raw : shown(l, row, raw);
     o->entries[o->entries_n++] = e;
 }
 

@@ -148,7 +148,7 @@ static void describe(const struct option_row *row, const struct node *n, char *o
 {
     static const char *const kinds[] = {
         [NODE_NULL] = "nothing", [NODE_LIST] = "a list", [NODE_MAP] = "a map"};
-    bool secret = row->flags & OPTION_MASKED;
+    bool secret = row->flags & (OPTION_MASKED | OPTION_USERINFO);
 
     if (!node_is_scalar(n))
         (void)snprintf(out, cap, "%s", kinds[n->kind]);

@@ -520,6 +520,7 @@ void config_judge(struct loading *l)
     judge_validation(l);
     judge_encryption(l);
     judge_patterns(l);
+    config_judge_redis(l);
     judge_sizes(l);
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);

@@ -71,6 +71,8 @@ void config_complete(struct loading *l, struct node *tree);
 void config_bind(struct loading *l, const struct node *tree);
 /** Judges values against each other. */
 void config_judge(struct loading *l);
+/** The part of it that concerns Redis; takes its URL apart. */
+void config_judge_redis(struct loading *l);
 
 /** The entry of that full name; asserts that there is one. */
 const struct config_entry *entry_of(const struct config *conf, const char *name);

@@ -24,6 +24,8 @@ static const char *const tiers_writes[] = {"through", "behind", NULL};
 static const char *const on_abandons[] = {"cancel", "finish", NULL};
 static const char *const control_headers[] = {"strip", "pass", NULL};
 static const char *const ttl_modes[] = {"absolute", "sliding", NULL};
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const cluster_modes[] = {"auto", "on", "off", NULL};
 static const char *const log_formats[] = {"json", "text", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const presets[] = {"none", "development", "production", "testing", NULL};
@@ -39,6 +41,9 @@ _Static_assert(TTL_ABSOLUTE == 0 && TTL_SLIDING == 1, "the order of the choices"
 _Static_assert(EVICT_LRU == 0 && EVICT_LFU == 1 && EVICT_FIFO == 2 && EVICT_SIEVE == 3,
                "the order of the choices");
 _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
+               "the order of the choices");
+_Static_assert(TLS_MIN_1_2 == 0 && TLS_MIN_1_3 == 1, "the order of the choices");
+_Static_assert(REDIS_CLUSTER_AUTO == 0 && REDIS_CLUSTER_ON == 1 && REDIS_CLUSTER_OFF == 2,
                "the order of the choices");
 _Static_assert(LOG_JSON == 0 && LOG_TEXT == 1, "the order of the choices");
 _Static_assert(TIERS_WRITE_THROUGH == 0 && TIERS_WRITE_BEHIND == 1, "the order of the choices");
@@ -237,6 +242,38 @@ static const struct option_row root_rows[] = {
     {"tiers.disk.queue_max_bytes", OPTION_BYTES, OPTION_FIXED, "32MiB", RANGE(MIB, INT64_C(1) << 40),
      ROOT(tiers.disk.queue_bytes_max),
      .help = "Answers that may wait for the disk to take them; past it they are not written."},
+    {"tiers.redis.url", OPTION_TEXT, OPTION_FIXED | OPTION_USERINFO, ROOT(tiers.redis.url),
+     .env = "REDIS_URL",
+     .help =
+         "Redis or Valkey, shared by several instances: `redis://[user:password@]host[:port][/db]`, "
+         "`rediss://…` over TLS, `unix:///path`. Without one the tier is off. Of a cluster, any node. See "
+         "docs/redis.md."},
+    {"tiers.redis.username", OPTION_TEXT, OPTION_FIXED, ROOT(tiers.redis.username),
+     .help = "User of an ACL; goes before the URL's."},
+    {"tiers.redis.password", OPTION_SECRET, OPTION_MASKED | OPTION_FIXED, ROOT(tiers.redis.password),
+     .env = "REDIS_AUTH", .help = "Goes before the URL's."},
+    {"tiers.redis.ca_file", OPTION_PATH, OPTION_FIXED, ROOT(tiers.redis.ca_file), .env = "REDIS_TLS_CA",
+     .help = "Authorities that its certificate may be signed by (PEM); by default the system's."},
+    {"tiers.redis.cert", OPTION_PATH, OPTION_FIXED, ROOT(tiers.redis.cert_file), .env = "REDIS_TLS_CERT",
+     .help = "Certificate to show (PEM)."},
+    {"tiers.redis.key", OPTION_PATH, OPTION_FIXED, ROOT(tiers.redis.key_file), .env = "REDIS_TLS_KEY",
+     .help = "Its key (PEM)."},
+    {"tiers.redis.verify", OPTION_BOOL, OPTION_FIXED, "true", ROOT(tiers.redis.verify),
+     .env = "REDIS_TLS_VERIFY", .help = "Whether its certificate must be good."},
+    {"tiers.redis.server_name", OPTION_TEXT, OPTION_FIXED, ROOT(tiers.redis.server_name),
+     .env = "REDIS_TLS_SERVER_NAME",
+     .help = "Whose certificate is expected and asked for (SNI); by default the host's in the URL."},
+    {"tiers.redis.min_tls", OPTION_ENUM, OPTION_FIXED, "1.2", .choices = tls_versions,
+     ROOT(tiers.redis.tls_min), .env = "REDIS_TLS_MIN_VERSION", .help = "The oldest version of TLS taken."},
+    {"tiers.redis.connect_timeout", OPTION_MS, OPTION_FIXED, "1s", RANGE(10, 60 * SECOND),
+     ROOT(tiers.redis.connect_timeout_ms),
+     .help = "Within which name, connection, TLS and password must be through. A server that says nothing "
+             "for so long is held for dead."},
+    {"tiers.redis.timeout", OPTION_MS, OPTION_FIXED, "50ms", RANGE(1, 10 * SECOND),
+     ROOT(tiers.redis.timeout_ms),
+     .help = "How long a request waits for it at most; then it is a miss, and counted."},
+    {"tiers.redis.cluster", OPTION_ENUM, OPTION_FIXED, "auto", .choices = cluster_modes,
+     ROOT(tiers.redis.cluster), .help = "Whether it is a Redis Cluster; `auto` asks it."},
 
     {"compression.threshold", OPTION_BYTES, OPTION_FIXED, "1000", RANGE(0, GIB), ROOT(compression.threshold),
      .env = "CACHE_COMPRESSION_THRESHOLD",

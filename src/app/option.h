@@ -45,6 +45,7 @@ enum {
     OPTION_FIELDS = 16,     /* a list of names of header fields */
     OPTION_UNSAID = 32,     /* a number that need not be said: zero then, and shown as nothing */
     OPTION_NUMBERS = 64,    /* a list of numbers from min to max */
+    OPTION_USERINFO = 128,  /* a URL that may hold a credential before its @, shown without */
 };
 
 struct option_row {

@@ -9,6 +9,7 @@
 #include "refrain/store/events.h"
 #include "refrain/store/tier_breaker.h"
 #include "tier_disk.h"
+#include "tier_redis.h"
 
 enum {
     BREAKER_FAILURES = 5, /* in a row */
@@ -25,7 +26,7 @@ static const struct row {
     int (*make)(const struct config *conf, const struct record_codec *codec, struct tier **out);
 } rows[STORE_LOWER_MAX] = {
     {"disk", tier_disk_make},
-    {"redis", NULL},
+    {"redis", tier_redis_make},
 };
 
 static void publish(struct events *events, const struct tier *t, const struct tier_breaker_state *state)

@@ -11,6 +11,7 @@ if cmp -s "$sample" "$dir/all.yaml"; then exit 1; fi
 install -m 0600 /dev/stdin "$dir/admin.token" <<<0123456789abcdef
 install -m 0600 /dev/stdin "$dir/cache.secret" <<<0123456789abcdef
 install -m 0600 /dev/stdin "$dir/encryption.key" <<<0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+install -m 0600 /dev/stdin "$dir/redis.password" <<<0123456789abcdef
 install -m 0644 /dev/null "$dir/internal.pem"
 env -i "$refrain" config check --strict --config "$dir/all.yaml"
 env -i "$refrain" config show --config "$dir/all.yaml" >"$dir/shown" # a pipe would break at the first match
