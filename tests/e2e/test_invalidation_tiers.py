@@ -1,0 +1,218 @@
+"""What is invalidated is gone from every tier: memory, disk, Redis; and does not come back by a restart, a queue of writes
+or another instance. SPEC section 8."""
+
+import json
+
+import pytest
+
+from harness.asks import chat, chat_stream
+from harness.operator import Operator
+from harness.process import merged, wait_until
+from harness.upstream import chat_answer, hold, sse, token, whole
+
+SHARED = {"cache": {"secret": "one secret for all of these instances"}, "admin": {"token": "an-operator's-token"}}
+
+
+def tagged(ask, *tags):
+    return ask.with_headers(Refrain_Tags=",".join(tags))
+
+
+@pytest.fixture
+def begin(request, start, tmp_path):
+    """begin(): an instance with a disk tier, and its client and operator. Those begun one after the other have the same
+    file and the same secret."""
+    def made(**groups):
+        disk = {"tiers": {"disk": {"path": str(tmp_path / "cache.db")}}}
+        instance = start(**merged(merged(SHARED, disk), groups))
+        instance.client = start.client(instance)
+        instance.operator = Operator(instance, token=SHARED["admin"]["token"])
+        request.addfinalizer(instance.operator.close)
+        return instance
+    return made
+
+
+def gone(instance, **body):
+    return instance.operator.does("/invalidate", json.dumps(body).encode())
+
+
+def entries(instance, tier):
+    return len(instance.operator.reads(f"/entries?tier={tier}")["entries"])
+
+
+def lies_in(instance, tier, count):
+    """Waits until so many entries lie in a tier: what goes below memory goes there a moment later."""
+    wait_until(lambda: entries(instance, tier) == count, f"{count} entries in {tier}")
+
+
+def restarted(instance, begin, **groups):
+    instance.stop()
+    return begin(**groups)
+
+
+KINDS = [{"tag": "red"}, {"operation": "chat"}, {"model": "gpt*"}, {"namespace": "default"}, {"pattern": "default:chat:*"},
+         {"all": True}]
+
+
+@pytest.mark.parametrize("body", KINDS, ids=lambda body: next(iter(body)))
+def test_by_each_kind_from_memory_and_disk_and_for_good(begin, body):
+    first = begin()
+    for prompt in "ab":
+        first.client.post(tagged(chat(prompt), "red")).was("MISS")
+    first.client.post(chat("c").but(model="o3").with_headers(Refrain_Namespace="team", Refrain_Operation="qa")).was("MISS")
+    lies_in(first, "disk", 3)
+    count = 3 if "all" in body else 2
+    told = gone(first, **body)
+    assert (told["matched"], told["tiers"]) == (count, {"memory": count, "disk": count}) and told["not_yet"] == {}
+    assert entries(first, "disk") == 3 - count
+    again = restarted(first, begin)
+    again.client.post(tagged(chat("a"), "red")).was("MISS")
+
+
+def test_by_id_and_by_age_from_disk(begin):
+    first = begin()
+    entry = first.client.post(chat("a")).was("MISS").header("refrain-entry")
+    first.client.post(chat("b")).was("MISS")
+    lies_in(first, "disk", 2)
+    again = restarted(first, begin)
+    assert gone(again, id=entry)["tiers"] == {"memory": 0, "disk": 1}
+    again.client.post(chat("a")).was("MISS")
+    again.client.post(chat("b")).was("HIT")
+    assert gone(again, older_than="1h")["matched"] == 0
+
+
+def test_distinct_entries_are_told_apart_from_deletions(begin):
+    first = begin()
+    for prompt in "abc":
+        first.client.post(tagged(chat(prompt), "red")).was("MISS")
+    lies_in(first, "disk", 3)
+    again = restarted(first, begin)
+    again.client.post(chat("a")).was("HIT")  # comes up into memory
+    for dry in (True, False):
+        told = gone(again, tag="red", dry_run=dry)
+        assert (told["matched"], told["tiers"], told["at_least"]) == (3, {"memory": 1, "disk": 3}, False)
+    assert gone(again, tag="red")["matched"] == 0
+
+
+def test_nothing_is_promoted_that_is_meant(begin):
+    first = begin()
+    first.client.post(tagged(chat("a"), "red")).was("MISS")
+    lies_in(first, "disk", 1)
+    again = restarted(first, begin)
+    gone(again, tag="red")
+    again.client.post(chat("a")).was("MISS")
+
+
+def test_a_write_that_waits_is_not_written(begin):
+    first = begin(tiers={"write": "behind", "write_behind": "1h"})
+    first.client.post(tagged(chat("a"), "red")).was("MISS")
+    first.client.post(chat("b")).was("MISS")
+    assert gone(first, tag="red")["tiers"]["memory"] == 1
+    first.client.post(chat("b")).was("HIT")
+    again = restarted(first, begin)  # at its end it writes what waits
+    again.client.post(chat("b")).was("HIT")
+    again.client.post(chat("a")).was("MISS")
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_an_answer_under_way_is_not_found_below_either(begin, upstream, streamed):
+    first = begin()
+    ask = tagged(chat_stream("a") if streamed else chat("a"), "red")
+    if streamed:
+        upstream.reply(sse, token("from before"), hold("g"))
+    else:
+        upstream.reply(whole, chat_answer("from before"), before=hold("g"))
+    waiting = first.client.post(ask)
+    upstream.held("g")
+    gone(first, tag="red")
+    upstream.release("g")
+    assert b"from before" in waiting.was("MISS").body
+    again = restarted(first, begin)
+    again.client.post(ask).was("MISS")
+
+
+def test_what_a_request_changes_stays_changed_over_a_restart(begin, upstream):
+    upstream.reply(whole, b"old", headers={"Cache-Control": "public, max-age=600"})
+    upstream.reply(whole, b"other", headers={"Cache-Control": "public, max-age=600"})
+    first = begin()
+    first.client.get("/v1/files/1").was("MISS")
+    first.client.get("/v1/files/2").was("MISS")
+    lies_in(first, "disk", 2)
+    first.client.ask("DELETE", "/v1/files/1").whole()
+    lies_in(first, "disk", 1)
+    again = restarted(first, begin)
+    again.client.get("/v1/files/2").was("HIT")
+    assert again.client.get("/v1/files/1").was("MISS").body != b"old"
+
+
+def test_many_changes_are_all_kept(begin, upstream):
+    upstream.always(whole, b"{}", headers={"Cache-Control": "public, max-age=600"})
+    first = begin()
+    for n in range(40):
+        first.client.get(f"/v1/files/{n}").was("MISS")
+    lies_in(first, "disk", 40)
+    for n in range(0, 40, 2):
+        first.client.ask("DELETE", f"/v1/files/{n}").whole()
+    lies_in(first, "disk", 20)
+    assert first.metric("invalidations_total", kind="target") == 20
+    again = restarted(first, begin)
+    for n in range(40):
+        again.client.get(f"/v1/files/{n}").was("HIT" if n % 2 else "MISS")
+
+
+def test_variants_on_disk_are_not_led_to_any_more(begin, upstream):
+    upstream.always(whole, b"{}", headers={"Cache-Control": "public, max-age=600", "Vary": "X-Way"})
+    first = begin()
+    for way in ("one", "two"):
+        first.client.get("/v1/pages", {"X-Way": way}).was("MISS")
+    lies_in(first, "disk", 2)
+    told = gone(first, namespace="default")
+    assert (told["matched"], told["tiers"]) == (2, {"memory": 2, "disk": 2})
+    again = restarted(first, begin)
+    again.client.get("/v1/pages", {"X-Way": "one"}).was("MISS")
+
+
+def test_what_lies_on_disk_alone_is_listed_told_of_and_changed(begin):
+    first = begin()
+    answer = first.client.post(tagged(chat("a"), "red")).was("MISS")
+    lies_in(first, "disk", 1)
+    again = restarted(first, begin)
+    listed = again.operator.reads("/entries")["entries"]
+    assert [(entry["tier"], entry["tags"]) for entry in listed] == [("disk", ["red"])]
+    told = again.operator.reads("/entries/" + answer.header("refrain-entry"))
+    assert (told["status"], [place["tier"] for place in told["tiers"]]) == (200, ["disk"])
+    assert again.operator.get(f"/entries/{answer.header('refrain-entry')}?body=1").whole().body == answer.body
+    assert entries(again, "memory") == 0, "a look moves nothing"
+    again.operator.client.ask("PUT", "/api/v1/entries/" + answer.header("refrain-entry"), None,
+                              b'{"ttl": "10m", "tags": ["blue"]}').whole()
+    wait_until(lambda: [e["tags"] for e in again.operator.reads("/entries?tier=disk")["entries"]] == [["blue"]],
+               "the change on disk")
+    third = restarted(again, begin)
+    assert third.client.post(chat("a")).was("HIT").body == answer.body
+    assert third.operator.reads("/entries/" + answer.header("refrain-entry"))["ttl_s"] <= 600
+    counted = third.operator.reads("/namespaces")["namespaces"]
+    assert counted == [{"namespace": "default", "entries": {"memory": 1, "disk": 1}}]
+
+
+def test_an_entry_in_memory_is_not_listed_from_disk_again(begin):
+    first = begin()
+    for prompt in "abc":
+        first.client.post(chat(prompt)).was("MISS")
+    lies_in(first, "disk", 3)
+    assert [entry["tier"] for entry in first.operator.reads("/entries")["entries"]] == ["memory"] * 3
+
+
+def test_pages_go_on_from_memory_into_disk(begin):
+    first = begin()
+    for n in range(30):
+        first.client.post(chat(f"{n}")).was("MISS")
+    lies_in(first, "disk", 30)
+    again = restarted(first, begin)
+    for n in range(10):
+        again.client.post(chat(f"{n}")).was("HIT")
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = again.operator.reads("/entries?limit=7" + (f"&cursor={cursor}" if cursor else ""))
+        seen += [(entry["id"], entry["tier"]) for entry in page["entries"]]
+        cursor = page["cursor"]
+    assert len({entry for (entry, _) in seen}) == len(seen) == 30
+    assert [tier for (_, tier) in seen].count("memory") == 10
