@@ -16,7 +16,8 @@
 #include "refrain/store/redis.h"
 #include "refrain/store/seal.h"
 
-#define ID "0123456789abcdef0123456789abcdef"
+#define ID    "0123456789abcdef0123456789abcdef"
+#define LEASE "refrain:{flight:ab01020300000000000000000000000000000000000000000000000000000000}:lease"
 
 enum { LEASE_MS = 600, PATIENCE_MS = 20000, INSTANCES = 3, PARTS = 8, SEEN_MAX = 256 };
 
@@ -208,6 +209,11 @@ static bool nothing_left(struct bed *b)
     return redis_server_says(b->server, "0", "DBSIZE");
 }
 
+static bool nobody_leads(struct bed *b)
+{
+    return redis_server_says(b->server, "0", "EXISTS %s", LEASE);
+}
+
 static void tell_head(struct part *p, const char *type)
 {
     struct relay_head head = {.status = 200, .stream = true, .body_len = -1, .id = SLICE(ID)};
@@ -393,9 +399,7 @@ static void a_leader_that_comes_back_finds_another_in_its_place(void **state)
     (void)state;
     bed_init(&b);
     frozen = join(&b, 0);
-    assert_true(redis_server_says(b.server, "1", "DEL %s",
-                                  "refrain:{flight:"
-                                  "ab01020300000000000000000000000000000000000000000000000000000000}:lease"));
+    assert_true(redis_server_says(b.server, "1", "DEL %s", LEASE));
     leader = join(&b, 1);
     sees(leader, "leads");
     assert_true(leader->fence > frozen->fence);
@@ -424,7 +428,7 @@ static void a_fence_is_greater_than_any_before_whatever_the_clocks_say(void **st
     ahead = join_as(&b, 0, 1800000000000000);
     run_until(&b, all_turned);
     tell_end(ahead, RELAY_FAILED, 0);
-    run_until(&b, all_gone);
+    run_until(&b, nobody_leads);
     behind = join_as(&b, 1, 1700000000000000);
     run_until(&b, all_turned);
     sees(behind, "leads");
@@ -576,14 +580,15 @@ static void what_is_sealed_is_read_by_who_has_the_key(void **state)
         seal_keys_free(k[i]);
 }
 
-static bool the_second_has_all(struct bed *b)
+enum { PIECE = 256 * 1024, PIECES = 20 };
+
+static bool the_second_is_up_to_date(struct bed *b)
 {
-    return b->parts[1].bytes == 5 << 20;
+    return b->parts[1].bytes == b->parts[0].bytes;
 }
 
 static void what_outgrows_the_bound_is_read_on_but_joined_no_more(void **state)
 {
-    enum { PIECE = 256 * 1024 };
     struct part *leader, *follower, *late;
     char *piece = calloc(1, PIECE);
     struct bed b;
@@ -593,14 +598,44 @@ static void what_outgrows_the_bound_is_read_on_but_joined_no_more(void **state)
     leader = join(&b, 0);
     tell_head(leader, "text/x");
     follower = join(&b, 1);
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < PIECES; i++) {
         fleet_tell(leader->m, slice_make(piece, PIECE));
-    run_until(&b, the_second_has_all);
+        leader->bytes += PIECE;
+        run_until(&b, the_second_is_up_to_date);
+    }
+    assert_true(redis_server_says(b.server, "1", "EVAL \"%s\" 0",
+                                  "local bytes = 0 for _, e in ipairs(redis.call('XRANGE', "
+                                  "redis.call('KEYS', '*:chunks:*')[1], '-', '+')) do "
+                                  "bytes = bytes + #e[2][2] end "
+                                  "return bytes <= 2 * 1100000 and 1 or 0"));
     late = join(&b, 2);
     sees(late, "alone");
     tell_end(leader, RELAY_WHOLE, 5000);
     run_until(&b, all_gone);
     assert_int_equal(follower->how, RELAY_WHOLE);
+    free(piece);
+    bed_done(&b);
+}
+
+static void who_lags_behind_what_is_kept_has_no_part_of_it(void **state)
+{
+    struct part *leader, *follower;
+    char *piece = calloc(1, PIECE);
+    struct bed b;
+
+    (void)state;
+    bed_init(&b);
+    leader = join(&b, 0);
+    tell_head(leader, "text/x");
+    follower = join(&b, 1);
+    fleet_pause(follower->m);
+    for (int i = 0; i < PIECES; i++)
+        fleet_tell(leader->m, slice_make(piece, PIECE));
+    tell_end(leader, RELAY_WHOLE, 0);
+    run_until(&b, nobody_leads);
+    fleet_resume(follower->m);
+    run_until(&b, all_gone);
+    assert_null(strstr(follower->seen, "end"));
     free(piece);
     bed_done(&b);
 }
@@ -622,6 +657,7 @@ int main(void)
         cmocka_unit_test(every_key_has_a_lifetime_from_the_start),
         cmocka_unit_test(what_is_sealed_is_read_by_who_has_the_key),
         cmocka_unit_test(what_outgrows_the_bound_is_read_on_but_joined_no_more),
+        cmocka_unit_test(who_lags_behind_what_is_kept_has_no_part_of_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
