@@ -414,11 +414,10 @@ static int64_t read_flight_decoded(struct front_req *r, char *buf, size_t cap)
     return count_sent(exchange_of(r), read_decoded(exchange_of(r), read_flight, buf, cap));
 }
 
-/* When to come back is about the error, which they share, not about who was told first. */
-static bool is_advice(const struct flight_head *head, const struct field *f)
+/* Another one's request has brought it: here, or on another instance. */
+static bool is_second_hand(const struct exchange *x, const struct flight_head *head)
 {
-    return head->status >= 400 &&
-           (field_id(f) == HEADER_RETRY_AFTER || slice_ieq(f->name, SLICE_OF("retry-after-ms")));
+    return !x->reader.opener || head->relayed;
 }
 
 /* The opener gets upstream's head as it came; a follower gets it as it would be stored: nothing of it is
@@ -430,7 +429,8 @@ static void head_fields(struct exchange *x, const struct flight_head *head, bool
     for (size_t i = 0; i < head->fields.n; i++) {
         const struct field *f = &head->fields.at[i];
 
-        if (!x->reader.opener && (f->flags & HEADER_UNSTORED) && !is_advice(head, f))
+        if (is_second_hand(x, head) && (f->flags & HEADER_UNSTORED) &&
+            !flight_field_is_advice(head->status, f))
             continue;
         if (decode && field_id(f) == HEADER_CONTENT_ENCODING)
             continue;
@@ -472,9 +472,11 @@ static void flight_status_text(const struct exchange *x, const struct flight_hea
 /* What upstream made for this very request is new; on `read` it may come from a cache itself. */
 static int64_t follower_age_s(const struct exchange *x, const struct flight_head *head)
 {
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = clock_wall_ms(), here_ms = head->came_ms > 0 ? now_ms - head->came_ms : 0;
 
-    return x->op == OP_READ ? fresh_initial_age_s(&head->fields, now_ms, now_ms) : 0;
+    if (x->op != OP_READ)
+        return 0;
+    return fresh_initial_age_s(&head->fields, now_ms, now_ms) + (here_ms > 0 ? here_ms / 1000 : 0);
 }
 
 static void flight_cache_fields(struct exchange *x, const struct flight_head *head)
@@ -486,7 +488,7 @@ static void flight_cache_fields(struct exchange *x, const struct flight_head *he
     if (x->outcome == OUT_BYPASS)
         return;
     field_number(x, "X-Cache-Hits", 0);
-    if (!x->reader.opener)
+    if (is_second_hand(x, head))
         field_number(x, "Age", (uint64_t)follower_age_s(x, head));
     if (x->op != OP_READ && (head->stored || head->stream)) {
         struct text etag = own_etag(flight_id(x->reader.flight), flight_head_is_gzip(head) && x->gzip);
@@ -495,7 +497,7 @@ static void flight_cache_fields(struct exchange *x, const struct flight_head *he
     }
     if (head->stored)
         front_reply_field(&x->req, "Refrain-Entry", flight_id(x->reader.flight));
-    if (!x->reader.opener)
+    if (is_second_hand(x, head))
         own_request_id(x);
     if (x->verdict_in_trailer)
         front_reply_field(&x->req, "Trailer", "Cache-Status");
@@ -548,6 +550,10 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && !x->gzip && !x->head_request;
     unchanged = flight_unchanged(x, head, decode);
     x->status = unchanged ? 304 : head->status;
+    if (head->relayed) {
+        x->collapsed = true;
+        x->outcome = OUT_COALESCED;
+    }
     if (head->confirmed)
         x->outcome = OUT_REVALIDATED;
     x->verdict_in_trailer = head->stream && !head->judged && wants_trailers(x);

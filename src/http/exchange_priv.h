@@ -44,6 +44,7 @@ struct worker {
     struct front *front;
     struct upstream_pool *pool;
     struct store_port *below; /* NULL: there are no tiers below memory */
+    struct fleet_port *fleet; /* NULL: without coalescing.cluster */
     struct memo *memo;
     struct memo_hasher *hasher;
     struct key_maker *keys;

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "keep.h"
+#include "fetch_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
@@ -12,11 +12,12 @@
 #include "refrain/store/instances.h"
 #include "refrain/wire/httpdate.h"
 #include "revalidate.h"
-#include "tries.h"
 
 /*
  *   start ──► below memory ─┬─ found: the flight ends with it, everyone judges it for himself
  *                           └─ absent, or not asked:
+ *   the other instances ─┬─ one of them asks: what it tells is the answer (fetch_fleet.c)
+ *                        └─ this one does, or nobody can be heard:
  *             upstream ──head──► sort ─┬─ a stream: published at once, judged and stored at its end
  *                                      ├─ a whole answer: kept back; at its end judged, stored, published
  *                                      ├─ a 304 to what was asked about: the stored answer, brought up to
@@ -26,40 +27,6 @@
  * A fetch belongs to one loop and frees itself when upstream has said its last word, the verdict is in, and
  * no message of the flight is under way. Judging and storing are `keep`'s.
  */
-struct fetch {
-    struct flight *flight; /* NULL once ended */
-    struct flight_producer producer;
-    struct upstream_call *call; /* NULL once ended */
-    struct loop_timer *late;    /* until the head comes; NULL when nobody waits with it */
-    struct loop *loop;
-    struct metric_block *counts;
-    struct site *site;
-    struct tries tries;
-    bool has_key, unread;
-    struct entry_ref about; /* what upstream is asked about, if anything */
-    bool lost;              /* it has said 304 about something else */
-    bool by_head;           /* it is asked by HEAD; … */
-    bool described;         /* … and what it says is of what is stored */
-    bool paused, overloaded, reading;
-    struct keep keep;
-    struct buf body;
-    size_t body_charged;
-    struct upload *upload;
-    uint64_t caller;
-    struct slice changes; /* the target of an unsafe request; empty: it changes nothing */
-    int64_t started_ns, first_byte_ns;
-    struct below *below; /* until upstream is asked; NULL: it was at once */
-};
-
-/* The tiers below memory are asked first; meanwhile the request to upstream waits, in a copy. */
-struct below {
-    struct fetch *fetch;
-    struct upstream_pool *pool;
-    struct store_search search;
-    int64_t known_seq, known_expires_ms; /* what memory has; 0: nothing */
-    struct upstream_request request;
-    struct field *fields; /* behind it, with the bytes of all texts */
-};
 
 /* It has a key, and nothing has spoken against storing yet. */
 static bool is_storable(const struct fetch *x)
@@ -73,7 +40,7 @@ static void about_drop(struct fetch *x)
         entry_ref_release(&x->about);
 }
 
-static void below_free(struct fetch *x)
+void fetch_drop_request(struct fetch *x)
 {
     if (x->below)
         store_search_cancel(&x->below->search);
@@ -84,7 +51,7 @@ static void below_free(struct fetch *x)
 static void fetch_free(struct fetch *x)
 {
     about_drop(x);
-    below_free(x);
+    fetch_drop_request(x);
     loop_timer_free(x->late);
     keep_done(&x->keep);
     if (x->upload) {
@@ -99,22 +66,23 @@ static void fetch_free(struct fetch *x)
 
 /* -- the end -- */
 
-static void finish(struct fetch *x, enum flight_end how)
+void fetch_finish(struct fetch *x, enum flight_end how)
 {
     struct flight *f = x->flight;
 
-    if (x->keep.reason != GATE_STORE && x->has_key)
+    if (x->keep.reason != GATE_STORE && x->has_key && !x->led)
         metric_add1(x->counts, NOT_STORED, x->keep.reason, 1);
     if (x->has_key && x->site->recent)
         recent_settled(x->site->recent, &x->keep.varying.common,
                        x->keep.reason == GATE_STORE ? NULL : gate_reason_name(x->keep.reason));
+    fetch_tell_end(x, how);
     x->flight = NULL;
     if (flight_end(f, how, x->keep.reason))
         fetch_free(x);
     /* otherwise on_flight_event is on its way, and frees it */
 }
 
-static void fail(struct fetch *x, enum error_code code, const char *why, enum gate_reason reason)
+void fetch_fail(struct fetch *x, enum error_code code, const char *why, enum gate_reason reason)
 {
     struct flight_head *head = flight_head_edit(x->flight);
     struct slice text = flight_keep(x->flight, slice_str(why));
@@ -125,25 +93,26 @@ static void fail(struct fetch *x, enum error_code code, const char *why, enum ga
     head->judged = true;
     keep_give_up(&x->keep, reason);
     head->reason = x->keep.reason;
-    finish(x, FLIGHT_FAILED);
+    fetch_finish(x, FLIGHT_FAILED);
 }
 
 /* Upstream is not well, and is not to be asked. */
 static void refuse(struct fetch *x, int64_t wait_ms)
 {
     flight_head_edit(x->flight)->retry_after_s = (wait_ms + 999) / 1000;
-    fail(x, ERR_CIRCUIT_OPEN, "upstream has been failing and is not asked for the moment", GATE_NO_ANSWER);
+    fetch_fail(x, ERR_CIRCUIT_OPEN, "upstream has been failing and is not asked for the moment",
+               GATE_NO_ANSWER);
 }
 
 /* The verdict is in, and carried out: tell the readers. */
 static void settle(struct fetch *x)
 {
     if (x->keep.starved && x->reading) {
-        finish(x, FLIGHT_CUT);
+        fetch_finish(x, FLIGHT_CUT);
         return;
     }
     if (x->keep.starved) {
-        fail(x, ERR_OVERLOADED, "too many bytes are waiting in the cache", GATE_MEMORY);
+        fetch_fail(x, ERR_OVERLOADED, "too many bytes are waiting in the cache", GATE_MEMORY);
         return;
     }
     if (!x->reading) {
@@ -155,7 +124,7 @@ static void settle(struct fetch *x)
         if (!x->described)
             head->body_len = (int64_t)flight_bytes(x->flight);
     }
-    finish(x, FLIGHT_WHOLE);
+    fetch_finish(x, FLIGHT_WHOLE);
 }
 
 static void on_settled(struct keep *k)
@@ -167,7 +136,7 @@ static void on_settled(struct keep *k)
 static void publish_late(struct fetch *x)
 {
     if (x->reading)
-        finish(x, FLIGHT_WHOLE);
+        fetch_finish(x, FLIGHT_WHOLE);
     else
         settle(x);
 }
@@ -185,7 +154,7 @@ static void drop_about_in_store(struct fetch *x)
 static void start_over(struct fetch *x)
 {
     drop_about_in_store(x);
-    finish(x, FLIGHT_IN_STORE);
+    fetch_finish(x, FLIGHT_IN_STORE);
 }
 
 static void ended_whole(struct fetch *x)
@@ -194,6 +163,8 @@ static void ended_whole(struct fetch *x)
         start_over(x);
         return;
     }
+    if (is_storable(x) && fetch_is_superseded(x))
+        x->keep.reason = GATE_SUPERSEDED;
     if (x->described || flight_head(x->flight)->confirmed) {
         keep_confirm(&x->keep, x->about.entry, !x->described);
         return;
@@ -246,18 +217,25 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
         ended_whole(x);
     } else if (x->reading) {
         keep_give_up(&x->keep, reason_of_failure(x, result));
-        finish(x, FLIGHT_CUT); /* half an answer never ends cleanly */
+        fetch_finish(x, FLIGHT_CUT); /* half an answer never ends cleanly */
     } else {
-        fail(x, x->overloaded ? ERR_OVERLOADED : failures[result].code,
-             x->overloaded ? "too many bytes are waiting in the cache" : failures[result].text,
-             reason_of_failure(x, result));
+        fetch_fail(x, x->overloaded ? ERR_OVERLOADED : failures[result].code,
+                   x->overloaded ? "too many bytes are waiting in the cache" : failures[result].text,
+                   reason_of_failure(x, result));
     }
 }
 
-static void publish(struct fetch *x)
+void fetch_publish(struct fetch *x)
 {
     x->reading = true;
     flight_publish(x->flight);
+}
+
+/* Whether it is read elsewhere is for the other instances to say. */
+static void give_up_unread(struct fetch *x)
+{
+    if (!flight_is_read(x->flight) && !fetch_ask_readers(x) && flight_close_abandoned(x->flight))
+        upstream_cancel(x->call);
 }
 
 /* From here on it is known that the answer will not be stored, so there is no reason to hold it back. */
@@ -273,9 +251,8 @@ static void pass_on(struct fetch *x, enum gate_reason reason)
     head = flight_head_edit(x->flight);
     head->judged = true;
     head->reason = reason;
-    publish(x);
-    if (flight_close_abandoned(x->flight))
-        upstream_cancel(x->call); /* not for the store, and nobody else is there */
+    fetch_publish(x);
+    give_up_unread(x); /* not for the store, and nobody else is there */
 }
 
 static bool head_copy(struct fetch *x, struct flight_head *head, const struct fields *fields)
@@ -388,6 +365,7 @@ static bool keep_company(struct fetch *x, unsigned status, bool unshareable)
 
     if (!unshareable && !unproven)
         return true;
+    fetch_tell_off(x, unshareable ? RELAY_UNSHAREABLE : RELAY_ALONE);
     if (flight_let_go(x->flight,
                       kept          ? FLIGHT_LET_KEPT
                       : unshareable ? FLIGHT_LET_UNSHAREABLE
@@ -404,15 +382,19 @@ static bool keep_company(struct fetch *x, unsigned status, bool unshareable)
  * says it varies by: they would only make it sicker (SPEC section 7). false: the call was given up. */
 static bool tell_apart(struct fetch *x, unsigned status)
 {
+    const struct flight_split *before = flight_varies_by(x->flight);
     struct flight_split split;
 
     if (status >= 500 || status == 429 ||
         !varying_head(&x->keep.varying, x->site, x->keep.op, &flight_head(x->flight)->fields,
                       x->keep.head_wall_ms, &split))
         return true;
-    if (flight_vary(x->flight, &split))
+    /* Readers were told by what another instance said, which then was gone. */
+    if (before && digest_eq(&before->key, &split.key) && slice_eq(before->names, split.names))
         return true;
-    x->overloaded = true;
+    if (before ? flight_let_go(x->flight, FLIGHT_LET_ONCE, clock_mono_ms()) : flight_vary(x->flight, &split))
+        return true;
+    x->overloaded = !before;
     upstream_cancel(x->call);
     return false;
 }
@@ -423,24 +405,35 @@ static bool worth_finishing(const struct fetch *x)
     return is_storable(x) && (x->unread || x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
 }
 
+bool fetch_is_deserted(const struct fetch *x)
+{
+    return !worth_finishing(x) && !flight_is_read(x->flight);
+}
+
 /* Those who wait longer than max_wait are not to depend on this call; its opener stays with it, and what
  * nobody waits for goes on for the store's sake, found by all so that it is not begun again. */
 static void on_late(void *arg)
 {
     struct fetch *x = arg;
 
+    if (fetch_is_led(x)) {
+        fetch_follow_late(x);
+        return;
+    }
     if (!x->call || (x->unread && !flight_is_read(x->flight)))
         return;
     loop_timer_stop(x->late);
+    fetch_tell_off(x, RELAY_AGAIN);
     if (!flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()) && !worth_finishing(x))
         upstream_cancel(x->call);
 }
 
-static void watch_lateness(struct fetch *x)
+void fetch_watch_lateness(struct fetch *x)
 {
     if (!x->has_key || x->site->max_wait_ms <= 0)
         return;
-    x->late = loop_timer_new(x->loop, on_late, x);
+    if (!x->late)
+        x->late = loop_timer_new(x->loop, on_late, x);
     loop_timer_start(x->late, x->site->max_wait_ms, x->unread ? x->site->max_wait_ms : 0);
 }
 
@@ -552,10 +545,11 @@ static void on_head(void *arg, unsigned status, const struct fields *fields)
         head->stream = true;
         keep_follow(&x->keep);
     }
+    fetch_tell_head(x);
     if (reason != GATE_STORE)
         pass_on(x, reason);
     else if (stream)
-        publish(x);
+        fetch_publish(x);
 }
 
 static bool on_body(void *arg, struct slice bytes)
@@ -580,6 +574,8 @@ static bool on_body(void *arg, struct slice bytes)
         x->overloaded = true;
         x->keep.reason = GATE_MEMORY;
         upstream_cancel(x->call);
+    } else {
+        fetch_tell_bytes(x, bytes);
     }
     return true;
 }
@@ -616,8 +612,8 @@ static const struct upstream_events events = {on_head, on_body, on_trailers, on_
 /* Everyone left before the search came back. */
 static void give_up_below(struct fetch *x)
 {
-    below_free(x);
-    fail(x, ERR_OVERLOADED, "the request was given up", GATE_ABANDONED);
+    fetch_drop_request(x);
+    fetch_fail(x, ERR_OVERLOADED, "the request was given up", GATE_ABANDONED);
 }
 
 /* -- the flight's and the upload's callbacks -- */
@@ -628,6 +624,10 @@ static void on_flight_event(struct flight_producer *p)
 
     if (!x->flight) {
         fetch_free(x);
+        return;
+    }
+    if (fetch_is_led(x)) {
+        fetch_follow_on(x);
         return;
     }
     if (x->below) {
@@ -641,8 +641,8 @@ static void on_flight_event(struct flight_producer *p)
         x->paused = false;
         upstream_resume(x->call);
     }
-    if (!worth_finishing(x) && flight_close_abandoned(x->flight))
-        upstream_cancel(x->call);
+    if (!worth_finishing(x))
+        give_up_unread(x);
 }
 
 static void on_upload_more(void *arg)
@@ -752,12 +752,21 @@ static void ask_upstream(struct fetch *x, struct upstream_pool *pool, const stru
         refuse(x, wait_ms);
         return;
     }
-    watch_lateness(x);
+    fetch_watch_lateness(x);
     x->call = upstream_start(pool, &x->tries.upstream->conf, req, &events, x);
     if (!x->call) {
         tries_end(&x->tries, UPSTREAM_CANCELLED, "out of memory", 0);
-        fail(x, ERR_OVERLOADED, "out of memory", GATE_MEMORY);
+        fetch_fail(x, ERR_OVERLOADED, "out of memory", GATE_MEMORY);
     }
+}
+
+void fetch_ask_waiting(struct fetch *x)
+{
+    struct below *b = x->below;
+
+    x->below = NULL;
+    ask_upstream(x, b->pool, &b->request);
+    free(b);
 }
 
 /* Memory may have the same, or a younger one: that has been judged. */
@@ -786,14 +795,15 @@ static void on_searched(struct store_search *s)
     if (ends_with_found(x)) {
         flight_set_found(x->flight, &s->found, &x->body, x->body_charged);
         x->body_charged = 0;
-        below_free(x);
-        finish(x, FLIGHT_FOUND);
+        fetch_drop_request(x);
+        fetch_finish(x, FLIGHT_FOUND);
         return;
     }
     entry_ref_release(&s->found);
-    x->below = NULL;
-    ask_upstream(x, b->pool, &b->request);
-    free(b);
+    if (x->fleet)
+        fetch_elect(x);
+    else
+        fetch_ask_waiting(x);
 }
 
 static char *copy_text(char *to, struct slice *text)
@@ -806,7 +816,8 @@ static char *copy_text(char *to, struct slice *text)
 }
 
 /* With its fields, method and target; the body is the fetch's already. */
-static struct below *below_new(struct fetch *x, const struct upstream_request *req)
+static struct below *below_new(struct fetch *x, struct upstream_pool *pool,
+                               const struct upstream_request *req)
 {
     size_t bytes = strlen(req->method) + req->target.len + 2;
     struct slice method = slice_str(req->method);
@@ -819,6 +830,7 @@ static struct below *below_new(struct fetch *x, const struct upstream_request *r
     if (!b)
         abort(); /* bounded by listen.max_header_bytes */
     b->fetch = x;
+    b->pool = pool;
     b->request = *req;
     b->fields = (struct field *)(b + 1);
     b->request.fields = b->fields;
@@ -844,12 +856,10 @@ static void note_known(struct fetch *x, const struct digest *key)
     entry_ref_release(&known);
 }
 
-static void ask_below(struct fetch *x, const struct fetch_spec *spec, const struct upstream_request *req)
+static void ask_below(struct fetch *x, const struct fetch_spec *spec)
 {
     struct store_search *s;
 
-    x->below = below_new(x, req);
-    x->below->pool = spec->pool;
     note_known(x, spec->look_below);
     s = &x->below->search;
     s->on_done = on_searched;
@@ -892,9 +902,15 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->started_ns = clock_mono_ns();
     begin_keeping(x, spec);
     take_body(x, spec, &req);
+    x->fleet = spec->fleet;
     flight_produce(f, &x->producer);
-    if (spec->below && spec->look_below)
-        ask_below(x, spec, &req);
-    else
+    if (!spec->look_below && !spec->fleet) {
         ask_upstream(x, spec->pool, &req);
+        return;
+    }
+    x->below = below_new(x, spec->pool, &req);
+    if (spec->look_below)
+        ask_below(x, spec);
+    else
+        fetch_elect(x);
 }

@@ -744,6 +744,53 @@ const char *flight_id(const struct flight *f)
     return f->id;
 }
 
+const struct digest *flight_key(const struct flight *f)
+{
+    return &f->key;
+}
+
+static void raise_seq(struct flights *t, int64_t seq)
+{
+    int_fast64_t last = atomic_load(&t->seq);
+
+    while (last < seq && !atomic_compare_exchange_weak(&t->seq, &last, seq))
+        ;
+}
+
+void flight_raise_seq(struct flight *f, int64_t seq)
+{
+    struct shard *s = shard_of(f->table, &f->key);
+
+    raise_seq(f->table, seq);
+    (void)pthread_mutex_lock(&s->lock); /* under which others look at it */
+    if (f->seq < seq)
+        f->seq = seq;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void flight_adopt_id(struct flight *f, struct slice id)
+{
+    assert(!f->published && id.len == sizeof(f->id) - 1);
+    memcpy(f->id, id.data, id.len);
+}
+
+void flight_rewind(struct flight *f)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    assert(!f->published);
+    while (f->first) {
+        struct flight_chunk *c = f->first;
+
+        f->first = c->next;
+        chunk_free(f, c);
+    }
+    f->last = NULL;
+    f->appended = f->buffered = 0;
+    f->paused = f->end_marked = false;
+    f->head = (struct flight_head){.body_len = -1}; /* texts stay until the flight goes */
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
 bool flight_is_alone(const struct flight *f)
 {
     return f->alone;
@@ -778,6 +825,11 @@ struct fields *flight_trailers_edit(struct flight *f)
 {
     if (!f->trailers)
         f->trailers = calloc(1, sizeof(*f->trailers)); /* seen by readers only once ended */
+    return f->trailers;
+}
+
+const struct fields *flight_trailers_so_far(const struct flight *f)
+{
     return f->trailers;
 }
 
@@ -817,6 +869,11 @@ void flight_set_found(struct flight *f, struct entry_ref *found, struct buf *bod
     f->body = *body;
     f->body_charged = charged;
     *body = (struct buf){NULL, 0, 0, body->max};
+}
+
+const struct flight_split *flight_varies_by(const struct flight *f)
+{
+    return f->varies ? &f->split : NULL; /* only the producer sets it, so it may look without the lock */
 }
 
 void flight_publish(struct flight *f)
@@ -912,6 +969,8 @@ bool flight_has_room(struct flight *f)
     bool room;
 
     (void)pthread_mutex_lock(&f->lock);
+    if (f->windowed && list_empty(&f->readers))
+        trim(f); /* nobody here holds it to any pace */
     room = has_room(f);
     f->paused = !room;
     (void)pthread_mutex_unlock(&f->lock);

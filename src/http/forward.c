@@ -162,6 +162,12 @@ static size_t ask_about(struct exchange *x, struct entry_ref *about, struct fiel
     return n + more;
 }
 
+/* Who is to hear upstream himself, or keeps apart here already, does so from other instances as well. */
+static bool flies_with_the_fleet(const struct exchange *x, const struct flight *f)
+{
+    return site_of(x)->coalesce && x->ask.joins && !x->unproven && !flight_is_alone(f);
+}
+
 void forward_start(struct exchange *x, struct flight *f, const struct digest *key, enum forward_how how)
 {
     const struct site *s = site_of(x);
@@ -182,6 +188,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .key = key ? &x->common_key : NULL,
         .below = x->worker->below,
         .look_below = key && below_may_ask(x) ? &x->key : NULL,
+        .fleet = key && flies_with_the_fleet(x, f) ? x->worker->fleet : NULL,
         .asked = &x->req.fields,
         .caller = x->caller,
         .vary_id = slice_make(x->vary_id, x->has_vary_id ? sizeof(x->vary_id) : 0),

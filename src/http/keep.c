@@ -294,6 +294,7 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
             .prompt = (uint8_t)(k->op == OP_READ ? 0 : k->prompt + 1),
         };
         set_times(k, terms, &parts.head);
+        k->fresh_until_ms = parts.head.expires_ms;
         memcpy(parts.head.id, flight_id(k->flight), ENTRY_ID_LEN);
         parts.tags = terms->tags;
         if (k->about && parts.tags.len == 0)

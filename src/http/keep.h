@@ -58,6 +58,7 @@ struct keep {
     bool damaged, swollen;             /* it is no gzip; it grows like a bomb */
     struct loop_work work;
     struct buf joined, plain;      /* the body in one piece, and decoded */
+    int64_t fresh_until_ms;        /* of what was stored, by the wall clock */
     int64_t finish_ttl_s;          /* gate_finish_ttl_s of what it adds up to */
     int64_t tokens_in, tokens_out; /* -1: not told */
 };

@@ -164,6 +164,21 @@ bool varying_head(struct varying *v, const struct site *site, enum operation op,
     return true;
 }
 
+bool varying_told(struct varying *v, struct slice names, struct slice id, const struct digest *key,
+                  struct flight_split *out)
+{
+    if (names.len == 0 || names.len > sizeof(v->names.text) || id.len != VARY_ID_LEN)
+        return false;
+    memcpy(v->names.text, names.data, names.len);
+    v->names.len = names.len;
+    take_id(v, id.data);
+    make_key(v);
+    v->split = digest_eq(&v->key, key);
+    *out = (struct flight_split){slice_make(v->names.text, v->names.len), slice_make(v->id, VARY_ID_LEN),
+                                 v->key};
+    return v->split;
+}
+
 /* -- the store -- */
 
 /* The names are others now, or there are none: nothing leads to these any more. */

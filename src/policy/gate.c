@@ -33,6 +33,7 @@ static const struct {
     [GATE_MEMORY] = {"memory", false},
     [GATE_BREAKER] = {"breaker", false},
     [GATE_INVALIDATED] = {"invalidated", false},
+    [GATE_SUPERSEDED] = {"superseded", false},
 };
 
 const char *gate_reason_name(enum gate_reason r)

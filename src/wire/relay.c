@@ -31,6 +31,7 @@ enum tag {
     TAG_ERROR,
     TAG_ERROR_TEXT,
     TAG_RETRY_AFTER,
+    TAG_CAME,
 };
 enum { HEAD_STREAM = 1, HEAD_CONFIRMED = 2, END_STORED = 4 };
 
@@ -199,6 +200,8 @@ int relay_head_write(struct buf *out, const struct relay_head *head)
     if (r == 0 && head->body_len >= 0)
         r = put_value(out, TAG_BODY_LEN, (uint64_t)head->body_len);
     if (r == 0)
+        r = put_value(out, TAG_CAME, (uint64_t)head->came_ms);
+    if (r == 0)
         r = put_text(out, TAG_ID, head->id);
     if (r == 0 && head->reason.len > 0)
         r = put_text(out, TAG_REASON, head->reason);
@@ -240,6 +243,11 @@ static void take_of_head(struct walk *w, int tag, struct relay_head *head)
         n = number_of(w);
         w->bad |= n > INT64_MAX;
         head->body_len = (int64_t)n;
+        break;
+    case TAG_CAME:
+        n = number_of(w);
+        w->bad |= n > INT64_MAX;
+        head->came_ms = (int64_t)n;
         break;
     case TAG_ID:
         w->bad |= !is_hex(w->text, RELAY_ID_LEN);

@@ -17,6 +17,8 @@
 #include "refrain/http/upstream.h"
 #include "refrain/wire/prompt.h"
 
+struct fleet_port; /* fleet.h */
+
 /* What is asked. Borrowed for the call, unless it says otherwise. */
 struct fetch_spec {
     struct loop *loop;
@@ -33,6 +35,7 @@ struct fetch_spec {
     const struct digest *key; /* without Vary; NULL: not to be stored */
     struct store_port *below; /* the worker's; NULL: there are no tiers below memory */
     const struct digest *look_below; /* they are asked for this first; NULL: they are not */
+    struct fleet_port *fleet;        /* the worker's: other instances are asked then; NULL: they are not */
     const struct fields *asked;      /* of the client's request, classified: what an answer may vary by */
     uint64_t caller;                 /* key_caller's: of whom upstream's status tells */
     struct slice vary_id; /* what flight_split named where the request was sent away from, or empty */

@@ -53,9 +53,11 @@ struct flight_head {
     bool judged;          /* it is known whether the answer is stored, and if not, why: */
     bool stored;
     enum gate_reason reason;
-    bool stream;    /* sent as it comes, its verdict known only at its end */
-    bool confirmed; /* upstream has said 304 to what was stored: this is that, brought up to date */
-    bool failed;    /* there is no answer from upstream, but an error of ours: */
+    bool stream;     /* sent as it comes, its verdict known only at its end */
+    int64_t came_ms; /* relayed: when it came to who asked, by the wall clock */
+    bool relayed;    /* another instance has asked upstream: who opened the flight has it second-hand, too */
+    bool confirmed;  /* upstream has said 304 to what was stored: this is that, brought up to date */
+    bool failed;     /* there is no answer from upstream, but an error of ours: */
     enum error_code error;
     const char *error_text;
     int64_t retry_after_s; /* when to come again; 0: at any time */
@@ -68,6 +70,14 @@ static inline bool flight_head_is_gzip(const struct flight_head *head)
 
     return coding &&
            (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));
+}
+
+/** When to come back is about the error, which all share, not about who was told first: followers get this of
+ * what is otherwise left out for them. */
+static inline bool flight_field_is_advice(unsigned status, const struct field *f)
+{
+    return status >= 400 &&
+           (field_id(f) == HEADER_RETRY_AFTER || slice_ieq(f->name, SLICE_OF("retry-after-ms")));
 }
 
 /* -- readers -- */
@@ -201,6 +211,13 @@ void flight_produce(struct flight *f, struct flight_producer *p);
 int64_t flight_seq(const struct flight *f);    /* order of opening, over all flights */
 int64_t flights_seq(struct flights *t);        /* beyond that of each so far, below that of each to come */
 const char *flight_id(const struct flight *f); /* 32 hex digits: the entry's id to be */
+const struct digest *flight_key(const struct flight *f); /* not of one that is alone */
+/** It counts as opened no sooner than @seq; so does every flight to come. */
+void flight_raise_seq(struct flight *f, int64_t seq);
+/** Before it is published: it brings the entry of @id, 32 hex digits. */
+void flight_adopt_id(struct flight *f, struct slice id);
+/** Before it is published: what came so far is of no account, but whom it is told apart by. */
+void flight_rewind(struct flight *f);
 bool flight_is_alone(const struct flight *f);
 
 /** Where the producer fills in the head; until it publishes nobody else looks. */
@@ -212,12 +229,16 @@ struct slice flight_keep(struct flight *f, struct slice s);
 
 /** Where the producer keeps trailer fields, before flight_end; NULL when memory ran out. */
 struct fields *flight_trailers_edit(struct flight *f);
+/** The same to look at; NULL where there are none. */
+const struct fields *flight_trailers_so_far(const struct flight *f);
 /** false: no reader was allowed to write. @out borrows from the flight. */
 bool flight_get_terms(struct flight *f, struct flight_terms *out);
 
 /** Before it is published: the answer varies. Who waits, and who joins from here on, is asked whether it is
  * the one he wants. Once a flight; copies. false: memory ran out. */
 bool flight_vary(struct flight *f, const struct flight_split *split);
+/** For the producer: by what it varies, or NULL where flight_vary has not been called. */
+const struct flight_split *flight_varies_by(const struct flight *f);
 /** Lets readers have the head, and bytes as they come. */
 void flight_publish(struct flight *f);
 /** Appends bytes. 0; -EAGAIN when appended, but no more should come until flight_has_room; -ENOBUFS when the

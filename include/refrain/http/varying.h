@@ -46,6 +46,11 @@ void varying_done(struct varying *v);
 bool varying_head(struct varying *v, const struct site *site, enum operation op, const struct fields *answer,
                   int64_t now_ms, struct flight_split *out);
 
+/** Another instance has told whom an answer is for, as varying_head does: is it for this request? Then @out
+ * is as there, and borrows from @v. */
+bool varying_told(struct varying *v, struct slice names, struct slice id, const struct digest *key,
+                  struct flight_split *out);
+
 /**
  * Puts an answer where it belongs: a variant under a key of its own, with the marker that leads there; any
  * other under the common key, in place of a marker. Fills in the key of @parts.

@@ -39,6 +39,7 @@ enum gate_reason {
     GATE_MEMORY,        /* no room to judge or keep it */
     GATE_BREAKER,       /* so many of upstream's answers were broken that none is trusted (SPEC section 9) */
     GATE_INVALIDATED,   /* it was asked for before an invalidation that means it */
+    GATE_SUPERSEDED,    /* another instance has taken over a cluster flight that this one led */
     GATE_REASON_COUNT
 };
 /** As in "finish_reason", for Cache-Status and not_stored_total. */

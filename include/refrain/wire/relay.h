@@ -46,6 +46,7 @@ struct relay_head {
     bool stream;         /* sent as it comes */
     bool confirmed;      /* upstream has said 304, and this is what was stored, brought up to date */
     int64_t body_len;    /* -1: not known */
+    int64_t came_ms;     /* wall clock: when it came to the leader; 0: not told */
     struct slice id;     /* RELAY_ID_LEN hex digits: the entry's id to be */
     struct slice reason; /* it will not be stored, for this; empty: that is not known yet */
     /* it varies: whom it is for, and under which key; empty names: it is for all */

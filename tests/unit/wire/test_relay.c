@@ -66,6 +66,7 @@ static struct relay_head full_head(void)
                               .stream = true,
                               .confirmed = true,
                               .body_len = 17,
+                              .came_ms = 1700000000123,
                               .id = SLICE(ID),
                               .reason = SLICE("finish_reason"),
                               .vary_names = SLICE("accept-language,origin"),
@@ -88,6 +89,7 @@ static void heads_come_back_byte_for_byte(void **state)
     assert_int_equal(read.status, 200);
     assert_true(read.stream && read.confirmed);
     assert_int_equal(read.body_len, 17);
+    assert_true(read.came_ms == 1700000000123);
     assert_true(slice_eq(read.id, head.id) && slice_eq(read.reason, head.reason));
     assert_true(slice_eq(read.vary_names, head.vary_names) && slice_eq(read.vary_id, head.vary_id));
     assert_true(digest_eq(&read.vary_key, &head.vary_key));
