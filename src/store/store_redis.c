@@ -181,6 +181,8 @@ int64_t rt_left_ms(const struct rt_ask *a)
 {
     int64_t left = a->due_ms - loop_now_ms(a->port->port.loop);
 
+    if (a->step_ms > 0 && left > a->step_ms)
+        left = a->step_ms;
     return left > 0 ? left : 1;
 }
 

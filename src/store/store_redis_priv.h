@@ -46,6 +46,7 @@ struct rt_ask {
     struct rt_port *port;
     struct tier_op *op; /* NULL: answered already, and only the message is still to come */
     int64_t due_ms;     /* loop_now_ms */
+    int64_t step_ms;    /* each command at most so long; 0: until then */
     struct redis_call call;
     void (*on_reply)(struct rt_ask *a, const struct redis_reply *reply, enum redis_why why);
     void (*on_free)(struct rt_ask *a); /* what the kind holds; NULL: nothing */
@@ -72,7 +73,7 @@ void rt_ask_end_later(struct rt_ask *a, enum tier_result r);
 /** Sends what is in argv, which outlives the reply; @key names the slot. */
 void rt_ask_send(struct rt_ask *a, struct slice key);
 
-/** What is left until the question is late, at least 1. */
+/** What is left for the next command until it, or the question, is late; at least 1. */
 int64_t rt_left_ms(const struct rt_ask *a);
 /** Of a reply that is an error, or of none; tells who operates of refusals. */
 enum tier_result rt_result_of(struct rt_port *p, const struct redis_reply *reply, enum redis_why why);

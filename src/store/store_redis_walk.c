@@ -17,7 +17,8 @@
 enum {
     PAGE_TIMEOUT_MS = 5 * 1000,
     WALK_TIMEOUT_MS = 60 * 1000,
-    KEYS_AT_ONCE = 250, /* COUNT of a SCAN */
+    STEP_TIMEOUT_MS = 2 * 1000, /* one command: a walk may take long, a server that says nothing may not */
+    KEYS_AT_ONCE = 250,         /* COUNT of a SCAN */
     PAGE_MAX = 1000,
     SCANS_A_PAGE = 64, /* that bring nothing: then an empty page is told, so that who asks may stop */
     UNDER_WAY_MAX = 64,
@@ -507,6 +508,7 @@ static struct walk *walk_new(struct tier_port *p, struct tier_op *op, const stru
     if (!w)
         return NULL;
     w->ask.on_free = free_walk;
+    w->ask.step_ms = STEP_TIMEOUT_MS;
     w->which = which;
     w->by_name = !which || is_told_by_name(which);
     w->pattern = (struct buf)BUF_INIT(PATTERN_MAX);

@@ -18,17 +18,27 @@ def tagged(ask, *tags):
 
 
 @pytest.fixture
-def begin(request, start, tmp_path):
-    """begin(): an instance with a disk tier, and its client and operator. Those begun one after the other have the same
-    file and the same secret."""
-    def made(**groups):
-        disk = {"tiers": {"disk": {"path": str(tmp_path / "cache.db")}}}
-        instance = start(**merged(merged(SHARED, disk), groups))
+def instance_of(request, start):
+    """An instance with a client and an operator; all have the same secret."""
+    def made(groups):
+        instance = start(**merged(SHARED, groups))
         instance.client = start.client(instance)
         instance.operator = Operator(instance, token=SHARED["admin"]["token"])
         request.addfinalizer(instance.operator.close)
         return instance
     return made
+
+
+@pytest.fixture
+def begin(instance_of, tmp_path):
+    """begin(): an instance with a disk tier. Those begun one after the other have the same file."""
+    return lambda **groups: instance_of(merged({"tiers": {"disk": {"path": str(tmp_path / "cache.db")}}}, groups))
+
+
+@pytest.fixture
+def join(instance_of, redis):
+    """join(): an instance with Redis below memory; all have the same Redis."""
+    return lambda **groups: instance_of(merged({"tiers": {"redis": {"url": redis.url}}}, groups))
 
 
 def gone(instance, **body):
@@ -216,3 +226,94 @@ def test_pages_go_on_from_memory_into_disk(begin):
         cursor = page["cursor"]
     assert len({entry for (entry, _) in seen}) == len(seen) == 30
     assert [tier for (_, tier) in seen].count("memory") == 10
+
+
+# -- Redis ----------------------------------------------------------------------------------------------------------------
+
+
+def populate(redis, count):
+    """So many keys of somebody else's."""
+    redis.cli("EVAL", "for n = 1, ARGV[1] do redis.call('SET', 'foreign:' .. n, 'x') end", 0, count)
+
+
+NEVER = ("KEYS", "FLUSHDB", "FLUSHALL")
+
+
+@pytest.mark.parametrize("body", KINDS, ids=lambda body: next(iter(body)))
+def test_by_each_kind_from_redis_with_neither_keys_nor_flushdb(join, redis, body):
+    first = join()
+    for prompt in "ab":
+        first.client.post(tagged(chat(prompt), "red")).was("MISS")
+    first.client.post(chat("c").but(model="o3").with_headers(Refrain_Namespace="team", Refrain_Operation="qa")).was("MISS")
+    lies_in(first, "redis", 3)
+    count = 3 if "all" in body else 2
+    dry = gone(first, dry_run=True, **body)
+    assert (dry["matched"], dry["tiers"]) == (count, {"memory": count, "redis": count})
+    told = gone(first, **body)
+    assert (told["matched"], told["tiers"]) == (count, {"memory": count, "redis": count})
+    assert len(redis.keys("refrain:*:*:*:*")) == 3 - count
+    redis.never(*NEVER)
+    again = restarted(first, join)
+    again.client.post(tagged(chat("a"), "red")).was("MISS")
+
+
+def test_what_others_keep_in_the_same_redis_is_not_touched(join, redis):
+    populate(redis, 100_000)
+    redis.cli("SET", "refrain", "not ours")
+    redis.cli("SET", "refrain2:default:chat:x:y", "not ours either")
+    first = join()
+    for prompt in "abc":
+        first.client.post(chat(prompt)).was("MISS")
+    lies_in(first, "redis", 3)
+    assert gone(first, all=True)["tiers"] == {"memory": 3, "redis": 3}
+    assert len(redis.keys("foreign:*")) == 100_000
+    assert redis.cli("GET", "refrain") == b"not ours" and redis.cli("GET", "refrain2:default:chat:x:y") == b"not ours either"
+    redis.never(*NEVER)
+
+
+def test_while_a_large_redis_is_walked_others_are_served(join, redis, upstream):
+    populate(redis, 300_000)
+    first = join()
+    first.client.post(chat("a")).was("MISS")
+    walking = first.operator.post("/invalidate", b'{"tag": "red"}')
+    for n in range(20):
+        first.client.post(chat("a")).was("HIT")
+        first.client.post(chat(f"miss {n}")).was("MISS")
+    assert walking.whole().status == 200
+
+
+def test_redis_being_away_is_told_and_made_up_for(join, redis):
+    first = join()
+    first.client.post(tagged(chat("a"), "red")).was("MISS")
+    first.client.post(tagged(chat("b"), "blue")).was("MISS")
+    lies_in(first, "redis", 2)
+    redis.freeze()
+    told = gone(first, tag="red")
+    assert told["tiers"]["memory"] == 1 and "redis" in told["not_yet"]
+    redis.thaw()
+    wait_until(lambda: len(redis.keys("refrain:*:*:*:*")) == 1, "what was meant to go once Redis is back")
+    redis.never(*NEVER)
+
+
+def test_what_redis_still_has_is_not_given_out(join, redis, upstream):
+    """It could not be deleted yet; the fence holds it back, and it is deleted as it is met."""
+    first = join(tiers={"memory": {"enabled": False}})
+    first.client.post(tagged(chat("a"), "red")).was("MISS")
+    lies_in(first, "redis", 1)
+    name = redis.keys("refrain:*:*:*:*")[0]
+    record = redis.cli("DUMP", name)
+    gone(first, tag="red")
+    redis.cli("RESTORE", name, 600_000, record)  # as a write of another instance that comes late
+    first.client.post(chat("a")).was("MISS")
+    upstream.saw(2)
+
+
+def test_a_changed_target_is_not_given_out_from_redis(join, redis, upstream):
+    upstream.reply(whole, b"old", headers={"Cache-Control": "public, max-age=600"})
+    first = join(tiers={"memory": {"enabled": False}})
+    first.client.get("/v1/files/1").was("MISS")
+    lies_in(first, "redis", 1)
+    first.client.ask("DELETE", "/v1/files/1").whole()
+    redis.forget_commands()
+    assert first.client.get("/v1/files/1").was("MISS").body != b"old"
+    redis.never("SCAN")
