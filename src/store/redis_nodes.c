@@ -23,8 +23,9 @@
 
 enum {
     NODES_MAX = REDIS_MASTERS_MAX + 32, /* besides masters: the seed, and where redirections lead */
-    SEED = 0,                           /* its place in the table */
-    NONE = NODES_MAX,                   /* no place */
+    IDS = 16,
+    SEED = 0,         /* its place in the table */
+    NONE = NODES_MAX, /* no place */
 
     REFRESH_MS_MIN = 20,  /* from one reading of the map to the next, … */
     REFRESH_MS_MAX = 500, /* … twice as long each time while there is reason to read it, up to this; … */
@@ -42,7 +43,8 @@ enum kind {
 
 struct node {
     struct redis_nodes *all;
-    uint32_t id;
+    uint32_t ids[IDS]; /* the last ones that it was known by; 0: none */
+    bool gained;       /* a slot that was another's, in the change of the map that is under way */
     struct redis_endpoint at;
     struct redis_conn *conn; /* NULL: nothing was sent to it yet */
     unsigned slots_n;        /* that it has, as far as is known */
@@ -130,7 +132,7 @@ static uint16_t node_find_or_add(struct redis_nodes *c, const struct redis_endpo
     if (!n)
         return NONE;
     n->all = c;
-    n->id = ++c->last_id;
+    n->ids[0] = ++c->last_id;
     n->at = *e;
     n->wanted_ms = loop_now_ms(c->loop);
     c->nodes[place] = n;
@@ -149,10 +151,23 @@ static void node_free(struct redis_nodes *c, uint16_t place)
     free(n);
 }
 
+/* Who walks over all nodes in the order of their numbers, and has been there, comes by once more; who is
+ * there now is not disturbed, since the numbers before still hold. */
+static void node_gains(struct redis_nodes *c, struct node *n)
+{
+    if (n->gained)
+        return;
+    n->gained = true;
+    memmove(n->ids + 1, n->ids, sizeof(n->ids) - sizeof(n->ids[0]));
+    n->ids[0] = ++c->last_id;
+}
+
 static void set_owner(struct redis_nodes *c, uint16_t slot, uint16_t place)
 {
     const uint16_t before = c->owner[slot];
 
+    if (before != REDIS_NOBODY && place != REDIS_NOBODY && before != place)
+        node_gains(c, c->nodes[place]);
     if (before != REDIS_NOBODY) {
         c->nodes[before]->slots_n--;
         c->served_n--;
@@ -221,18 +236,25 @@ static void tell(struct redis_nodes *c, const struct redis_state *state)
         c->events.on_state(c->events.arg, state);
 }
 
-/* A cluster is up while every slot has somebody who is not known to be away. */
+/* Up while any node is; all is fine while every slot has somebody who is not known to be away. */
 static void tell_cluster(struct redis_nodes *c)
 {
-    const struct node *bad = trouble(c);
-    struct redis_detail detail = {"some slots are served by nobody"};
-    struct redis_state now = {.up = true, .cause = REDIS_FINE, .detail = ""};
+    const struct node *seed = c->nodes[SEED], *bad = trouble(c);
+    struct redis_detail detail = {""};
+    struct redis_state now = {.up = next_up(c, SEED) != NONE, .cause = REDIS_FINE, .detail = detail.text};
 
-    if (bad)
+    if (!bad && !now.up && is_away(seed))
+        bad = seed;
+    if (bad) {
+        now.cause = bad->cause;
         (void)snprintf(detail.text, sizeof(detail.text), "%.80s port %u: %.80s", bad->at.host, bad->at.port,
                        bad->detail.text);
-    if (bad || c->served_n < REDIS_SLOTS)
-        now = (struct redis_state){false, bad ? bad->cause : REDIS_REFUSING, detail.text};
+    } else if (c->served_n < REDIS_SLOTS) {
+        now.cause = REDIS_REFUSING;
+        now.detail = "some slots are served by nobody";
+    } else if (!now.up) {
+        now.cause = REDIS_NOT_YET;
+    }
     if (now.up != c->told.up || now.cause != c->told.cause)
         tell(c, &now);
 }
@@ -254,8 +276,9 @@ static uint16_t place_of_slot(const struct redis_nodes *c, uint16_t slot)
 static uint16_t place_of_id(const struct redis_nodes *c, uint32_t id)
 {
     for (uint16_t i = 0; i < c->nodes_n; i++)
-        if (c->nodes[i] && c->nodes[i]->id == id)
-            return i;
+        for (size_t j = 0; c->nodes[i] && j < IDS; j++)
+            if (c->nodes[i]->ids[j] == id)
+                return i;
     return NONE;
 }
 
@@ -395,6 +418,7 @@ static bool follow(struct redis_nodes *c, struct redis_call *call, struct slice 
     if (kind == REDIS_MOVED && place != NONE) {
         c->kind = KIND_CLUSTER;
         set_owner(c, redirect.slot, place);
+        c->nodes[place]->gained = false;
         want_refresh(c);
     }
     if (place == NONE || !may_go_on(c, call))
@@ -484,6 +508,9 @@ static void take_map(struct redis_nodes *c, const struct redis_map *m)
 
         set_owner(c, (uint16_t)slot, place == NONE ? REDIS_NOBODY : place);
     }
+    for (uint16_t i = 0; i < c->nodes_n; i++)
+        if (c->nodes[i])
+            c->nodes[i]->gained = false;
     c->kind = KIND_CLUSTER;
 }
 
@@ -606,7 +633,7 @@ static void name_node(const struct node *n, void (*on_node)(void *arg, uint32_t 
     char text[REDIS_HOST_MAX + 8];
 
     (void)snprintf(text, sizeof(text), "%s:%u", n->at.host, n->at.port);
-    on_node(arg, n->id, slice_str(text));
+    on_node(arg, n->ids[0], slice_str(text));
 }
 
 void redis_nodes_each_node(struct redis_nodes *c,

@@ -50,7 +50,8 @@ static void tell(struct rt_tier *t, const struct store_redis_notice *n)
 /* Under the lock. */
 static void judge_health(struct rt_tier *t)
 {
-    enum tier_health health = t->up_n == 0 ? TIER_IS_DOWN : t->up_n < t->ports_n ? TIER_DEGRADED : TIER_UP;
+    const bool whole = t->up_n == t->ports_n && t->partly_n == 0;
+    const enum tier_health health = t->up_n == 0 ? TIER_IS_DOWN : whole ? TIER_UP : TIER_DEGRADED;
 
     if (health == t->health)
         return;
@@ -62,17 +63,23 @@ static void judge_health(struct rt_tier *t)
 static bool note_state(struct rt_port *p, const struct redis_state *state)
 {
     struct rt_tier *t = rt_tier_of(p);
-    unsigned was_up_n = t->up_n;
-    enum redis_cause was = t->cause;
+    const unsigned was_up_n = t->up_n, was_partly_n = t->partly_n;
+    const enum redis_cause was = t->cause;
+    const bool partly = state->up && state->cause != REDIS_FINE;
 
-    if (state->up != p->up)
-        t->up_n = state->up ? t->up_n + 1 : t->up_n - 1;
+    t->up_n += (unsigned)state->up - (unsigned)p->up;
+    t->partly_n += (unsigned)partly - (unsigned)p->partly;
     p->up = state->up;
+    p->partly = partly;
     if (state->up)
         t->refused = false;
-    t->cause = state->up && t->up_n == t->ports_n ? REDIS_FINE : state->up ? t->cause : state->cause;
+    if (state->cause != REDIS_FINE)
+        t->cause = state->cause;
+    else if (t->up_n == t->ports_n && t->partly_n == 0)
+        t->cause = REDIS_FINE;
     judge_health(t);
-    return (was_up_n == 0) != (t->up_n == 0) || (t->up_n == 0 && t->cause != was);
+    return (was_up_n == 0) != (t->up_n == 0) || (was_partly_n == 0) != (t->partly_n == 0) ||
+           (t->up_n == 0 && t->cause != was);
 }
 
 static void on_state(void *arg, const struct redis_state *state)
@@ -568,6 +575,7 @@ static void rt_close(struct tier_port *port)
     }
     pthread_mutex_lock(&t->lock);
     t->up_n -= p->up ? 1 : 0;
+    t->partly_n -= p->partly ? 1 : 0;
     pthread_mutex_unlock(&t->lock);
     count_port(t, -1);
     free(p);

@@ -25,11 +25,11 @@ struct rt_tier {
     void *arg;
     atomic_uint_least64_t errors[TIER_RESULTS];
 
-    pthread_mutex_t lock; /* a leaf; of all below */
-    unsigned ports_n, up_n;
-    enum redis_cause cause; /* of the last that went down */
-    bool refused;           /* told; until a connection is made anew */
-    int64_t since_ms;       /* of its health */
+    pthread_mutex_t lock;             /* a leaf; of all below */
+    unsigned ports_n, up_n, partly_n; /* partly: up, but for some nodes of a cluster */
+    enum redis_cause cause;           /* of the last that went down, or partly so */
+    bool refused;                     /* told; until a connection is made anew */
+    int64_t since_ms;                 /* of its health */
     enum tier_health health;
 };
 
@@ -37,7 +37,7 @@ struct rt_port {
     struct tier_port port; /* first */
     struct redis *redis;
     struct list asks;
-    bool up, closing;
+    bool up, partly, closing;
 };
 
 /* One question of ours, until it is answered: one command after another. Begins what each kind needs. */

@@ -76,15 +76,24 @@ static bool may_probe(struct breaker *b, int64_t now_ms)
     return b->is == TIER_BREAKER_OPEN && !b->forced && (now_ms >= b->until_ms || is_back(b));
 }
 
-static bool counts_against(enum tier_result r)
+/* A part of a tier may be away, which its questions are told at once, while the rest is as good as ever. */
+static bool is_partly_up(struct breaker *b)
 {
-    return r == TIER_LATE || r == TIER_DOWN || r == TIER_FAILED;
+    struct tier_state state;
+
+    b->inner->ops->state(b->inner, &state);
+    return state.health == TIER_DEGRADED;
+}
+
+static bool counts_against(struct breaker *b, enum tier_result r)
+{
+    return r == TIER_LATE || r == TIER_FAILED || (r == TIER_DOWN && !is_partly_up(b));
 }
 
 /* true: it has opened or closed. */
 static bool note(struct breaker *b, const struct tier_op *op, int64_t now_ms)
 {
-    bool bad = counts_against(op->result), is_probe = b->probe == op;
+    bool bad = counts_against(b, op->result), is_probe = b->probe == op;
 
     if (is_probe && (bad || op->result == TIER_BUSY)) {
         b->cause = op->result;

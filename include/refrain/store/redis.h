@@ -85,8 +85,8 @@ enum redis_cause {
     REDIS_CAUSES
 };
 struct redis_state {
-    bool up; /* a cluster: some master is, for every slot */
-    enum redis_cause cause;
+    bool up;                /* calls have somewhere to go */
+    enum redis_cause cause; /* why they have not; or, while up, why a part of a cluster is away; REDIS_FINE */
     const char
         *detail; /* as the server or the system said it, during the callback; never a secret; may be "" */
 };

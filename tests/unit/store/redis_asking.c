@@ -141,7 +141,7 @@ static void on_reply(struct redis_call *call, const struct redis_reply *reply, e
     show(q, reply);
 }
 
-void asked_start(struct asked *q, struct asking *a, const char *line)
+void asked_start_at(struct asked *q, struct asking *a, uint32_t node, const char *line)
 {
     struct slice rest;
     bool wants_blob = q->wants_blob;
@@ -157,11 +157,17 @@ void asked_start(struct asked *q, struct asking *a, const char *line)
         q->argv[n++] = slice_cut(&rest, ' ');
     q->call.argv = q->argv;
     q->call.argc = n;
+    q->call.node = node;
     q->call.key = n > 1 ? q->argv[1] : (struct slice){NULL, 0};
     q->call.on_reply = on_reply;
     q->call.deadline_ms = deadline_ms;
     redis_ask(a->redis, &q->call);
     assert_int_equal(q->times, 0); /* never within the call */
+}
+
+void asked_start(struct asked *q, struct asking *a, const char *line)
+{
+    asked_start_at(q, a, 0, line);
 }
 
 static bool came_back(void *arg)

@@ -49,6 +49,8 @@ void asking_run_until_down(struct asking *a, unsigned downs);
 
 /** Asks words separated by spaces. */
 void asked_start(struct asked *q, struct asking *a, const char *line);
+/** The same of the node that redis_each_node has told by this number. */
+void asked_start_at(struct asked *q, struct asking *a, uint32_t node, const char *line);
 /** Waits for it, and returns the text of the reply, or of why there is none. */
 const char *asked_wait(struct asked *q);
 /** Both, for one that is not needed any longer. The text lives until the next such call. */

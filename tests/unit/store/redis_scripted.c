@@ -22,14 +22,14 @@ struct line {
 };
 
 struct client {
-    struct scripted *server;
+    struct scripted_node *server;
     int fd;
     struct loop_fd *watch;
     char input[INPUT_MAX];
     size_t len;
 };
 
-struct scripted {
+struct scripted_node {
     int fd;
     uint16_t port;
     struct loop *loop;
@@ -43,7 +43,7 @@ struct scripted {
 
 static void client_free(struct client *c)
 {
-    struct scripted *s = c->server;
+    struct scripted_node *s = c->server;
 
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         if (s->clients[i] == c)
@@ -62,24 +62,25 @@ static const char *default_answer(const char *command)
     return strncmp(command, "GET", 3) == 0 ? "$-1\r\n" : "+OK\r\n";
 }
 
-static struct line *line_for(struct scripted *s, const char *command)
+static struct line *line_for(struct scripted_node *s, const char *command)
 {
     for (size_t i = 0; i < s->lines_n; i++)
-        if (s->lines[i].answer && strncmp(command, s->lines[i].command, strlen(s->lines[i].command)) == 0)
+        if (strncmp(command, s->lines[i].command, strlen(s->lines[i].command)) == 0)
             return &s->lines[i];
     return NULL;
 }
 
-static void line_done(struct line *l)
+static void line_drop(struct scripted_node *s, struct line *l)
 {
     free(l->answer);
-    l->answer = NULL;
+    s->lines_n--;
+    memmove(l, l + 1, (size_t)(s->lines + s->lines_n - l) * sizeof(*l));
 }
 
 /* False: the connection is closed. */
 static int answer(struct client *c, const char *command)
 {
-    struct scripted *s = c->server;
+    struct scripted_node *s = c->server;
     struct line *l = line_for(s, command);
     const char *text = l ? l->answer : default_answer(command);
     const size_t len = l ? l->answer_len : strlen(text);
@@ -90,7 +91,7 @@ static int answer(struct client *c, const char *command)
     if (len > 0)
         (void)!send(c->fd, text, len, MSG_NOSIGNAL); /* small enough for any socket's buffer */
     if (l && l->left > 0 && --l->left == 0)
-        line_done(l);
+        line_drop(s, l);
     if (len == 0)
         client_free(c);
     return len > 0;
@@ -150,7 +151,7 @@ static void on_client(void *arg, int events)
 
 static void on_listener(void *arg, int events)
 {
-    struct scripted *s = arg;
+    struct scripted_node *s = arg;
     struct client *c = calloc(1, sizeof(*c));
     size_t place = 0;
 
@@ -166,9 +167,9 @@ static void on_listener(void *arg, int events)
     loop_fd_watch(c->watch, LOOP_READ);
 }
 
-struct scripted *scripted_new(void)
+struct scripted_node *scripted_node_new(void)
 {
-    struct scripted *s = calloc(1, sizeof(*s));
+    struct scripted_node *s = calloc(1, sizeof(*s));
     struct sockaddr_in a = {.sin_family = AF_INET};
     socklen_t len = sizeof(a);
 
@@ -182,23 +183,23 @@ struct scripted *scripted_new(void)
     return s;
 }
 
-void scripted_attach(struct scripted *s, struct loop *l)
+void scripted_node_attach(struct scripted_node *s, struct loop *l)
 {
     s->loop = l;
     s->watch = loop_fd_new(l, s->fd, on_listener, s);
     loop_fd_watch(s->watch, LOOP_READ);
 }
 
-void scripted_hang_up(struct scripted *s)
+void scripted_node_hang_up(struct scripted_node *s)
 {
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         if (s->clients[i])
             client_free(s->clients[i]);
 }
 
-void scripted_stop(struct scripted *s)
+void scripted_node_stop(struct scripted_node *s)
 {
-    scripted_hang_up(s);
+    scripted_node_hang_up(s);
     loop_fd_free(s->watch);
     s->watch = NULL;
     if (s->fd >= 0)
@@ -206,26 +207,25 @@ void scripted_stop(struct scripted *s)
     s->fd = -1;
 }
 
-void scripted_forget(struct scripted *s)
+void scripted_node_forget(struct scripted_node *s)
 {
-    for (size_t i = 0; i < s->lines_n; i++)
-        line_done(&s->lines[i]);
-    s->lines_n = 0;
+    while (s->lines_n > 0)
+        line_drop(s, &s->lines[s->lines_n - 1]);
 }
 
-void scripted_free(struct scripted *s)
+void scripted_node_free(struct scripted_node *s)
 {
-    scripted_stop(s);
-    scripted_forget(s);
+    scripted_node_stop(s);
+    scripted_node_forget(s);
     free(s);
 }
 
-uint16_t scripted_port(const struct scripted *s)
+uint16_t scripted_node_port(const struct scripted_node *s)
 {
     return s->port;
 }
 
-void scripted_say(struct scripted *s, const char *command, unsigned times, const char *format, ...)
+void scripted_node_say(struct scripted_node *s, const char *command, unsigned times, const char *format, ...)
 {
     struct line *l = &s->lines[s->lines_n++];
     va_list args;
@@ -241,7 +241,7 @@ void scripted_say(struct scripted *s, const char *command, unsigned times, const
     l->answer_len = (size_t)n;
 }
 
-unsigned scripted_asked(const struct scripted *s, const char *command)
+unsigned scripted_node_asked(const struct scripted_node *s, const char *command)
 {
     unsigned n = 0;
 

@@ -287,9 +287,28 @@ static void an_operator_has_the_last_word(void **state)
     world_free(w);
 }
 
+/* One that says so is asked for the rest. */
+static void test_a_part_that_is_away_is_no_reason(void **state)
+{
+    struct world *w = world_new();
+
+    (void)state;
+    scripted_is(w->inside, TIER_DEGRADED);
+    scripted_answers(w->inside, TIER_DOWN);
+    for (int i = 0; i < 2 * FAILURES; i++)
+        assert_int_equal(ask(w), TIER_DOWN);
+    assert_int_equal(w->changes, 0);
+    scripted_answers(w->inside, TIER_LATE); /* this costs time, whoever it is */
+    for (int i = 0; i < FAILURES; i++)
+        assert_int_equal(ask(w), TIER_LATE);
+    assert_int_equal(w->changes, 1);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_part_that_is_away_is_no_reason),
         cmocka_unit_test(what_counts_against_a_tier),
         cmocka_unit_test(an_answer_in_between_starts_the_count_anew),
         cmocka_unit_test(open_it_answers_at_once_without_reaching_the_tier),
