@@ -24,6 +24,7 @@
 enum {
     NODES_MAX = REDIS_MASTERS_MAX + 32, /* besides masters: the seed, and where redirections lead */
     IDS = 16,
+    HANG_UPS_MAX = 3,
     SEED = 0,         /* its place in the table */
     NONE = NODES_MAX, /* no place */
 
@@ -36,7 +37,7 @@ enum {
 };
 
 enum kind {
-    KIND_UNKNOWN,
+    KIND_UNKNOWN, /* so far: a walk over all nodes begins with the seed, and meets the others behind it */
     KIND_ALONE,   /* a server that is no cluster */
     KIND_CLUSTER, /* as CLUSTER SLOTS, or a redirection, has told */
 };
@@ -72,6 +73,7 @@ struct redis_nodes {
     struct redis_order *refresh; /* CLUSTER SLOTS on its way, … */
     uint16_t refresh_place;      /* … to this node */
     int64_t refreshed_ms, refresh_gap_ms;
+    unsigned hung_up_n;  /* times that the connection ended instead of an answer */
     bool refresh_wanted; /* there is a reason beyond the time that has passed */
 };
 
@@ -526,27 +528,45 @@ static bool read_map(struct redis_nodes *c, const struct redis_reply *reply)
     return good;
 }
 
+/* It is told to be up once it is known what it is: who walks over all nodes then has them. */
+static void tell_lone(struct redis_nodes *c)
+{
+    static const struct redis_state up = {.up = true, .cause = REDIS_FINE, .detail = ""};
+
+    if (!c->told.up && is_up(c->nodes[SEED]))
+        tell(c, &up);
+}
+
+/* A server alone answers with an error, as does one that does not tell: redirections will, if there are any.
+ * There are proxies that hang up on what they do not know. */
+static bool looks_alone(struct redis_nodes *c, const struct redis_reply *reply, enum redis_why why)
+{
+    if (why == REDIS_LOST)
+        return ++c->hung_up_n >= HANG_UPS_MAX;
+    return why == REDIS_REPLIED && reply->type == REDIS_ERROR;
+}
+
 static void on_map(void *arg, const struct redis_reply *reply, enum redis_why why)
 {
     struct redis_nodes *c = arg;
-    const bool replied = why == REDIS_REPLIED;
 
     c->refresh = NULL;
     if (c->closing)
         return;
-    if (replied && read_map(c, reply))
+    if (why == REDIS_REPLIED && read_map(c, reply))
         c->refresh_wanted = trouble(c) || c->served_n < REDIS_SLOTS;
-    else if (replied && reply->type == REDIS_ERROR && c->kind == KIND_UNKNOWN)
-        c->kind = KIND_ALONE; /* or one that does not tell; if so, redirections will */
+    else if (c->kind == KIND_UNKNOWN && looks_alone(c, reply, why))
+        c->kind = KIND_ALONE;
     else
         c->refresh_wanted = true;
-    if (c->kind == KIND_ALONE) {
-        loop_timer_stop(c->refresh_timer);
-        return;
-    }
     if (c->kind == KIND_CLUSTER)
         tell_cluster(c);
-    start_refresh_timer(c);
+    else
+        tell_lone(c);
+    if (c->kind == KIND_ALONE)
+        loop_timer_stop(c->refresh_timer);
+    else
+        start_refresh_timer(c);
 }
 
 static void ask_map(struct redis_nodes *c, uint16_t place)
@@ -563,6 +583,10 @@ static void ask_map(struct redis_nodes *c, uint16_t place)
     c->refresh_place = place;
     c->refresh =
         redis_conn_ask(c->nodes[place]->conn, argv, ARRAY_LEN(argv), REFRESH_MS_PATIENCE, on_map, c, &why);
+    if (c->refresh && is_up(c->nodes[place]))
+        loop_timer_start(c->refresh_timer, REFRESH_MS_PATIENCE, 0);
+    else if (!c->refresh)
+        start_refresh_timer(c);
 }
 
 static void on_refresh(void *arg)
@@ -573,6 +597,8 @@ static void on_refresh(void *arg)
     if (c->refresh) { /* not within its time: the next one is asked */
         redis_order_forget(c->refresh);
         c->refresh = NULL;
+        if (c->kind != KIND_CLUSTER)
+            tell_lone(c);
     }
     drop_idle(c);
     place = next_up(c, c->refresh_place);
@@ -581,10 +607,13 @@ static void on_refresh(void *arg)
         return;
     }
     ask_map(c, place);
-    if (c->refresh)
-        loop_timer_start(c->refresh_timer, REFRESH_MS_PATIENCE, 0);
-    else
-        start_refresh_timer(c);
+}
+
+/* Behind the same address, than the server alone that was there before. */
+static bool may_be_another(const struct redis_nodes *c)
+{
+    return c->kind == KIND_ALONE && c->settings->conf.cluster != REDIS_CLUSTER_OFF &&
+           c->hung_up_n < HANG_UPS_MAX;
 }
 
 static void on_conn_state(void *arg, const struct redis_state *state)
@@ -595,13 +624,15 @@ static void on_conn_state(void *arg, const struct redis_state *state)
 
     n->cause = state->up ? REDIS_FINE : state->cause;
     redis_detail_set(&n->detail, slice_str(state->detail));
-    if (state->up && is_seed && c->kind == KIND_ALONE && c->settings->conf.cluster != REDIS_CLUSTER_OFF)
-        c->kind = KIND_UNKNOWN; /* it may be another one than before */
-    if (!state->up || c->kind == KIND_UNKNOWN || c->refresh_wanted)
+    if (state->up && is_seed && may_be_another(c))
+        c->kind = KIND_UNKNOWN;
+    if (state->up && is_seed && c->kind == KIND_UNKNOWN && !c->refresh)
+        ask_map(c, SEED); /* before anything else is asked there, so that its answer comes first */
+    else if (!state->up || c->refresh_wanted)
         want_refresh(c);
     if (c->kind == KIND_CLUSTER)
         tell_cluster(c);
-    else if (is_seed)
+    else if (is_seed && (!state->up || c->kind == KIND_ALONE))
         tell(c, state);
 }
 
@@ -624,7 +655,7 @@ int64_t redis_nodes_heard_ms(const struct redis_nodes *c)
 
 bool redis_nodes_knows_nodes(const struct redis_nodes *c)
 {
-    return c->kind == KIND_ALONE || (c->kind == KIND_CLUSTER && c->served_n > 0);
+    return c->kind != KIND_CLUSTER || c->served_n > 0;
 }
 
 static void name_node(const struct node *n, void (*on_node)(void *arg, uint32_t node, struct slice address),
@@ -642,7 +673,7 @@ void redis_nodes_each_node(struct redis_nodes *c,
     if (!redis_nodes_knows_nodes(c))
         return;
     for (uint16_t i = 0; i < c->nodes_n; i++)
-        if (c->nodes[i] && (c->kind == KIND_ALONE ? i == SEED : c->nodes[i]->slots_n > 0))
+        if (c->nodes[i] && (c->kind == KIND_CLUSTER ? c->nodes[i]->slots_n > 0 : i == SEED))
             name_node(c->nodes[i], on_node, arg);
 }
 
@@ -680,6 +711,8 @@ struct redis_nodes *redis_nodes_new(struct loop *l, struct redis_settings *s,
         return NULL;
     }
     c->refresh_wanted = c->kind != KIND_ALONE;
+    if (c->refresh_wanted)
+        ask_map(c, SEED);
     return c;
 }
 

@@ -37,7 +37,7 @@ void redis_nodes_forget(struct redis_call *call);
 bool redis_nodes_is_up(const struct redis_nodes *c);
 /** When some node was last heard: loop_now_ms. */
 int64_t redis_nodes_heard_ms(const struct redis_nodes *c);
-/** It is known whether there is one node, or which ones. */
+/** There is something to walk: one node, or those of a map. */
 bool redis_nodes_knows_nodes(const struct redis_nodes *c);
 /** As redis_each_node. */
 void redis_nodes_each_node(struct redis_nodes *c,

@@ -171,7 +171,7 @@ bool redis_is_up(const struct redis *r);
  * long as @r lives; where that node is gone by then, the call comes back REDIS_DOWN. */
 void redis_each_node(struct redis *r, void (*on_node)(void *arg, uint32_t node, struct slice address),
                      void *arg);
-/** The same while a cluster's map is not known yet: false, and there is nothing to walk. */
+/** False while a cluster's map is not known yet, and there is nothing to walk. */
 bool redis_knows_nodes(const struct redis *r);
 
 /*
