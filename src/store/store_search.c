@@ -156,13 +156,12 @@ static void promote(struct run *r)
     struct store *s = r->store;
     struct label label = label_of(r->found.entry);
 
-    if (r->look_only)
+    if (r->look_only || !s->conf.memory || store_holds_back(s, &label) ||
+        store_mem_promote(s->conf.memory, r->found.entry, clock_wall_ms()) < 0)
         return;
-    if (s->conf.memory && store_mem_promote(s->conf.memory, r->found.entry, clock_wall_ms()) == 0)
-        count_one(&s->promoted);
-    /* Looked at after it was put: whichever came first, it is not found. */
-    if (s->conf.memory &&
-        (atomic_load(deletions_of(s, &label.key)) != r->deletions || store_holds_back(s, &label)))
+    count_one(&s->promoted);
+    /* Looked at again once it was put: whichever came first, it is not found. */
+    if (atomic_load(deletions_of(s, &label.key)) != r->deletions || store_holds_back(s, &label))
         (void)store_mem_delete(s->conf.memory, &label.key);
 }
 
