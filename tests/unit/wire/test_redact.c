@@ -114,26 +114,27 @@ static void no_pattern_holds_anybody_up(void **state)
     }
 }
 
+/* Of PCRE2's own words only those that all its versions have. */
 static void faults_say_what_and_where(void **state)
 {
     static const struct {
         const char *why, *pattern, *want;
-        size_t at;
     } cases[] = {
-        {"an open parenthesis", "cust(", "missing closing parenthesis", 5},
-        {"nothing to repeat", "a|*", "quantifier does not follow a repeatable item", 2},
-        {"matches always", "x*", "it matches the empty text", 0},
-        {"empty", "", "it matches the empty text", 0},
-        {"no UTF-8", "\xFF", "UTF-8 error: illegal byte (0xfe or 0xff)", 0},
+        {"an open parenthesis", "cust(", "missing closing parenthesis"},
+        {"nothing to repeat", "a|*", "quantifier"},
+        {"matches always", "x*", "it matches the empty text"},
+        {"empty", "", "it matches the empty text"},
+        {"no UTF-8", "\xFF", "UTF-8"},
     };
     struct redact *r = redact_new();
-    char why[REDACT_WHY_BYTES];
-    size_t at;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        if (redact_add(r, slice_str(cases[i].pattern), why, &at) != -EINVAL ||
-            strcmp(why, cases[i].want) != 0 || at != cases[i].at)
+        char why[REDACT_WHY_BYTES] = "";
+        size_t at = SIZE_MAX;
+
+        if (redact_add(r, slice_str(cases[i].pattern), why, &at) != -EINVAL || !strstr(why, cases[i].want) ||
+            at > strlen(cases[i].pattern))
             fail_msg("%s: at %zu, %s", cases[i].why, at, why);
     }
     redact_free(r);
