@@ -153,7 +153,10 @@ static int64_t no_more(struct exchange *x, char *buf, size_t cap)
 
 static int64_t read_entry_decoded(struct front_req *r, char *buf, size_t cap)
 {
-    return read_decoded(exchange_of(r), no_more, buf, cap);
+    int64_t n = read_decoded(exchange_of(r), no_more, buf, cap);
+
+    exchange_of(r)->bytes_sent += n > 0 ? (uint64_t)n : 0;
+    return n;
 }
 
 /* The stored bytes as this client takes them; false: they must be decoded on the way. */

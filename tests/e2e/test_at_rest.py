@@ -67,8 +67,10 @@ def test_what_is_gzip_coded_on_disk_goes_as_it_is_to_those_who_take_it(lives, up
 
 def test_others_get_it_decoded_and_then_from_where_it_lies(lives, upstream):
     miss = kept(lives, upstream)
-    _, client = lives()
+    refrain, client = lives()
     assert found_on_disk(client.post(chat())).body == miss.body
+    [line] = refrain.request_lines(1)
+    assert line["bytes"] == len(miss.body), "the line tells what was sent, not what was stored"
 
     def from_where_it_lies():
         hit = client.post(chat()).was("HIT")
