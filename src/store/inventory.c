@@ -1,11 +1,12 @@
 #include "refrain/store/inventory.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 
-enum { DEADLINE_MS = 10 * 1000, PAGE = 100 };
+enum { DEADLINE_MS = 10 * 1000, PAGE = 100, STEPS_A_REST = 4, REST_NS = 10 * 1000 };
 
 /* -- cursors: STAGE.SHARD.LEFT of memory, STAGE.HEX of a lower tier -- */
 
@@ -209,13 +210,25 @@ static void see(void *arg, const struct store_mem_seen *seen)
         give(v, &one);
 }
 
+/* The lock of a shard goes to whoever takes it first, and who has just let it go is quickest: who waits for
+ * it is given time to wake up. */
+static void rest(void)
+{
+    const struct timespec moment = {0, REST_NS};
+
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+}
+
 static void on_memory_work(struct loop_work *w)
 {
     struct inventory *v = CONTAINER_OF(w, struct inventory, work);
     bool more = v->stage == 0 && v->in[TIER_MEMORY] && v->place->memory;
 
-    while (more && !is_full(v))
+    for (unsigned step = 1; more && !is_full(v); step++) {
         more = store_mem_walk(v->place->memory, &v->walk, see, v);
+        if (step % STEPS_A_REST == 0)
+            rest();
+    }
     if (v->stage == 0 && !more)
         stage_next(v);
 }

@@ -50,15 +50,20 @@ static bool drop_matching(const struct store_mem *m, const struct node *n, void 
 uint64_t store_mem_delete_if(struct store_mem *m, bool (*match)(void *arg, const struct entry *e), void *arg)
 {
     struct matcher by = {match, arg};
+    uint32_t at[SHARDS_MAX];
     uint64_t dropped = 0;
+    bool more = true;
 
-    for (uint32_t i = 0; i < m->shards_n; i++) {
-        struct shard *s = &m->shards[i];
-        uint32_t at = UINT32_MAX;
-
-        do
-            dropped += walk_batch(m, s, &at, drop_matching, &by);
-        while (at > s->ends_n);
+    for (uint32_t i = 0; i < m->shards_n; i++)
+        at[i] = UINT32_MAX;
+    while (more) { /* shard by shard in turn: who waits for one gets it before its next batch */
+        more = false;
+        for (uint32_t i = 0; i < m->shards_n; i++) {
+            if (at[i] <= m->shards[i].ends_n)
+                continue;
+            dropped += walk_batch(m, &m->shards[i], &at[i], drop_matching, &by);
+            more |= at[i] > m->shards[i].ends_n;
+        }
     }
     return dropped;
 }

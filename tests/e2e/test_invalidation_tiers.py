@@ -317,3 +317,21 @@ def test_a_changed_target_is_not_given_out_from_redis(join, redis, upstream):
     redis.forget_commands()
     assert first.client.get("/v1/files/1").was("MISS").body != b"old"
     redis.never("SCAN")
+
+
+def test_what_is_being_read_when_the_invalidation_comes_is_not_given_out(join, redis, upstream):
+    slow = {"tiers": {"redis": {"timeout": "10s"}}}
+    first = join(**slow)
+    first.client.post(tagged(chat("a"), "red")).was("MISS")
+    lies_in(first, "redis", 1)
+    again = restarted(first, join, **slow)
+    lies_in(again, "redis", 1)
+    redis.freeze()
+    reading = again.client.post(chat("a"))
+    again.waits_for("flights", 1)
+    telling = again.operator.post("/invalidate", b'{"tag": "red"}')
+    again.waits_for("invalidations_total", 1, kind="tag")  # the fence stands
+    redis.thaw()
+    assert telling.whole().status == 200
+    reading.was("MISS")
+    upstream.saw(2)
