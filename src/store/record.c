@@ -34,6 +34,8 @@ enum {
     MARK_BYTES = 48,
     VERSION = 1,
     FLAG_SEALED = 1,
+    VARIANT_BYTES = 40,
+    VARIANTS_MAX = 1024, /* as many as cache.max_variants may ask for */
 };
 static const char magic[] = {'R', 'F', 'R', 'N'};
 
@@ -137,6 +139,13 @@ static enum record_result seal_holds(const char *head, size_t mark_at, struct sl
     return r < 0 ? RECORD_CORRUPT : RECORD_OK;
 }
 
+/* A marker's body is a list; whoever reads it goes by its length. */
+static bool is_body(const struct entry *head, uint64_t bytes)
+{
+    return (head->flags & ENTRY_VARY) == 0 ||
+           (bytes % VARIANT_BYTES == 0 && bytes <= (uint64_t)VARIANT_BYTES * VARIANTS_MAX);
+}
+
 /* -- packing -- */
 
 /* Sliding only ever moves on. */
@@ -177,7 +186,9 @@ enum record_result record_pack(const struct entry *e, int64_t expires_ms, uint64
     struct record_meta *m = malloc(sizeof(*m));
     enum record_result r = RECORD_NO_MEMORY;
 
-    if (m)
+    if (!is_body(e, e->body.len))
+        r = RECORD_CORRUPT;
+    else if (m)
         r = record_meta_take(m, e, hits);
     if (r == RECORD_OK) {
         m->parts.head.gone_ms = moved_ms(e->gone_ms, expires_ms - e->expires_ms);
@@ -285,6 +296,8 @@ static enum record_result read_all(struct slice start, const struct head *h, con
         return RECORD_NO_MEMORY;
     m->texts = (struct buf)BUF_INIT(0);
     r = meta_read(start, h, codec, &plain, m);
+    if (r == RECORD_OK && !is_body(&m->parts.head, h->body_bytes))
+        r = RECORD_CORRUPT;
     if (r == RECORD_OK) {
         m->body = whole ? slice_skip(start, RECORD_HEAD_BYTES + h->meta_bytes) : (struct slice){NULL, 0};
         r = box_make(start, m, &box);

@@ -49,7 +49,7 @@ bool record_is_rubbish(enum record_result r);
 /**
  * Packs @e; @expires_ms and @hits are what has become of it since (struct entry_ref): its gone_ms moves with
  * expires_ms. Its identity copy (plain) stays behind. *@out is the caller's.
- * Errors: RECORD_TOO_LARGE, RECORD_NO_MEMORY.
+ * Errors: RECORD_TOO_LARGE, RECORD_NO_MEMORY; RECORD_CORRUPT, something in it could not be read back.
  */
 enum record_result record_pack(const struct entry *e, int64_t expires_ms, uint64_t hits,
                                const struct record_codec *codec, struct blob **out);

@@ -100,6 +100,8 @@ static void assert_same(const struct entry *a, const struct entry *b)
     assert_memory_equal(a, b, a->bytes);
 }
 
+static enum record_result read_edited(const char *was, const char *is);
+
 /* -- there and back -- */
 
 static void reads_back(const struct entry_parts *p, const struct record_codec *codec)
@@ -169,6 +171,42 @@ static void sliding_moves_both_ends(void **state)
         blob_unref(b);
         free(e);
     }
+}
+
+static void a_list_of_variants_has_whole_rows_and_a_ceiling(void **state)
+{
+    static const struct {
+        const char *why;
+        size_t len;
+        enum record_result want;
+    } cases[] = {
+        {"none", 0, RECORD_OK},
+        {"one", 40, RECORD_OK},
+        {"as many as there may be", 40 * 1024, RECORD_OK},
+        {"one more", 40 * 1025, RECORD_CORRUPT},
+        {"half of one", 60, RECORD_CORRUPT},
+    };
+    static const char zeros[40 * 1025];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct slice list = {zeros, cases[i].len};
+        struct entry_parts p = sample();
+        struct entry *e;
+        struct blob *b = NULL;
+
+        p.head.flags = ENTRY_VARY;
+        p.head.status = 0;
+        p.body = &list;
+        p.body_n = 1;
+        e = packed(&p);
+        if (record_pack(e, e->expires_ms, 0, &open_codec, &b) != cases[i].want)
+            fail_msg("%s", cases[i].why);
+        blob_unref(b);
+        free(e);
+    }
+    assert_int_equal(read_edited("\"status\":200,\"flags\":[]", "\"status\":0,\"flags\":[\"vary\"]"),
+                     RECORD_CORRUPT);
 }
 
 static void the_identity_copy_stays_behind(void **state)
@@ -713,6 +751,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_packed_is_read_back),
         cmocka_unit_test(sliding_moves_both_ends),
+        cmocka_unit_test(a_list_of_variants_has_whole_rows_and_a_ceiling),
         cmocka_unit_test(the_identity_copy_stays_behind),
         cmocka_unit_test(what_could_not_be_read_back_is_not_packed),
         cmocka_unit_test(metadata_has_a_ceiling),
