@@ -217,6 +217,8 @@ struct coalescing_conf {
     uint64_t flight_bytes_max;
     int64_t hit_for_miss_ms;
     int64_t max_wait_ms; /* 0: until upstream's own deadlines */
+    bool cluster;        /* over all instances that share a Redis */
+    int64_t cluster_lease_ms;
 };
 
 struct redact_conf {

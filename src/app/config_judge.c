@@ -188,6 +188,11 @@ static void judge_sizes(struct loading *l)
              "less than cache.max_object_bytes: larger answers are never stored");
     if (pages > 0 && page > 0 && c->tiers.memory.bytes_max / 4 * 5 > (uint64_t)pages * (uint64_t)page)
         warn(l, "tiers.memory.max_bytes", "more than four fifths of this machine's memory");
+    if (c->coalescing.cluster && !c->tiers.redis.url)
+        report_error(l->report, &entry_of(l->conf, "coalescing.cluster")->origin, "coalescing.cluster",
+                     "instances find each other by Redis: tiers.redis.url");
+    if (c->coalescing.cluster && !c->coalescing.enabled)
+        warn(l, "coalescing.cluster", "of no effect while coalescing.enabled is false");
     if (!c->tiers.memory.enabled && !c->coalescing.enabled)
         warn(l, "tiers.memory.enabled", "no tier and no coalescing: nothing is left for Refrain to do");
 }

@@ -308,6 +308,15 @@ static const struct option_row root_rows[] = {
      ROOT(coalescing.hit_for_miss_ms),
      .help =
          "How long requests are not made to wait for each other after an answer that could not be shared."},
+    {"coalescing.cluster", OPTION_BOOL, OPTION_FIXED, "false", ROOT(coalescing.cluster),
+     .help =
+         "Let identical requests at all instances that share `tiers.redis` share one upstream call, streams "
+         "included."},
+    {"coalescing.cluster_lease", OPTION_MS, OPTION_FIXED, "3s", RANGE(300, 60 * 1000),
+     ROOT(coalescing.cluster_lease_ms),
+     .help = "How long the other instances wait for one that has fallen silent in the middle of a call, "
+             "before one "
+             "of them takes over. The same at all instances."},
 
     BREAKER_OPTIONS(BREAKER_AT_TOP),
 

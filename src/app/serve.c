@@ -16,12 +16,14 @@
 #include "refrain/base/log.h"
 #include "refrain/base/loop.h"
 #include "refrain/base/metrics.h"
+#include "refrain/http/fleet.h"
 #include "refrain/http/recent.h"
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
 #include "refrain/store/events.h"
 #include "refrain/store/invalidate.h"
 #include "refrain/store/inventory.h"
+#include "refrain/store/redis.h"
 #include "refrain/wire/redact.h"
 #include "site_build.h"
 #include "state.h"
@@ -66,6 +68,8 @@ struct server {
     struct flights *flights;
     struct breakers *breakers;
     struct recent *recent;
+    struct redis_conf redis; /* of fleet */
+    struct fleet_conf fleet;
     struct buf secret, admin_token;
     struct site *site;
     struct loop *loop;
@@ -323,6 +327,23 @@ static int build_parts(struct server *s)
     return s->site ? 0 : -ENOMEM;
 }
 
+/* With what workers take part in calls of all instances; NULL: they do not. */
+static const struct fleet_conf *fleet_of(struct server *s)
+{
+    const struct config *conf = s->conf;
+
+    if (!conf->coalescing.cluster || !conf->coalescing.enabled)
+        return NULL;
+    s->redis = config_redis(conf);
+    s->fleet = (struct fleet_conf){.redis = &s->redis,
+                                   .prefix = slice_str(conf->cache.prefix),
+                                   .lease_ms = conf->coalescing.cluster_lease_ms,
+                                   .bytes_max = conf->coalescing.flight_bytes_max,
+                                   .keys = s->keys,
+                                   .limits = s->limits};
+    return &s->fleet;
+}
+
 static int build_workers(struct server *s, struct buf *out_where)
 {
     size_t n = workers_wanted(s->conf);
@@ -330,6 +351,7 @@ static int build_workers(struct server *s, struct buf *out_where)
         .front = front_conf_of(s->conf),
         .memo_bytes_max = s->conf->tiers.memory.bytes_max / MEMO_SHARE / n,
         .metrics = s->metrics,
+        .fleet = fleet_of(s),
     };
     const char *why = "";
     int fds[WORKERS_MAX];

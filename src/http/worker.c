@@ -7,6 +7,7 @@
 #include "exchange_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/log.h"
+#include "refrain/http/fleet.h"
 
 /* A new site on its way to the worker. */
 struct site_change {
@@ -86,7 +87,9 @@ struct worker *worker_new(const struct worker_conf *conf, struct site *site)
         w->front = front_new(w->loop, &conf->front, site->limits, &w->handler);
     if (w->loop && site->store && store_has_lower(site->store))
         w->below = store_port_new(site->store, w->loop, w->counts);
-    if (!w->front || !w->memo || !w->hasher || !w->keys ||
+    if (w->loop && conf->fleet)
+        w->fleet = fleet_port_new(w->loop, conf->fleet, w->counts);
+    if (!w->front || (conf->fleet && !w->fleet) || !w->memo || !w->hasher || !w->keys ||
         (site->store && store_has_lower(site->store) && !w->below)) {
         workers_free(&w, 1);
         return NULL;
@@ -185,8 +188,10 @@ void workers_free(struct worker *const *workers, size_t n)
     for (size_t i = 0; i < n; i++)
         worker_stop(workers[i]);
     for (size_t i = 0; i < n; i++)
-        store_port_free(
-            workers[i]->below); /* ends the searches; what they were for goes upstream, if only to … */
+        store_port_free(workers[i]->below); /* ends the searches, … */
+    for (size_t i = 0; i < n; i++)
+        fleet_port_free(workers[i]->fleet); /* … and waiting for other instances; what they were for goes
+                                               upstream, if only to … */
     for (size_t i = 0; i < n; i++)
         upstream_pool_free(workers[i]->pool); /* … end here: this ends the fetches, so the flights end, and
                                                  nobody waits for them */

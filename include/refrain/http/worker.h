@@ -10,12 +10,14 @@
 #include "refrain/http/front.h"
 #include "refrain/http/site.h"
 
+struct fleet_conf; /* fleet.h */
 struct worker;
 
 struct worker_conf {
     struct front_conf front;
     size_t memo_bytes_max;
-    struct metrics *metrics; /* outlives the worker */
+    struct metrics *metrics;        /* outlives the worker */
+    const struct fleet_conf *fleet; /* outlives it, too; NULL: other instances have no part in its calls */
 };
 
 /** Takes a reference to @site. NULL when out of memory or descriptors. Call from one thread, before
