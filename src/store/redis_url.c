@@ -112,7 +112,7 @@ static const char *parse_port(struct slice text, struct redis_url *u)
 static bool is_host_char(char c, bool bracketed)
 {
     if (bracketed)
-        return nibble(c) >= 0 || c == ':' || c == '.' || c == '%';
+        return nibble(c) >= 0 || c == ':' || c == '.';
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || c == '.' ||
            c == '_';
 }
@@ -133,6 +133,8 @@ static const char *take_host(struct slice *rest, struct redis_url *u)
     }
     if (host.len == 0)
         return "there is no host in it";
+    if (bracketed && !memchr(host.data, ':', host.len))
+        return "what stands in its [] is no IPv6 address";
     if (host.len >= sizeof(u->host))
         return "the host in it is too long";
     for (size_t i = 0; i < host.len; i++)

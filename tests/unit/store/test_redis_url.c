@@ -58,6 +58,7 @@ static const struct {
     {"redis://[::1", "no ]"},
     {"redis://[::1]6379", "no ]"},
     {"redis://[::g]", "sign that no host has"},
+    {"redis://[abc]", "no IPv6"},
     {"redis://u%4:p@h", "user"},
     {"redis://u:p%zz@h", "password"},
     {"redis://u:p%00@h", "password"},
