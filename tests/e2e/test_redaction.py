@@ -5,9 +5,11 @@ tells. SPEC section 5, line 6.
 What is planted is a word that exists once in the world, so it is looked for in bytes, wherever bytes are.
 """
 
+import contextlib
 import gzip
 import json
 import sqlite3
+import threading
 
 import pytest
 
@@ -160,11 +162,32 @@ def on_disk(folder):
     return places
 
 
-DISK = {"tiers": {"disk": {"path": "cache.db"}}, "redact": {"headers": ["X-Internal-*"]}, "log": {"level": "debug"}}
+REDACT = {"redact": {"headers": ["X-Internal-*"]}, "log": {"level": "debug"}}
+DISK = {"tiers": {"disk": {"path": "cache.db"}}, **REDACT}
 
 
-def written_below(refrain, entries):
-    wait_until(lambda: refrain.metric("entries", tier="disk") >= entries, f"{entries} entries on disk")
+def written_below(refrain, entries, tier="disk"):
+    wait_until(lambda: refrain.metric("entries", tier=tier) >= entries, f"{entries} entries in {tier}")
+
+
+class Overheard:
+    """All that a Redis server is asked, by whomever, from now on: what does not stay there is found, too."""
+
+    def __init__(self, server):
+        self.lines, self.asking, self.mark = [], server.connection(), server
+        assert self.asking("MONITOR") == b"OK"
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        with contextlib.suppress(OSError, ValueError):
+            for line in self.asking.file:
+                self.lines.append(line)
+
+    def so_far(self):
+        """Everything up to now; the server tells in order."""
+        self.mark.cli("ECHO", "overheard so far")
+        wait_until(lambda: any(b"overheard so far" in line for line in self.lines), "the server to tell")
+        return b"".join(self.lines)
 
 
 @pytest.mark.parametrize("compression", [{"level": "off"}, {"threshold": 0}], ids=["as it came", "gzip"])
@@ -197,6 +220,22 @@ def test_what_is_sealed_says_nothing_at_all(start, upstream, planted):
     assert not [place for (place, data) in places.items() if key.encode() in data], "the key does"
     planted.words = {key: "the key itself"}
     planted.not_in({"log": "\n".join(refrain.lines).encode()})
+
+
+@pytest.mark.parametrize("encryption", [{}, {"key": "77" * 32}], ids=["in the clear", "sealed"])
+def test_what_is_planted_never_reaches_redis(start, upstream, planted, redis, encryption):
+    overheard = Overheard(redis)
+    refrain = start(tiers={"redis": redis.tier()}, compression={"level": "off"}, encryption=encryption, **REDACT)
+    client, operator, listener = start.client(refrain), Operator(refrain), Listener(refrain)
+    asked(client, upstream, planted)
+    wait_until(lambda: len(redis.keys("refrain:default:*")) >= 6, "what was stored to be in Redis")
+    operator.does("/invalidate", {"tag": "none-such"})
+    places = {"what Redis was asked": overheard.so_far(), "what Redis has": redis.everything()}
+    planted.not_in({**places, **told(refrain, operator, listener)})
+    found = [place for (place, data) in places.items() if KEPT.encode() in data]
+    assert found == ([] if encryption else list(places)), "an answer is there to be read where it is not sealed alone"
+    operator.close()
+    listener.close()
 
 
 def test_patterns_keep_out_of_the_log_what_operators_name(start, upstream):

@@ -232,8 +232,8 @@ class RedisServer:
         return f"{'rediss' if self.certificates else 'redis'}://{self.host}:{self.port}"
 
     def tier(self, **more):
-        """The group `tiers.redis` by which Refrain reaches it."""
-        group = {"url": self.url, "prefix": self.prefix}
+        """The group `tiers.redis` by which Refrain reaches it; its names begin with `cache.prefix`."""
+        group = {"url": self.url}
         if self.user:
             group["username"] = self.user
         if self.password:
