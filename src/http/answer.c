@@ -20,9 +20,6 @@ static const char *const outcome_words[] = {
     [OUT_ERROR] = "MISS",
 };
 
-static const char *const tier_words[] = {
-    [TIER_MEMORY] = "memory", [TIER_DISK] = "disk", [TIER_REDIS] = "redis"};
-
 /* -- small texts, without the cost of printf on the way of a hit -- */
 
 struct text {
@@ -279,7 +276,7 @@ static void entry_status_text(const struct exchange *x, int64_t now_ms, struct t
         text_add_number(t, (uint64_t)(left_ms < 0 ? -left_ms : left_ms) / 1000);
     }
     text_add(t, "; detail=");
-    text_add(t, x->instead ? "stale-if-error" : tier_words[x->entry.tier]);
+    text_add(t, x->instead ? "stale-if-error" : exchange_tier(x));
 }
 
 static void entry_cache_fields(struct exchange *x, bool gzip)
@@ -340,7 +337,7 @@ void answer_entry(struct exchange *x)
     struct selection s = entry_select(x, gzip);
 
     x->outcome = x->verdict == FRESH_SERVE ? OUT_HIT : OUT_STALE;
-    x->detail = x->instead ? "stale-if-error" : tier_words[x->entry.tier];
+    x->detail = x->instead ? "stale-if-error" : exchange_tier(x);
     x->status = status_of(&s, e->status);
     entry_body(x, gzip, &s);
     entry_own_fields(x, gzip, &s);

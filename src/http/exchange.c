@@ -158,8 +158,9 @@ static void count_and_log(struct exchange *x, bool sent)
         return;
     log_buffered(LOG_INFO, "request", LOG_STR("id", x->request_id), LOG_SLICE("operation", operation_name(x)),
                  LOG_SLICE("model", model), LOG_STR("result", result_words[x->outcome]),
-                 LOG_STR("reason", x->detail), LOG_INT("status", x->status), LOG_INT("bytes", x->bytes_sent),
-                 LOG_BOOL("complete", sent), LOG_DUR("took_ms", took_ns));
+                 LOG_STR("tier", x->entry.entry ? exchange_tier(x) : NULL), LOG_STR("reason", x->detail),
+                 LOG_INT("status", x->status), LOG_INT("bytes", x->bytes_sent), LOG_BOOL("complete", sent),
+                 LOG_DUR("took_ms", took_ns));
 }
 
 static void on_end(struct front_req *r, bool sent)

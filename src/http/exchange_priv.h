@@ -180,6 +180,15 @@ static inline struct slice operation_name(const struct exchange *x)
     return x->own ? x->own->name : slice_str(dialect_of(x->op)->name);
 }
 
+/* Which tier has the entry that is held. */
+static inline const char *exchange_tier(const struct exchange *x)
+{
+    static const char *const names[] = {
+        [TIER_MEMORY] = "memory", [TIER_DISK] = "disk", [TIER_REDIS] = "redis"};
+
+    return names[x->entry.tier];
+}
+
 void site_view_free(struct site_view *view);
 
 extern const struct front_handler exchange_handler; /* but for its arg */
