@@ -17,7 +17,7 @@ from harness.asks import chat, chat_stream, messages
 from harness.events import Listener
 from harness.operator import Operator
 from harness.process import wait_until
-from harness.upstream import chat_answer, raw, reset, sse, token, whole
+from harness.upstream import chat_answer, hold, raw, reset, sse, token, whole
 
 REQUEST_FIELDS = ["Authorization", "x-api-key", "api-key", "x-goog-api-key", "Cookie", "Proxy-Authorization",
                   "OpenAI-Organization", "OpenAI-Project", "X-Amz-Security-Token", "X-Team", "X-Whatever", "Referer",
@@ -236,6 +236,33 @@ def test_what_is_planted_never_reaches_redis(start, upstream, planted, redis, en
     assert found == ([] if encryption else list(places)), "an answer is there to be read where it is not sealed alone"
     operator.close()
     listener.close()
+
+
+@pytest.mark.parametrize("encryption", [{}, {"key": "77" * 32}], ids=["in the clear", "sealed"])
+def test_a_flight_that_instances_share_carries_nothing_that_is_one_callers(start, upstream, planted, redis, encryption):
+    overheard = Overheard(redis)
+    answer, request = planted.fields(ANSWER_FIELDS, "answer"), planted.fields(REQUEST_FIELDS, "request")
+    more = {"tiers": {"redis": redis.tier(timeout="10s")}, "coalescing": {"cluster": True}, "encryption": encryption,
+            "cache": {"secret": "the fleet's own"}, "compression": {"level": "off"}, **REDACT}
+    leader, follower = start(**more), start(**more)
+    upstream.reply(sse, token(f"{KEPT} "), hold("g"), token(f"{KEPT} "), headers=answer)
+    asks = chat_stream(planted.word("a prompt that two ask"))
+    first = start.client(leader).post(asks, headers=request)
+    upstream.held("g")
+    second = start.client(follower).post(asks, headers=request)
+    wait_until(lambda: any(name.endswith(":readers") for name in redis.keys()), "the other instance to follow")
+    upstream.release("g")
+    assert first.whole().body == second.whole().body
+    assert {name: second.header(name) for name in answer} == {name: None for name in answer} | own_fields(second)
+    upstream.saw(1)
+    places = {"what Redis was asked": overheard.so_far(), "what Redis has": redis.everything()}
+    planted.not_in({**places, "log": "\n".join(leader.lines + follower.lines).encode()})
+    assert (KEPT.encode() in places["what Redis was asked"]) == (not encryption)
+
+
+def own_fields(answer):
+    """Refrain's own request id, by the name that the API's clients look for."""
+    return {"x-request-id": answer.header("refrain-request-id")}
 
 
 def test_patterns_keep_out_of_the_log_what_operators_name(start, upstream):
