@@ -286,7 +286,7 @@ static void queue_write(struct disk *d, struct list *queue, struct disk_job *job
 
 static enum tier_result queue_put(struct disk *d, struct disk_job *job)
 {
-    if (d->phase == PHASE_DOWN || d->removals != REMOVALS_MADE)
+    if (d->phase == PHASE_DOWN)
         return TIER_DOWN;
     if (d->phase == PHASE_FROZEN || job->blob->len > d->record_bytes_max)
         return TIER_REFUSED;

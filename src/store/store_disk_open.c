@@ -7,7 +7,7 @@
 /* How long until the file is tried again: while another process has it; after trouble, doubled each time. */
 enum { LOCKED_RETRY_MS = 200, RETRY_MS = 250, RETRY_MAX_MS = 15000, FROZEN_RETRY_MS = 1000 };
 
-static const char why_up[] = "";
+static const char why_removals[] = "removals are made first";
 
 static void tell(struct disk *d, const struct disk_notice *notice)
 {
@@ -145,6 +145,16 @@ static bool have_lock(struct disk_writer *w)
     return false;
 }
 
+static enum disk_removals removals(struct disk *d)
+{
+    enum disk_removals is;
+
+    pthread_mutex_lock(&d->lock);
+    is = d->removals;
+    pthread_mutex_unlock(&d->lock);
+    return is;
+}
+
 static bool is_frozen(struct disk *d)
 {
     bool frozen;
@@ -159,10 +169,13 @@ static bool is_frozen(struct disk *d)
  * it. */
 static void thaw(struct disk_writer *w)
 {
-    if (disk_file_is_writable(w->disk->path))
+    if (disk_file_is_writable(w->disk->path)) {
         disk_reopen(w, REOPEN_PLAIN, NULL);
-    else
-        retry_in(w, FROZEN_RETRY_MS);
+        return;
+    }
+    if (removals(w->disk) != REMOVALS_MADE)
+        disk_say(w, PHASE_FROZEN, TIER_IS_DOWN, "read-only, with removals to be made", 0);
+    retry_in(w, FROZEN_RETRY_MS);
 }
 
 /* A place that cannot be written: what is there can be read. */
@@ -204,6 +217,16 @@ static void begin_use_order(struct disk_writer *w)
     atomic_store(&w->disk->used_middle, oldest + (newest - oldest) / 2);
 }
 
+void disk_say_open(struct disk_writer *w)
+{
+    if (removals(w->disk) != REMOVALS_MADE)
+        disk_say(w, PHASE_OPEN, TIER_DEGRADED, why_removals, 0);
+    else if (w->pages_max < w->pages_max_conf)
+        disk_say(w, PHASE_OPEN, TIER_DEGRADED, "disk full", 0);
+    else
+        disk_say(w, PHASE_OPEN, TIER_UP, "", 0);
+}
+
 static void opened(struct disk_writer *w)
 {
     struct disk *d = w->disk;
@@ -220,7 +243,7 @@ static void opened(struct disk_writer *w)
     d->stats.entries = disk_db_entries(w->db);
     d->stats.bytes = w->file.bytes + w->file.log_bytes;
     pthread_mutex_unlock(&d->lock);
-    disk_say(w, PHASE_OPEN, TIER_UP, why_up, 0);
+    disk_say_open(w);
 }
 
 static enum disk_db_result open_file(struct disk_writer *w, int *out_error)
@@ -289,21 +312,11 @@ static void warn_of_network(struct disk_writer *w)
                                         w->disk->path, NULL, 0});
 }
 
-static bool lost_removals(struct disk *d)
-{
-    bool lost;
-
-    pthread_mutex_lock(&d->lock);
-    lost = d->removals == REMOVALS_LOST;
-    pthread_mutex_unlock(&d->lock);
-    return lost;
-}
-
 static bool put_away_first(struct disk_writer *w)
 {
     int r = 0;
 
-    if (lost_removals(w->disk))
+    if (removals(w->disk) == REMOVALS_LOST)
         r = put_away(w, REOPEN_REMOVE, "removals could not be made in it");
     else if (w->reopen != REOPEN_PLAIN)
         r = put_away(w, w->reopen, w->reopen_why);

@@ -199,6 +199,8 @@ void disk_rest(struct disk_writer *w);
 /** Says how the tier is; tells the operator where that is new. */
 void disk_say(struct disk_writer *w, enum disk_phase phase, enum tier_health health, const char *why,
               int error);
+/** The same for a file that is open and written to. */
+void disk_say_open(struct disk_writer *w);
 /** How a file is read in a place that cannot be written. Threads: any. */
 enum disk_db_mode disk_frozen_mode(const char *path);
 /** Whether what was opened is what lies there still. */

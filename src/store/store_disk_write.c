@@ -285,6 +285,7 @@ static void meet_full(struct disk_writer *w)
 {
     struct disk_space space;
 
+    atomic_fetch_add(&w->disk->answers[TIER_FULL], 1); /* counted, also where old entries make room */
     if (disk_file_drop_aside(w->disk->path, 0) > 0)
         return;
     (void)disk_db_checkpoint(w->db, CHECKPOINT_ALL); /* which makes room in the log */
@@ -292,7 +293,7 @@ static void meet_full(struct disk_writer *w)
         w->pages_max = space.pages;
     w->room_wait_ms = ROOM_RETRY_MS;
     w->room_ns = clock_mono_ns() + w->room_wait_ms * MS;
-    disk_say(w, PHASE_OPEN, TIER_DEGRADED, "disk full", 0);
+    disk_say_open(w);
 }
 
 static void refuse_puts(struct disk_writer *w)
@@ -320,7 +321,7 @@ static void ask_for_room(struct disk_writer *w, int64_t now_ns)
         return;
     if (has_room(w)) {
         w->pages_max = w->pages_max_conf;
-        disk_say(w, PHASE_OPEN, TIER_UP, "", 0);
+        disk_say_open(w);
         return;
     }
     w->room_wait_ms = w->room_wait_ms * 2 < ROOM_RETRY_MAX_MS ? w->room_wait_ms * 2 : ROOM_RETRY_MAX_MS;
@@ -597,12 +598,18 @@ static void write_step(struct disk_writer *w)
         delete_if(w, job);
 }
 
-static void removals_made(struct disk *d)
+static void removals_made(struct disk_writer *w)
 {
+    struct disk *d = w->disk;
+    bool now;
+
     pthread_mutex_lock(&d->lock);
-    if (d->removals == REMOVALS_WAIT && d->removals_n == 0)
+    now = d->removals == REMOVALS_WAIT && d->removals_n == 0;
+    if (now)
         d->removals = REMOVALS_MADE;
     pthread_mutex_unlock(&d->lock);
+    if (now)
+        disk_say_open(w);
 }
 
 /* -- keeping house -- */
@@ -781,7 +788,7 @@ static void work(struct disk_writer *w)
     if (w->db)
         keep_house(w);
     if (w->db)
-        removals_made(w->disk);
+        removals_made(w);
 }
 
 /* What cannot be written as there is no file; removals stay. */
