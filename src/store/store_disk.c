@@ -153,8 +153,7 @@ void disk_matches_post(struct disk *d, struct disk_matches *m)
 }
 
 /* A small fixed allocation: without memory for it nothing goes. */
-static struct disk_job *job_new(struct disk_port *p, struct tier_op *op, enum disk_job_kind kind,
-                                size_t text_bytes)
+static struct disk_job *job_alloc(enum disk_job_kind kind, size_t text_bytes)
 {
     struct disk_job *job = calloc(1, sizeof(*job) + text_bytes);
 
@@ -164,9 +163,17 @@ static struct disk_job *job_new(struct disk_port *p, struct tier_op *op, enum di
     list_init(&job->link);
     list_init(&job->of_port);
     list_init(&job->items);
+    job->kind = kind;
+    return job;
+}
+
+static struct disk_job *job_new(struct disk_port *p, struct tier_op *op, enum disk_job_kind kind,
+                                size_t text_bytes)
+{
+    struct disk_job *job = job_alloc(kind, text_bytes);
+
     job->port = p;
     job->op = op;
-    job->kind = kind;
     job->if_late = TIER_LATE;
     op->port = &p->port;
     return job;
@@ -214,6 +221,18 @@ static void job_selector(struct disk_job *job, const struct selector *s)
     job->which.operation = job_text(job, s->operation);
     job->which.model = job_text(job, s->model);
     job->which.namespace_ = job_text(job, s->namespace_);
+}
+
+struct disk_job *disk_removal_copy(const struct disk_job *job)
+{
+    struct disk_job *copy = job_alloc(job->kind, selector_bytes(&job->which));
+
+    job_selector(copy, &job->which);
+    copy->item.label.key = job->item.label.key;
+    copy->ticket = job->ticket;
+    copy->walk = job->walk;
+    copy->changed = job->changed;
+    return copy;
 }
 
 /* -- deadlines -- */

@@ -159,6 +159,9 @@ void disk_job_done(struct disk *d, struct disk_job *job, enum tier_result result
 void disk_matches_post(struct disk *d, struct disk_matches *m);
 void disk_job_unref(struct disk_job *job);
 
+/** The same removal, for nobody: it goes on where its question has been answered. Threads: the writer. */
+struct disk_job *disk_removal_copy(const struct disk_job *job);
+
 /* -- store_disk_read.c -- */
 
 void *disk_reader_main(void *disk);

@@ -344,12 +344,16 @@ static enum tier_result refusal(enum disk_db_result r)
     }
 }
 
-/* A removal is not given up: it is made before anything is read again. */
-static void keep_removal(struct disk *d, struct disk_job *job, struct list *queue)
+/* A removal is not given up: it is made before anything is read again, while who asked hears of the trouble.
+ */
+static void keep_removal(struct disk *d, const struct disk_job *job, struct list *queue)
 {
+    struct disk_job *copy = disk_removal_copy(job);
+
     pthread_mutex_lock(&d->lock);
     d->removals = d->removals == REMOVALS_LOST ? REMOVALS_LOST : REMOVALS_WAIT;
-    list_push_front(queue, &job->link);
+    d->removals_n++;
+    list_push_front(queue, &copy->link);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -364,10 +368,8 @@ static void finish(struct disk_writer *w, struct disk_job *job, enum disk_db_res
 {
     struct disk *d = w->disk;
 
-    if (is_removal(job) && r != DB_OK && job->kind == JOB_REMOVE) {
+    if (job->kind == JOB_REMOVE && r != DB_OK && !job->has_only)
         keep_removal(d, job, &d->writes);
-        return;
-    }
     if (is_removal(job))
         removal_made(d);
     disk_job_done(d, job, r == DB_OK ? job->result : refusal(r));
@@ -508,6 +510,15 @@ static void end_walk(struct disk_writer *w, struct disk_job *job, enum tier_resu
     disk_job_done(d, job, result);
 }
 
+static void step_failed(struct disk_writer *w, struct disk_job *job, enum disk_db_result r, int64_t after)
+{
+    job->walk.after = after;
+    if (!job->dry_run)
+        keep_removal(w->disk, job, &w->disk->walks);
+    end_walk(w, job, refusal(r));
+    react(w, r, true);
+}
+
 static void end_delete_if(struct disk_writer *w, struct disk_job *job)
 {
     enum disk_db_result r = DB_OK;
@@ -517,22 +528,7 @@ static void end_delete_if(struct disk_writer *w, struct disk_job *job)
     if (r == DB_OK)
         end_walk(w, job, TIER_OK);
     else
-        react(w, r, true); /* the step is made again, and finds nothing */
-}
-
-static void step_failed(struct disk_writer *w, struct disk_job *job, enum disk_db_result r, int64_t after)
-{
-    struct disk *d = w->disk;
-
-    job->walk.after = after;
-    if (job->dry_run) {
-        end_walk(w, job, refusal(r));
-    } else {
-        pthread_mutex_lock(&d->lock);
-        d->removals = d->removals == REMOVALS_LOST ? REMOVALS_LOST : REMOVALS_WAIT;
-        pthread_mutex_unlock(&d->lock);
-    }
-    react(w, r, true);
+        step_failed(w, job, r, job->walk.after);
 }
 
 static void delete_if(struct disk_writer *w, struct disk_job *job)
@@ -791,8 +787,35 @@ static void work(struct disk_writer *w)
         removals_made(w);
 }
 
-/* What cannot be written as there is no file; removals stay. */
-static void refuse_waiting(struct disk_writer *w, bool all)
+static bool is_kept(const struct disk_job *job)
+{
+    return (job->kind == JOB_REMOVE && !job->has_only) || (job->kind == JOB_DELETE_IF && !job->dry_run);
+}
+
+/* Under the lock. A removal that is to be kept goes on as a copy in its place, unless it is one. */
+static void take_refused(struct disk *d, struct list *queue, bool keep, struct list *out)
+{
+    LIST_FOR_SAFE(it, queue)
+    {
+        struct disk_job *job = CONTAINER_OF(it, struct disk_job, link);
+
+        if (keep && is_kept(job) && !job->port)
+            continue;
+        if (keep && is_kept(job)) {
+            list_push_front(it, &disk_removal_copy(job)->link); /* behind it; it_next was taken before */
+            d->removals = d->removals == REMOVALS_LOST ? REMOVALS_LOST : REMOVALS_WAIT;
+            d->removals_n++;
+        }
+        list_remove(it);
+        list_push_back(out, it);
+        d->queued_bytes -= job->bytes;
+        d->puts_n -= !is_removal(job);
+        d->removals_n -= is_removal(job);
+    }
+}
+
+/* What cannot be written as there is no file to be written. */
+static void refuse_waiting(struct disk_writer *w, bool keep)
 {
     struct disk *d = w->disk;
     struct list jobs;
@@ -800,19 +823,10 @@ static void refuse_waiting(struct disk_writer *w, bool all)
 
     list_init(&jobs);
     pthread_mutex_lock(&d->lock);
-    LIST_FOR_SAFE(it, &d->writes)
-    {
-        struct disk_job *job = CONTAINER_OF(it, struct disk_job, link);
-
-        if (!all && is_removal(job))
-            continue;
-        list_remove(it);
-        list_push_back(&jobs, it);
-        d->queued_bytes -= job->bytes;
-        d->puts_n -= !is_removal(job);
+    if (d->phase == PHASE_DOWN || d->phase == PHASE_FROZEN || !keep) {
+        take_refused(d, &d->writes, keep, &jobs);
+        take_refused(d, &d->walks, keep, &jobs);
     }
-    if (all)
-        list_splice_back(&jobs, &d->walks);
     pthread_mutex_unlock(&d->lock);
     while ((link = list_pop_front(&jobs)) != NULL)
         disk_job_done(d, CONTAINER_OF(link, struct disk_job, link), TIER_DOWN);
@@ -824,7 +838,7 @@ static void end_writer(struct disk_writer *w)
         (void)disk_db_checkpoint(w->db, CHECKPOINT_LAST);
     disk_db_close(w->db);
     w->db = NULL;
-    refuse_waiting(w, true);
+    refuse_waiting(w, false);
     if (w->lock_fd >= 0)
         (void)close(w->lock_fd);
 }
@@ -839,7 +853,7 @@ void *disk_writer_main(void *disk)
         else
             disk_open(&w);
         if (!w.db)
-            refuse_waiting(&w, false);
+            refuse_waiting(&w, true);
     }
     end_writer(&w);
     return NULL;
