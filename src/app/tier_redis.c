@@ -15,6 +15,9 @@ static void on_notice(void *arg, const struct store_redis_notice *n)
     if (n->kind == STORE_REDIS_REFUSAL)
         log_event(LOG_WARN, "redis_refuses", LOG_STR("detail", n->detail),
                   LOG_STR("what_to_do", "see docs/redis.md for the rights and the memory it needs"));
+    else if (n->up && n->cause != REDIS_FINE)
+        log_event(LOG_WARN, "redis_partly_down", LOG_STR("cause", redis_cause_text(n->cause)),
+                  LOG_STR("detail", n->detail[0] ? n->detail : NULL));
     else if (n->up)
         log_event(LOG_INFO, "redis_up");
     else

@@ -30,7 +30,7 @@ ADMIN = ("admin", "the-tests-own")
 CERTIFICATE = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 
 # What Refrain needs at most, as an operator would grant it: its own names, its own channels, no command that could hurt
-# others on the same server. {prefix} is tiers.redis.prefix.
+# others on the same server. {prefix} is cache.prefix.
 LEAST_RIGHTS = ("~{prefix}:* &{prefix}:* -@all +ping +hello +auth +select +client|setname +info +cluster "
                 "+asking +get +set +del +unlink +exists +pexpire +pttl +strlen +scan +type +eval +evalsha +publish "
                 "+subscribe +unsubscribe +xadd +xrange +xread +xlen +xtrim +xinfo +dbsize +getrange +mget +memory|usage "
@@ -228,7 +228,7 @@ class RedisServer:
     @property
     def url(self):
         if self.unix:
-            return f"unix:{self.path}"
+            return f"unix://{self.path}"
         return f"{'rediss' if self.certificates else 'redis'}://{self.host}:{self.port}"
 
     def tier(self, **more):
@@ -413,17 +413,27 @@ class RedisCluster:
     def _at(self, port):
         return next(node for node in self.nodes if node.port == port)
 
+    def tag_of(self, master):
+        """A hash tag whose names this node serves."""
+        return next(tag for tag in map(str, range(SLOTS)) if self.master_of(tag) is master)
+
     def replica_of(self, master):
         return next(node for node in self.living() if (role := node.cli("ROLE"))[0] == b"slave"
                     and role[2] == master.port)
 
     def kill_master(self, master):
-        """kill -9, and waits until its replica stands in. Returns that."""
+        """kill -9, once its replica has what it has, and waits until that stands in. Returns the replica."""
         replica = self.replica_of(master)
+        self._catches_up(replica, master)
         master.kill()
         wait_until(lambda: replica.cli("ROLE")[0] == b"master", "the replica to stand in")
         self.settled()
         return replica
+
+    @staticmethod
+    def _catches_up(replica, master):
+        reached = int(master.info("replication")["master_repl_offset"])
+        wait_until(lambda: int(replica.info("replication")["slave_repl_offset"]) >= reached, "the replica to have all")
 
     def failover(self, master):
         """An orderly change of roles: nothing is lost. Returns the new master."""

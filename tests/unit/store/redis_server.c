@@ -690,12 +690,25 @@ static struct redis_server *replica_of(struct redis_cluster *c, const struct red
     return NULL;
 }
 
+static long long offset_of(struct redis_server *node, const char *name)
+{
+    char *info = redis_server_ask(node, "INFO replication");
+    const char *at = strstr(info, name);
+    const long long offset = at ? strtoll(at + strlen(name), NULL, 10) : -1;
+
+    free(info);
+    return offset;
+}
+
 struct redis_server *redis_cluster_kill_master(struct redis_cluster *c, const char *name)
 {
     struct redis_server *const master = redis_cluster_master_of(c, name);
     struct redis_server *const replica = replica_of(c, master);
+    const long long reached = offset_of(master, "\nmaster_repl_offset:");
     const int64_t began_ms = now_ms();
 
+    while (offset_of(replica, "\nslave_repl_offset:") < reached)
+        tick(began_ms, "the replica to have all");
     redis_server_kill(master);
     while (!is_master(replica))
         tick(began_ms, "the replica to stand in");

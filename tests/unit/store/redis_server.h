@@ -69,7 +69,8 @@ void redis_cluster_free(struct redis_cluster *c);
 struct redis_server *redis_cluster_node(struct redis_cluster *c, int i);
 /** The node that serves @name now. */
 struct redis_server *redis_cluster_master_of(struct redis_cluster *c, const char *name);
-/** kill -9 of whoever serves @name; returns once its replica stands in, with that. */
+/** kill -9 of whoever serves @name, once its replica has all that it has; returns when that stands in, with
+ * it. */
 struct redis_server *redis_cluster_kill_master(struct redis_cluster *c, const char *name);
 /** Waits until every living node sees every slot served and every replica follows its master. */
 void redis_cluster_settle(struct redis_cluster *c);
