@@ -134,7 +134,7 @@ struct sample {
 
 static struct entry_parts parts_of(const struct sample *s, struct slice *body)
 {
-    *body = slice_str(s->body ? s->body : "{}");
+    *body = slice_str(s->body ? s->body : s->family ? "" : "{}"); /* a list of no variants */
     return (struct entry_parts){
         .head = {.id = {"0123456789abcdef0123456789abcdef"},
                  .key = {{s->key}},

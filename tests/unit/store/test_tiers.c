@@ -729,7 +729,8 @@ static void fill_for_selectors(struct world *w)
                                              .model = "",
                                              .target = UINT64_C(0xFEDCBA9876543210)}),
                      TIER_OK);
-    assert_int_equal(put(w, &(struct sample){.n = 6, .family = true, .tags = "faq"}), TIER_OK);
+    assert_int_equal(put(w, &(struct sample){.n = 6, .family = true, .tags = "faq", .body_len = 40}),
+                     TIER_OK);
 }
 
 static const char *const selector_namespaces[] = {"default", "team",    "default", "default",
