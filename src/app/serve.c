@@ -24,6 +24,7 @@
 #include "refrain/store/invalidate.h"
 #include "refrain/store/inventory.h"
 #include "refrain/store/redis.h"
+#include "refrain/store/secret_check.h"
 #include "refrain/wire/redact.h"
 #include "site_build.h"
 #include "state.h"
@@ -56,7 +57,8 @@ struct server {
     struct events *events;
     struct store_mem *memory;
     struct store *store;
-    struct seal_keys *keys; /* NULL: what lies below memory is not sealed */
+    struct secret_check *secret_check; /* NULL: there is no Redis */
+    struct seal_keys *keys;            /* NULL: what lies below memory is not sealed */
     struct tiers_alerts alerts;
     struct redacting *redacting;
     struct limits *limits;
@@ -274,6 +276,36 @@ static struct invalidator *invalidator_of(const struct server *s)
     return invalidator_new(&conf);
 }
 
+/* Keys are made with the secret: who has another finds nothing of what the others store. */
+static void on_secret_told(void *arg, bool same)
+{
+    const struct server *s = arg;
+
+    if (!same)
+        log_event(
+            LOG_WARN, "secret_differs",
+            LOG_STR("what",
+                    "Redis was filled by instances with another secret: nothing of theirs is found here"),
+            LOG_STR("what_to_do", "give all the same cache.secret_file; if it was changed on purpose, delete "
+                                  "the key PREFIX:secret-check in Redis"),
+            LOG_STR("prefix", s->conf->cache.prefix));
+}
+
+static bool check_secret(struct server *s)
+{
+    const struct redis_conf redis = config_redis(s->conf);
+    const struct secret_check_conf conf = {.redis = &redis,
+                                           .prefix = s->conf->cache.prefix,
+                                           .secret = buf_slice(&s->secret),
+                                           .on_told = on_secret_told,
+                                           .arg = s};
+
+    if (!s->conf->tiers.redis.url)
+        return true;
+    s->secret_check = secret_check_new(s->loop, &conf);
+    return s->secret_check != NULL;
+}
+
 static int build_parts(struct server *s)
 {
     const struct config *conf = s->conf;
@@ -321,7 +353,7 @@ static int build_parts(struct server *s)
     s->store = tiers_build(conf, s->memory, s->fences, s->keys, s->events);
     if (s->store)
         s->invalidator = invalidator_of(s);
-    if (!s->invalidator || !find_tiers(s))
+    if (!s->invalidator || !find_tiers(s) || !check_secret(s))
         return -ENOMEM;
     s->site = site_of_conf(s, conf);
     return s->site ? 0 : -ENOMEM;
@@ -672,6 +704,7 @@ static void stop(struct server *s)
     atomic_store(&s->tiers_at.stopped, true);
     store_port_free(s->store_port);
     store_free(s->store, flush_ms);
+    secret_check_free(s->secret_check);
     loop_free(s->loop); /* after the store, which answers on it */
     site_unref(s->site);
     flights_free(s->flights);

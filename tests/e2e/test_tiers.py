@@ -12,6 +12,7 @@ from harness.operator import Operator
 from harness.process import wait_until
 from harness.upstream import chat_answer, sse, token, whole
 
+ENTRIES = "refrain:default:*"
 PATIENT = {"timeout": "10s"}  # a tier that is only slow, as on a busy machine, is no miss
 
 
@@ -149,7 +150,7 @@ def test_the_nearer_tier_is_asked_first_and_filled_from_the_one_below(two_shelve
     first = two_shelves.opens()
     asking(start, first).post(chat()).was("MISS")
     closed(first)
-    assert len(redis.keys()) == 1
+    assert len(redis.keys(ENTRIES)) == 1
     two_shelves.file.unlink()  # the disk is a new one
     second = two_shelves.opens()
     found_in(asking(start, second).post(chat()), "redis")
@@ -493,7 +494,7 @@ def test_an_operator_sees_and_orders_the_breaker_of_a_tier(redis_shelf, start, r
     operator.does("/breakers/redis/tier", {"action": "reset"})
     client.post(chat("a third")).was("MISS")
     written(refrain)
-    assert len(redis.keys()) == 2
+    assert len(redis.keys(ENTRIES)) == 2
     assert operator.post("/breakers/disk/tier", {"action": "open"}).whole().status == 404
     operator.close()
 
@@ -502,7 +503,7 @@ def test_what_is_odd_below_is_deleted_counted_and_a_miss(redis_shelf, start, red
     first = redis_shelf.opens()
     asking(start, first).post(chat()).was("MISS")
     closed(first)
-    [name] = redis.keys()
+    [name] = redis.keys(ENTRIES)
     redis.cli("SET", name, b"\x80\x04\x95 a pickle")
     second = redis_shelf.opens()
     client = asking(start, second)
@@ -584,3 +585,28 @@ def test_explain_says_which_tier_would_answer_and_changes_nothing(shelf, start, 
     found_in(asking(start, second).post(chat()), "disk")
     assert operator.does("/explain", asked)["entry"]["tier"] == "memory"
     operator.close()
+
+
+# -- the secret --
+
+
+def told_of_another_secret(refrain):
+    return [event for event in refrain.events if event.get("event") == "secret_differs"]
+
+
+def test_an_instance_with_another_secret_says_so(tmp_path, redis_shelf, start, redis, upstream):
+    first = redis_shelf.opens()
+    asking(start, first).post(chat()).was("MISS")
+    wait_until(lambda: redis.cli("EXISTS", "refrain:secret-check") == 1, "the first to leave its sum")
+    stranger = Shelf(tmp_path / "elsewhere", start, disk=False, redis=redis)
+    stranger.folder.mkdir()
+    second = stranger.opens()
+    second.logged(lambda e: e.get("event") == "secret_differs", "that its secret differs")
+    asking(start, second).post(chat()).was("MISS")
+    third = redis_shelf.opens()
+    found_in(asking(start, third).post(chat()), "redis")
+    third.stop()
+    assert not told_of_another_secret(first) and not told_of_another_secret(third)
+    assert len(told_of_another_secret(second)) == 1
+    secret = next((redis_shelf.folder / "state").glob("secret*")).read_bytes()
+    assert secret not in redis.everything()
