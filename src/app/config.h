@@ -141,6 +141,13 @@ struct rule_conf {
     enum maybe server_tools;
 };
 
+/* What an event from outside has go (http/event_rule.h). */
+struct event_rule_conf {
+    struct text_list events, tags, patterns, models, operations;
+    const char *namespace_;
+    bool all;
+};
+
 struct operation_conf {
     const char *name;
     struct text_list paths, models; /* globs */
@@ -243,6 +250,8 @@ struct config {
     struct cache_conf cache;
     struct rule_conf *rules;
     size_t rules_n;
+    struct event_rule_conf *event_rules;
+    size_t event_rules_n;
     struct operation_conf *operations; /* the operator's own, and those shipped like them */
     size_t operations_n;
     struct key_conf key;
@@ -250,6 +259,7 @@ struct config {
     struct compression_conf compression;
     struct encryption_conf encryption;
     struct coalescing_conf coalescing;
+    bool invalidation_strict;     /* nothing stored is served while other instances cannot be heard */
     struct breakers_conf breaker; /* what upstreams inherit that do not say otherwise */
     struct validation_conf validation;
     struct redact_conf redact;

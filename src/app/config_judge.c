@@ -14,6 +14,7 @@
 #include "refrain/wire/header.h"
 #include "refrain/wire/redact.h"
 #include "refrain/wire/tally.h"
+#include "refrain/wire/template.h"
 
 /* Values against each other: what cannot be served is an error, what is merely unwise a warning. */
 
@@ -328,6 +329,50 @@ static void judge_operation(struct loading *l, size_t i)
     judge_tags(l, pool_printf(l->pool, "%s.tags", base), &o->tags);
 }
 
+static void judge_templates(struct loading *l, const char *name, const struct text_list *list, bool pattern)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const char *fault = template_fault(list->at[i], pattern);
+
+        if (fault)
+            report_error(l->report, origin_of(l, name), name, "%s: %s", list->at[i].data, fault);
+    }
+}
+
+/* A pattern without its last part, HEX, matches nothing. */
+static void judge_event_patterns(struct loading *l, const char *name, const struct text_list *list)
+{
+    judge_templates(l, name, list, true);
+    for (size_t i = 0; i < list->n; i++)
+        if (list->at[i].len > 0 && !memchr(list->at[i].data, '*', list->at[i].len))
+            report_warning(l->report, origin_of(l, name), name,
+                           "%s matches one entry at most: names end in 64 hex digits", list->at[i].data);
+}
+
+static void judge_event_rule(struct loading *l, size_t i)
+{
+    const struct event_rule_conf *r = &l->conf->event_rules[i];
+    const char *base = pool_printf(l->pool, "event_rules[%zu]", i);
+    const char *event = pool_printf(l->pool, "%s.event", base), *all = pool_printf(l->pool, "%s.all", base);
+    const struct slice namespace_ = slice_str(r->namespace_);
+    const struct text_list alone = {&namespace_, r->namespace_ != NULL};
+    size_t listed = r->tags.n + r->patterns.n + r->models.n + r->operations.n;
+
+    for (size_t k = 0; k < r->events.n; k++)
+        if (r->events.at[k].len == 0 || strpbrk(r->events.at[k].data, " \t{},\""))
+            report_error(l->report, origin_of(l, event), event, "%s: no event has such a type",
+                         r->events.at[k].data);
+    judge_templates(l, pool_printf(l->pool, "%s.tags", base), &r->tags, false);
+    judge_event_patterns(l, pool_printf(l->pool, "%s.patterns", base), &r->patterns);
+    judge_templates(l, pool_printf(l->pool, "%s.models", base), &r->models, false);
+    judge_templates(l, pool_printf(l->pool, "%s.operations", base), &r->operations, false);
+    judge_templates(l, pool_printf(l->pool, "%s.namespace", base), &alone, false);
+    if (r->all && (listed > 0 || r->namespace_))
+        warn(l, all, "what is listed beside it narrows it down: it has no effect");
+    if (!r->all && listed == 0 && !r->namespace_ && l->report->errors_n == 0)
+        warn(l, event, "the rule has nothing go");
+}
+
 static void judge_rules(struct loading *l)
 {
     const struct config *c = l->conf;
@@ -339,6 +384,8 @@ static void judge_rules(struct loading *l)
         judge_rule(l, i);
     for (size_t i = 0; i < c->operations_n; i++)
         judge_operation(l, i);
+    for (size_t i = 0; i < c->event_rules_n; i++)
+        judge_event_rule(l, i);
 }
 
 /* -- upstreams and routes -- */

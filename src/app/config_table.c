@@ -8,6 +8,7 @@
 #define RETRY(member)       FIELD(struct upstream_section, member)
 #define ROUTE(member)       FIELD(struct route_conf, member)
 #define RULE(member)        FIELD(struct rule_conf, member)
+#define EVENT_RULE(member)  FIELD(struct event_rule_conf, member)
 #define OPERATION(member)   FIELD(struct operation_conf, member)
 
 /* clang-format off */
@@ -292,6 +293,11 @@ static const struct option_row root_rows[] = {
              "open. Without one nothing is sealed; with one, what is not sealed is not believed. See "
              "docs/encryption.md."},
 
+    {"invalidation.strict", OPTION_BOOL, OPTION_FIXED, "false", ROOT(invalidation_strict),
+     .help =
+         "With Redis: while this instance cannot hear of what others invalidate, it serves nothing that is "
+         "stored. Otherwise it serves on, and catches up."},
+
     {"coalescing.enabled", OPTION_BOOL, 0, "true", ROOT(coalescing.enabled),
      .help = "Let identical requests share one upstream call."},
     {"coalescing.on_abandon", OPTION_ENUM, 0, "cancel", .choices = on_abandons, ROOT(coalescing.on_abandon),
@@ -475,6 +481,23 @@ static const struct option_row rule_rows[] = {
          "Cache requests with tools that run at the provider, such as web search; by default they pass by."},
 };
 
+static const struct option_row event_rule_rows[] = {
+    {"event", OPTION_LIST, OPTION_ONE_OR_MANY | OPTION_REQUIRED, NULL, EVENT_RULE(events),
+     .help = "Globs for the event's type: `document.*`."},
+    {"tags", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, EVENT_RULE(tags),
+     .help = "Tags whose entries go; `{field}` stands for what the event's payload says: `doc-{id}`."},
+    {"patterns", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, EVENT_RULE(patterns),
+     .help =
+         "Globs over NAMESPACE:OPERATION:MODEL:HEX. What a field says may hold no wildcard and no colon."},
+    {"models", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, EVENT_RULE(models),
+     .help = "Globs for models whose entries go. What a field says may hold no wildcard."},
+    {"operations", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, EVENT_RULE(operations),
+     .help = "Operations whose entries go."},
+    {"namespace", OPTION_TEXT, 0, NULL, EVENT_RULE(namespace_),
+     .help = "Namespace that all of these are meant in; alone, all that is in it goes."},
+    {"all", OPTION_BOOL, 0, "false", EVENT_RULE(all), .help = "Everything goes."},
+};
+
 static const struct option_row operation_rows[] = {
     {"path", GLOBS, OPERATION(paths),
      .help =
@@ -498,6 +521,8 @@ const struct option_section option_sections[OPTION_SECTIONS] = {
      offsetof(struct config, routes), offsetof(struct config, routes_n), 0},
     {SECTION_LIST, "rules", rule_rows, ARRAY_LEN(rule_rows), sizeof(struct rule_conf),
      offsetof(struct config, rules), offsetof(struct config, rules_n), 0},
+    {SECTION_LIST, "event_rules", event_rule_rows, ARRAY_LEN(event_rule_rows), sizeof(struct event_rule_conf),
+     offsetof(struct config, event_rules), offsetof(struct config, event_rules_n), 0},
     {SECTION_NAMED, "operations", operation_rows, ARRAY_LEN(operation_rows), sizeof(struct operation_conf),
      offsetof(struct config, operations), offsetof(struct config, operations_n),
      offsetof(struct operation_conf, name)},
@@ -515,6 +540,7 @@ const struct option_group option_groups[] = {
     {"rules", "What holds for some requests only. Of each thing the first rule that matches and says it "
               "decides; tags add up. "
               "See docs/rules.md."},
+    {"event_rules", "What goes when something happened elsewhere: POST /api/v1/events. See docs/events.md."},
     {"operations",
      "Kinds of requests of your own, found by the header `Refrain-Operation`, by path or by model. "
      "`summarize` (2h), "
@@ -522,6 +548,7 @@ const struct option_group option_groups[] = {
     {"tiers", "Where answers are kept."},
     {"compression", "What is made smaller before it is kept."},
     {"encryption", "What is sealed before it leaves the process for disk and Redis."},
+    {"invalidation", "What becomes of stored answers that are out of date."},
     {"coalescing", "Identical requests in flight."},
     {"breaker", "What becomes of an upstream that is not well; here for all upstreams, below "
                 "`upstreams.NAME.breaker` for one."},

@@ -22,7 +22,7 @@ struct option_section {
     size_t name_offset;                           /* SECTION_NAMED: a const char * in the item */
 };
 
-enum { OPTION_SECTIONS = 5 };
+enum { OPTION_SECTIONS = 6 };
 extern const struct option_section option_sections[OPTION_SECTIONS]; /* the root comes first */
 
 /* What a group is for; groups in the order of the reference. */

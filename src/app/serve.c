@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "listener.h"
+#include "peers.h"
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
@@ -21,6 +22,7 @@
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
 #include "refrain/store/events.h"
+#include "refrain/store/instances.h"
 #include "refrain/store/invalidate.h"
 #include "refrain/store/inventory.h"
 #include "refrain/store/redis.h"
@@ -40,7 +42,8 @@ enum {
     SWEEP_EVERY_MS = 100,
     SWEEP_BUDGET_US = 2000,
     WINDOW_BYTES = 256 * 1024,
-    MEMO_SHARE = 20, /* of the memory tier's bytes, one part in so many is the workers' memos */
+    TELL_MS_MAX = 2000, /* at the end, for what other instances have not been told yet */
+    MEMO_SHARE = 20,    /* of the memory tier's bytes, one part in so many is the workers' memos */
 };
 
 /* Patterns in force, and those that were: another thread may be in them yet. */
@@ -65,6 +68,8 @@ struct server {
     struct proofs *proofs;
     struct fences *fences;
     struct invalidator *invalidator;
+    struct peers_parts peers;
+    struct instances *instances; /* NULL: there are no others */
     struct inventory_place tiers_at;
     struct store_port *store_port; /* of the main thread */
     struct flights *flights;
@@ -198,6 +203,7 @@ static void collect(void *arg, struct metrics *m)
     metrics_set(m, BUFFERED_BYTES, limits_buffered_bytes(s->limits));
     metrics_set(m, CREDENTIALS_SUSPENDED, proofs_refused_n(s->proofs));
     breakers_show(s->breakers, m, clock_mono_ms());
+    peers_collect(s->instances, m);
     tiers_collect(s->store, s->memory, m);
     invalidate_counts(s->invalidator, invalidations);
     for (unsigned i = 0; i < INVALIDATION_KINDS; i++)
@@ -220,7 +226,8 @@ static bool is_ready(void *arg, struct buf *out)
     const struct server *s = arg;
 
     if (buf_addf(out, "{\"status\":\"%s\",\"tiers\":", s->draining ? "draining" : "serving") < 0 ||
-        tiers_tell(s->store, s->memory, out) < 0 || buf_addf(out, "}\n") < 0)
+        tiers_tell(s->store, s->memory, out) < 0 ||
+        buf_addf(out, ",\"instances\":\"%s\"}\n", peers_link(s->instances)) < 0)
         return false;
     return !s->draining;
 }
@@ -243,7 +250,7 @@ static struct site *site_of_conf(const struct server *s, const struct config *co
 {
     struct site_parts parts = {s->memory, s->store,       s->flights,  s->limits, s->proofs,
                                s->fences, s->invalidator, s->breakers, s->recent, buf_slice(&s->secret),
-                               s->events};
+                               s->events, s->instances};
 
     return site_build(conf, &parts);
 }
@@ -355,6 +362,10 @@ static int build_parts(struct server *s)
         s->invalidator = invalidator_of(s);
     if (!s->invalidator || !find_tiers(s) || !check_secret(s))
         return -ENOMEM;
+    s->peers = (struct peers_parts){s->store, s->events, s->fences, s->invalidator, s->flights, s->proofs};
+    r = peers_make(conf, &s->peers, &s->instances);
+    if (r < 0)
+        return r;
     s->site = site_of_conf(s, conf);
     return s->site ? 0 : -ENOMEM;
 }
@@ -701,6 +712,7 @@ static void stop(struct server *s)
     loop_timer_free(s->deadline);
     if (s->invalidator)
         invalidator_stop(s->invalidator);
+    instances_free(s->instances, flush_ms < TELL_MS_MAX ? flush_ms : TELL_MS_MAX);
     atomic_store(&s->tiers_at.stopped, true);
     store_port_free(s->store_port);
     store_free(s->store, flush_ms);

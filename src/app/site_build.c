@@ -21,6 +21,7 @@ struct build {
     struct rule *rules;
     struct rule_header *rule_headers; /* of all rules */
     struct key_scope *scopes;         /* one a rule */
+    struct event_rule *event_rules;
     struct own_operation *own;
     struct slice *reads; /* names of headers */
     struct buf own_names;
@@ -35,6 +36,7 @@ static void build_free(void *owner)
 
     header_table_free(b->headers);
     free(b->routes);
+    free(b->event_rules);
     for (size_t i = 0; b->upstreams && i < b->site.upstreams_n; i++)
         breakers_leave(b->upstreams[i].breakers);
     free(b->upstreams);
@@ -361,6 +363,35 @@ static bool build_rules(struct build *b, const struct config *conf, const struct
     return build_reads(b, conf, headers_n);
 }
 
+/* -- what events from outside have go -- */
+
+static struct event_names event_names_of(const struct text_list *list)
+{
+    return (struct event_names){list->at, list->n};
+}
+
+static bool build_event_rules(struct build *b, const struct config *conf)
+{
+    b->event_rules = calloc(conf->event_rules_n + 1, sizeof(*b->event_rules));
+    if (!b->event_rules)
+        return false;
+    for (size_t i = 0; i < conf->event_rules_n; i++) {
+        const struct event_rule_conf *r = &conf->event_rules[i];
+
+        b->event_rules[i] = (struct event_rule){
+            .events = event_names_of(&r->events),
+            .tags = event_names_of(&r->tags),
+            .patterns = event_names_of(&r->patterns),
+            .models = event_names_of(&r->models),
+            .operations = event_names_of(&r->operations),
+            .namespace_ = slice_str(r->namespace_),
+            .all = r->all,
+        };
+    }
+    b->site.event_rules = (struct event_rules){b->event_rules, conf->event_rules_n};
+    return true;
+}
+
 /* -- the operator's own operations -- */
 
 /* A lifetime under cache.ttl goes before the operation's own, which may be a shipped one. */
@@ -457,7 +488,7 @@ struct site *site_build(const struct config *conf, const struct site_parts *part
     b->site.headers = b->headers;
     build_values(&b->site, conf, parts);
     ok = b->headers && build_routes(b, conf, parts) && build_gate(b, conf) && build_rules(b, conf, parts) &&
-         build_own_operations(b, conf);
+         build_event_rules(b, conf) && build_own_operations(b, conf);
     for (enum operation op = 0; ok && op < OP_COUNT; op++)
         ok = build_operation(b, conf, op);
     if (!ok) {

@@ -41,6 +41,7 @@ static const char *const eviction_names[] = {"space", "count", "expired", "repla
 static const char *const retry_names[] = {"connect", "reset", "timeout", "429", "502", "503", "504"};
 static const char *const fleet_names[] = {"led",     "took_over", "followed", "let_go",
                                           "trouble", "cut",       "lost",     "deserted"};
+static const char *const message_names[] = {"told", "heard", "foreign"};
 static const char *const invalidation_names[] = {"id",        "pattern", "tag",    "operation", "model",
                                                  "namespace", "age",     "target", "all"};
 static const char *const breaker_names[] = {"validation", "availability"};
@@ -67,6 +68,7 @@ static const char *const record_names[] = {"ok",     "short",    "corrupt",   "o
                                            "locked", "unsealed", "too_large", "no_memory"};
 _Static_assert(ARRAY_LEN(tier_result_names) == LABEL_MAX_TIER_RESULT, "a name a result");
 _Static_assert(ARRAY_LEN(record_names) == LABEL_MAX_RECORD, "a name a result");
+_Static_assert(ARRAY_LEN(message_names) == LABEL_MAX_MESSAGE, "a name a kind");
 _Static_assert(ARRAY_LEN(fleet_names) == LABEL_MAX_FLEET, "a name a result");
 _Static_assert(ARRAY_LEN(invalidation_names) == LABEL_MAX_INVALIDATION, "a name a kind");
 _Static_assert(ARRAY_LEN(breaker_names) == LABEL_MAX_BREAKER, "a name a kind");
@@ -322,6 +324,7 @@ static const char *label_text(struct metrics *m, enum metric_label set, unsigned
         [LABEL_RETRY] = {retry_names, ARRAY_LEN(retry_names)},
         [LABEL_TIER_RESULT] = {tier_result_names, ARRAY_LEN(tier_result_names)},
         [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
+        [LABEL_MESSAGE] = {message_names, ARRAY_LEN(message_names)},
         [LABEL_FLEET] = {fleet_names, ARRAY_LEN(fleet_names)},
         [LABEL_BREAKER] = {breaker_names, ARRAY_LEN(breaker_names)},
         [LABEL_INVALIDATION] = {invalidation_names, ARRAY_LEN(invalidation_names)},

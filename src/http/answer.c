@@ -467,6 +467,8 @@ static void flight_status_text(const struct exchange *x, const struct flight_hea
     }
     if (x->unproven)
         text_add(t, "; detail=reauth");
+    else if (x->cut_off && !(head->judged && !head->stored))
+        text_add(t, "; detail=cut-off");
 }
 
 /* What upstream made for this very request is new; on `read` it may come from a cache itself. */

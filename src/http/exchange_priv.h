@@ -131,6 +131,7 @@ struct exchange {
     struct digest common_key;  /* without Vary; of one of several answers, where several are kept */
     struct digest key;         /* what is looked for: of a variant, once it is known that there are some */
     uint64_t caller;           /* key_caller's */
+    bool cut_off;              /* nothing stored was looked at: invalidation.strict */
     bool unproven;             /* it must show upstream its credential before it may have what is stored */
     char vary_id[VARY_ID_LEN]; /* as the flight named it that sent the request away */
     bool has_vary_id;

@@ -42,6 +42,7 @@ static bool find(struct exchange *x, int64_t now_ms)
 
     if (UNLIKELY(!instances_may_serve(s->instances))) { /* invalidation.strict */
         x->detail = "cut-off";
+        x->cut_off = true;
         return false;
     }
     found = s->memory && store_mem_get(s->memory, &x->key, now_ms, &x->entry);

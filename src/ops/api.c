@@ -6,13 +6,15 @@
 #include "refrain/base/attr.h"
 #include "refrain/wire/header.h"
 
-enum { SMALL_BODY = 16 * 1024, REQUEST_BODY = 16 << 20 };
+enum { SMALL_BODY = 16 * 1024, EVENT_BODY = 64 * 1024, REQUEST_BODY = 16 << 20 };
 
 static const struct api_route routes[] = {
     {"GET", "", false, false, SMALL_BODY, api_index},
     {"GET", "/breakers", false, false, SMALL_BODY, api_breakers_list},
     {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
     {"GET", "/events", false, false, SMALL_BODY, api_events_stream},
+    {"POST", "/events", true, false, EVENT_BODY, api_events_take},
+    {"GET", "/instances", false, false, SMALL_BODY, api_instances_list},
     {"POST", "/explain", false, true, REQUEST_BODY, api_explain},
     {"POST", "/invalidate", true, false, SMALL_BODY, api_invalidate},
     {"GET", "/entries", false, false, SMALL_BODY, api_entries_list},

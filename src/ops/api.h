@@ -87,6 +87,8 @@ void api_breakers_list(struct api_call *c);
 void api_breakers_command(struct api_call *c); /* of args: upstream, kind */
 void api_explain(struct api_call *c);
 void api_events_stream(struct api_call *c);
+void api_events_take(struct api_call *c);
+void api_instances_list(struct api_call *c);
 void api_invalidate(struct api_call *c);
 void api_entries_list(struct api_call *c);
 void api_entries_get(struct api_call *c); /* of args: id; so of the next two */

@@ -5,6 +5,7 @@
 
 #include "api.h"
 #include "api_entry.h"
+#include "api_invalidate.h"
 #include "api_selector.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/log.h"
@@ -32,7 +33,7 @@ static unsigned not_heard(const struct instances_invalidation *x)
     return n;
 }
 
-static void tell_log(const struct instances_invalidation *x)
+void api_invalidation_log(const struct instances_invalidation *x)
 {
     const struct invalidation *inv = &x->own;
 
@@ -89,19 +90,25 @@ static void write_others(struct jout *j, const struct instances_invalidation *x)
     jout_int(j, "not_heard", not_heard(x));
 }
 
+void api_invalidation_write(struct jout *j, const struct instances_invalidation *x)
+{
+    const struct invalidation *inv = &x->own;
+
+    jout_str(j, "kind", invalidation_kind_name(invalidation_kind_of(&inv->which)));
+    jout_bool(j, "dry_run", inv->dry_run);
+    jout_int(j, "matched", (int64_t)x->matched);
+    jout_bool(j, "at_least", x->at_least);
+    write_tiers(j, inv);
+    write_others(j, x);
+    jout_milli(j, "took_s", inv->took_ns / 1000000);
+}
+
 static void write_answer(struct invalidating *x)
 {
-    const struct invalidation *inv = &x->inv.own;
     struct jout j = jout_begin(x->call->out);
 
     jout_object(&j, NULL);
-    jout_str(&j, "kind", invalidation_kind_name(invalidation_kind_of(&inv->which)));
-    jout_bool(&j, "dry_run", inv->dry_run);
-    jout_int(&j, "matched", (int64_t)x->inv.matched);
-    jout_bool(&j, "at_least", x->inv.at_least);
-    write_tiers(&j, inv);
-    write_others(&j, &x->inv);
-    jout_milli(&j, "took_s", inv->took_ns / 1000000);
+    api_invalidation_write(&j, &x->inv);
     jout_end(&j);
     api_done(x->call, &j);
 }
@@ -110,7 +117,7 @@ static void on_done(struct instances_invalidation *inv)
 {
     struct invalidating *x = CONTAINER_OF(inv, struct invalidating, inv);
 
-    tell_log(inv);
+    api_invalidation_log(inv);
     if (x->must_match && inv->matched == 0)
         api_fail(x->call, 404, "not_found", "there is no entry of this id", "path", NULL);
     else

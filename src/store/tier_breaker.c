@@ -32,6 +32,11 @@ static struct breaker *breaker_of(struct tier *t)
     return (struct breaker *)t;
 }
 
+struct tier *tier_breaker_inner(struct tier *t)
+{
+    return breaker_of(t)->inner;
+}
+
 static struct breaker_port *port_of(struct tier_port *p)
 {
     return (struct breaker_port *)p;

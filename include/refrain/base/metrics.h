@@ -37,6 +37,7 @@
     X(BREAKER, "kind", 2)                                                                                    \
     X(INVALIDATION, "kind", 9)                                                                               \
     X(RETRY, "why", 7)                                                                                       \
+    X(MESSAGE, "kind", 3)                                                                                    \
     X(FLEET, "result", 8)                                                                                    \
     X(TIER_RESULT, "kind", 8)                                                                                \
     X(RECORD, "why", 9)
@@ -65,6 +66,7 @@ enum metric_fleet {
 };
 enum metric_breaker { KIND_VALIDATION, KIND_AVAILABILITY };
 enum metric_size { SIZE_SMALL, SIZE_MEDIUM, SIZE_LARGE, SIZE_XLARGE }; /* of a prompt: SPEC section 4 */
+enum metric_message { MESSAGE_TOLD, MESSAGE_HEARD, MESSAGE_FOREIGN };  /* between instances */
 /* Why an upstream call has no status; metric_code() gives the values behind them. */
 enum metric_code {
     CODE_OTHER,
@@ -157,6 +159,18 @@ enum metric_code {
       "Times a breaker closed again.")                                                                       \
     X(BREAKER_REFUSED, COUNTER, "refrain_breaker_refused_total", UPSTREAM, NONE, ONE,                        \
       "Calls that an open availability breaker kept from upstream.")                                         \
+    X(INSTANCES, GAUGE, "refrain_instances", NONE, NONE, ONE,                                                \
+      "Instances that share this Redis and were heard of lately, this one included.")                        \
+    X(INSTANCES_LINKED, GAUGE, "refrain_instances_linked", NONE, NONE, ONE,                                  \
+      "1 while this instance hears of what others invalidate, and has missed nothing.")                      \
+    X(INSTANCE_MESSAGES, COUNTER, "refrain_instance_messages_total", MESSAGE, NONE, ONE,                     \
+      "Messages between instances: told, heard, and what could not be read.")                                \
+    X(INSTANCE_MESSAGES_WAITING, GAUGE, "refrain_instance_messages_waiting", NONE, NONE, ONE,                \
+      "Messages that can be told only when Redis is back.")                                                  \
+    X(INSTANCE_CUTS, COUNTER, "refrain_instance_cuts_total", NONE, NONE, ONE,                                \
+      "Times this instance could not hear of the others any more.")                                          \
+    X(INSTANCE_GAPS, COUNTER, "refrain_instance_gaps_total", NONE, NONE, ONE,                                \
+      "Times invalidations were missed for good, so that memory and disk were dropped.")                     \
     X(LOG_LINES_DROPPED, COUNTER, "refrain_log_lines_dropped_total", NONE, NONE, ONE,                        \
       "Log lines lost because the log could not take them.")
 

@@ -14,6 +14,7 @@
 #include "refrain/base/digest.h"
 #include "refrain/http/breakers.h"
 #include "refrain/http/changes.h"
+#include "refrain/http/event_rule.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/limits.h"
 #include "refrain/http/proofs.h"
@@ -79,6 +80,7 @@ struct site {
     struct siphash_key targets; /* of the sums of GETs' targets (changes.h) */
     struct key_scope reads;     /* lists every header that some scope or rule reads: for the memo's tags */
     struct rules rules;
+    struct event_rules event_rules;
     const char *own_operations; /* what to tell who names one that there is none of */
     bool coalesce;
     int64_t max_wait_ms; /* for a flight's head, before others ask for themselves; 0: no bound of its own */

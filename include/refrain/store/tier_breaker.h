@@ -31,6 +31,9 @@ struct tier_breaker_conf {
 /** Takes @inner, which goes with it. NULL when out of memory; @inner is freed then. */
 struct tier *tier_breaker_new(struct tier *inner, const struct tier_breaker_conf *conf);
 
+/** The tier that @t wraps; @t is one that tier_breaker_new made. */
+struct tier *tier_breaker_inner(struct tier *t);
+
 enum tier_breaker_is { TIER_BREAKER_CLOSED, TIER_BREAKER_HALF_OPEN, TIER_BREAKER_OPEN };
 struct tier_breaker_state {
     enum tier_breaker_is is;
