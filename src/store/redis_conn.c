@@ -30,7 +30,8 @@ enum {
     REST_MS = 50,            /* after the first failure in a row, … */
     REST_MS_MAX = 10 * 1000, /* … twice as long after each, up to this; and by chance up to half of it less */
     STEADY_MS = 1000,        /* who was up for less than this counts as failed */
-    RENEW_MS_MIN = 5000,     /* not more often is a good connection cut because of what it answers */
+    TLS_MS_MAX = 5 * 60 * 1000, /* files of TLS are read anew for an attempt so much later */
+    RENEW_MS_MIN = 5000,        /* not more often is a good connection cut because of what it answers */
     PATIENCES_MAX = 10, /* a reply that takes so many times longer than silence may last is not waited for */
     IOV_MAX_N = 16,
     READ_BYTES = 64 * 1024,
@@ -69,7 +70,9 @@ struct redis_conn {
 
     struct redis_prepare *prepare;
     struct redis_prepared found;
-    size_t address_at; /* the one being tried; goes on with each attempt */
+    struct redis_tls_ctx *tls; /* kept from attempt to attempt; NULL: to be made, or not wanted */
+    int64_t tls_ms;            /* when it was made */
+    size_t address_at;         /* the one being tried; goes on with each attempt */
     size_t addresses_left;
 
     int fd; /* while CONNECTING; later the wire's */
@@ -279,6 +282,16 @@ static void drop_prepared(struct redis_conn *c)
     c->found.tls = NULL;
 }
 
+/* To read the authorities of a system takes tens of milliseconds of CPU: not again for each attempt while a
+ * server is away, but whenever they may have become others. */
+static void drop_tls(struct redis_conn *c, enum redis_cause cause)
+{
+    if (cause != REDIS_TLS_REFUSED && loop_now_ms(c->loop) - c->tls_ms < TLS_MS_MAX)
+        return;
+    redis_tls_ctx_free(c->tls);
+    c->tls = NULL;
+}
+
 /* Many instances lose the same server at once; they shall not come back at once, too. */
 static int64_t rest_ms(const struct redis_conn *c)
 {
@@ -309,6 +322,7 @@ static void lose(struct redis_conn *c, enum redis_cause cause, struct slice deta
     c->cut = REDIS_FINE;
     close_wire(c);
     drop_prepared(c);
+    drop_tls(c, cause);
     loop_timer_start(c->timer, rest_ms(c), 0);
     tell_state(c, false, cause, detail);
     fail_sent(c);
@@ -325,7 +339,7 @@ static void lose_by(struct redis_conn *c, enum redis_cause cause, int error)
  * then may be lost when it closes, too. */
 static void lose_closed(struct redis_conn *c, int error)
 {
-    bool is_refusal = c->found.tls && c->at == CONN_GREETING && c->greeted_n == 0;
+    bool is_refusal = c->tls && c->at == CONN_GREETING && c->greeted_n == 0;
 
     lose_by(c, is_refusal ? REDIS_TLS_REFUSED : REDIS_CLOSED, error);
 }
@@ -651,7 +665,7 @@ static void shake(struct redis_conn *c)
         return;
     }
     if (r < 0) {
-        lose_by(c, c->found.tls ? REDIS_TLS_REFUSED : REDIS_CLOSED, r);
+        lose_by(c, c->tls ? REDIS_TLS_REFUSED : REDIS_CLOSED, r);
         return;
     }
     if (make_greeting(c) < 0) {
@@ -669,8 +683,8 @@ static void connected(struct redis_conn *c)
                                       (unsigned)conf->depth_max};
     struct redis_tls *tls = NULL;
 
-    if (c->found.tls) {
-        tls = redis_tls_new(c->found.tls, &conf->tls, c->host);
+    if (c->tls) {
+        tls = redis_tls_new(c->tls, &conf->tls, c->host);
         if (!tls) {
             lose(c, REDIS_NO_MEMORY, (struct slice){NULL, 0});
             return;
@@ -802,18 +816,25 @@ static void on_prepared(void *arg, struct redis_prepared *found)
 
     c->prepare = NULL;
     c->found = *found;
+    if (found->tls) {
+        c->tls = found->tls;
+        c->tls_ms = loop_now_ms(c->loop);
+        c->found.tls = NULL;
+    }
     on_found(c);
 }
 
 static void begin(struct redis_conn *c)
 {
+    bool wants_tls = c->settings->conf.tls.on && !c->tls;
+
     loop_timer_start(c->timer, c->settings->conf.connect_timeout_ms, 0);
     c->at = CONN_PREPARING;
-    if (redis_prepare_now(c->settings, c->host, c->port, &c->found)) {
+    if (redis_prepare_now(c->host, c->port, &c->found) && !wants_tls) {
         on_found(c);
         return;
     }
-    c->prepare = redis_prepare_start(c->loop, c->settings, c->host, c->port, on_prepared, c);
+    c->prepare = redis_prepare_start(c->loop, c->settings, c->host, c->port, wants_tls, on_prepared, c);
     if (!c->prepare)
         lose(c, REDIS_NO_MEMORY, (struct slice){NULL, 0});
 }
@@ -846,7 +867,8 @@ static void on_timer(void *arg)
     else if (c->at == CONN_UP)
         judge_silence(c);
     else
-        lose(c, c->at == CONN_PREPARING && c->host ? REDIS_UNRESOLVED : REDIS_CONNECT_LATE,
+        lose(c,
+             c->at == CONN_PREPARING && c->found.cause != REDIS_FINE ? REDIS_UNRESOLVED : REDIS_CONNECT_LATE,
              SLICE_OF("not within connect_timeout"));
 }
 
@@ -914,6 +936,7 @@ void redis_conn_free(struct redis_conn *c)
     drop_prepared(c);
     fail_sent(c);
     fail_unsent(c);
+    redis_tls_ctx_free(c->tls);
     loop_timer_free(c->timer);
     wipe_greeting(c);
     redis_settings_unref(c->settings);

@@ -25,6 +25,7 @@ struct redis_prepare {
     struct redis_settings *settings;
     char *host;
     uint16_t port;
+    bool wants_tls;
     void (*on_done)(void *arg, struct redis_prepared *p);
     void *arg;
     struct redis_prepared result;
@@ -85,7 +86,7 @@ static void *prepare(void *arg)
 
     if (p->host)
         resolve(p->host, p->port, AI_NUMERICSERV, &out);
-    if (out.cause == REDIS_FINE && conf->tls.on && redis_tls_ctx_new(&conf->tls, &out.tls, &out.detail) < 0)
+    if (out.cause == REDIS_FINE && p->wants_tls && redis_tls_ctx_new(&conf->tls, &out.tls, &out.detail) < 0)
         out.cause = REDIS_TLS_FILES;
     pthread_mutex_lock(&p->lock);
     p->result = out;
@@ -118,12 +119,9 @@ static void on_prepared(struct loop_msg *m)
     unref(p);
 }
 
-bool redis_prepare_now(const struct redis_settings *s, const char *host, uint16_t port,
-                       struct redis_prepared *out)
+bool redis_prepare_now(const char *host, uint16_t port, struct redis_prepared *out)
 {
     *out = (struct redis_prepared){.cause = REDIS_FINE};
-    if (s->conf.tls.on)
-        return false;
     if (host)
         resolve(host, port, AI_NUMERICSERV | AI_NUMERICHOST, out);
     return out->cause == REDIS_FINE;
@@ -158,8 +156,8 @@ static int start_thread(struct redis_prepare *p)
 }
 
 struct redis_prepare *redis_prepare_start(struct loop *l, struct redis_settings *s, const char *host,
-                                          uint16_t port, void (*on_done)(void *arg, struct redis_prepared *p),
-                                          void *arg)
+                                          uint16_t port, bool wants_tls,
+                                          void (*on_done)(void *arg, struct redis_prepared *p), void *arg)
 {
     struct redis_prepare *p = calloc(1, sizeof(*p));
 
@@ -172,6 +170,7 @@ struct redis_prepare *redis_prepare_start(struct loop *l, struct redis_settings 
     p->settings = redis_settings_ref(s);
     p->host = host ? strdup(host) : NULL;
     p->port = port;
+    p->wants_tls = wants_tls;
     p->on_done = on_done;
     p->arg = arg;
     if ((host && !p->host) || start_thread(p) < 0) {

@@ -93,14 +93,13 @@ struct redis_prepared {
 };
 struct redis_prepare;
 
-/** Resolves a name and reads TLS's files on a thread of its own, since both may wait for others, and the pool
- * is not to wait with them. @on_done comes on @l. NULL when out of memory or threads. */
+/** Resolves a name and, with @wants_tls, reads TLS's files on a thread of its own, since both may wait for
+ * others, and the pool is not to wait with them. @on_done comes on @l. NULL when out of memory or threads. */
 struct redis_prepare *redis_prepare_start(struct loop *l, struct redis_settings *s, const char *host,
-                                          uint16_t port, void (*on_done)(void *arg, struct redis_prepared *p),
-                                          void *arg);
-/** True where there is nothing to wait for: an address, without TLS; or no @host at all. */
-bool redis_prepare_now(const struct redis_settings *s, const char *host, uint16_t port,
-                       struct redis_prepared *out);
+                                          uint16_t port, bool wants_tls,
+                                          void (*on_done)(void *arg, struct redis_prepared *p), void *arg);
+/** True where there is nothing to wait for: an address, or no @host at all. */
+bool redis_prepare_now(const char *host, uint16_t port, struct redis_prepared *out);
 /** on_done does not come any more. NULL is fine; not after on_done. */
 void redis_prepare_abandon(struct redis_prepare *p);
 

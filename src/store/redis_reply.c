@@ -22,7 +22,8 @@ static const struct {
                      "check the number behind the / of tiers.redis.url: a cluster has 0 only"},
     [REDIS_LOADING] = {"the server is loading its data", ""},
     [REDIS_REFUSING] = {"the server refuses", "see the server's own words"},
-    [REDIS_CLOSED] = {"the connection was closed", ""},
+    [REDIS_CLOSED] = {"the connection was closed", "if that comes again and again, see the server's log, and "
+                                                   "check whether that port speaks TLS (rediss://)"},
     [REDIS_SILENT] = {"the server does not answer", ""},
     [REDIS_CONFUSED] = {"what it sends is not Redis, or too large",
                         "check that host and port are those of a Redis or Valkey server"},
