@@ -34,11 +34,12 @@ enum {
     MARK_BYTES = 48,
     VERSION = 1,
     FLAG_SEALED = 1,
-    VARIANT_BYTES = 40,
+    VARIANT_BYTES = sizeof(struct entry_variant),
     VARIANTS_MAX = 1024, /* as many as cache.max_variants may ask for */
 };
 static const char magic[] = {'R', 'F', 'R', 'N'};
 
+_Static_assert(VARIANT_BYTES == 40, "as docs/stored-form.md has it");
 _Static_assert(sizeof(struct seal_mark) == MARK_BYTES, "a mark of a seal fits");
 _Static_assert(AT_BODY_MARK + MARK_BYTES == RECORD_HEAD_BYTES, "a head ends with the second mark");
 

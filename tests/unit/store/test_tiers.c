@@ -271,7 +271,7 @@ static void id_of(unsigned n, char out[ENTRY_ID_LEN])
 /* An entry on the heap, as its record and its label are made from one. */
 static struct entry *entry_of(const struct world *w, const struct sample *s)
 {
-    size_t len = s->body_len ? s->body_len : 32;
+    size_t len = s->body_len ? s->body_len : s->family ? sizeof(struct entry_variant) : 32;
     char *body = malloc(len);
     struct slice piece = slice_make(body, len);
     struct entry_parts p = {
