@@ -2,7 +2,7 @@
 # Every test, from a clean checkout: installs what is missing, builds, judges, runs; one line a suite, the log of a
 # suite only where it fails, and `N passed, M failed` at the end. The exit status says the same.
 #   tests/run.sh            everything, in some minutes
-#   tests/run.sh --long     the same, with the fuzzers given far longer, and the unit tests that take minutes
+#   tests/run.sh --long     the same, with the fuzzers given far longer, and the tests that take minutes
 #   tests/run.sh --only S   suites whose name contains S
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
@@ -11,7 +11,7 @@ root=$PWD
 fuzz_seconds=10 long='' only=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --long) fuzz_seconds=600 long=yes && shift ;;
+    --long) fuzz_seconds=600 long=yes && export REFRAIN_LONG=yes && shift ;;
     --only) only=${2:?--only needs a name} && shift 2 ;;
     *) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//p}' "$0" && exit 2 ;;
     esac

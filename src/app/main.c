@@ -1,5 +1,6 @@
 #include "commands.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/digest.h"
 #include "remote.h"
 
 static const struct cli_flag check_flags[] = {
@@ -56,5 +57,6 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv)
 {
+    digest_setup();
     return cli_run(commands, ARRAY_LEN(commands), argc, argv);
 }

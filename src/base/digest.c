@@ -17,6 +17,11 @@ static void must(int ok)
         abort();
 }
 
+void digest_setup(void)
+{
+    must(OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL));
+}
+
 void digest_hex(const struct digest *d, char out[DIGEST_HEX_LEN + 1])
 {
     static const char digits[] = "0123456789abcdef";

@@ -599,7 +599,8 @@ static void rt_state(struct tier *tier, struct tier_state *out)
     pthread_mutex_lock(&t->lock);
     *out = (struct tier_state){.health = t->health,
                                .why = t->health == TIER_UP ? NULL : redis_cause_text(t->cause),
-                               .since_ms = t->since_ms};
+                               .since_ms = t->since_ms,
+                               .partly = t->partly_n > 0};
     pthread_mutex_unlock(&t->lock);
 }
 

@@ -81,13 +81,12 @@ static bool may_probe(struct breaker *b, int64_t now_ms)
     return b->is == TIER_BREAKER_OPEN && !b->forced && (now_ms >= b->until_ms || is_back(b));
 }
 
-/* A part of a tier may be away, which its questions are told at once, while the rest is as good as ever. */
 static bool is_partly_up(struct breaker *b)
 {
     struct tier_state state;
 
     b->inner->ops->state(b->inner, &state);
-    return state.health == TIER_DEGRADED;
+    return state.partly;
 }
 
 static bool counts_against(struct breaker *b, enum tier_result r)

@@ -8,6 +8,10 @@
 
 #include "refrain/base/slice.h"
 
+/** To be called first of all, by main. OpenSSL is then not taken down when the process ends: there may be
+ * threads in it that nobody can wait for, such as one that reads certificates. */
+void digest_setup(void);
+
 struct digest {
     uint8_t bytes[32];
 };

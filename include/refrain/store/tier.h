@@ -107,6 +107,7 @@ struct tier_state {
     enum tier_health health;
     const char *why;  /* static text where it is not up: "time-outs", "disk full", … */
     int64_t since_ms; /* monotonic */
+    bool partly;      /* a part of it is away, and told so at once, the rest as good as ever: a cluster */
 };
 
 struct tier_stats {

@@ -24,10 +24,11 @@ class Took:
 
 
 class Load:
-    """with Load(refrain.proxy, asks) as load: load.goes_on(200); …"""
+    """with Load(refrain.proxy, asks) as load: load.goes_on(200); … @asks: one of them by chance each time, or the next
+    one where that is an iterator."""
 
     def __init__(self, address, asks, connections=4, pace_s=0.002):
-        self.asks, self.pace_s = list(asks), pace_s
+        self.asks, self.lock, self.pace_s = asks, threading.Lock(), pace_s
         self.answers, self.faults = [], []
         self.over = threading.Event()
         self.client = Client(address)
@@ -44,7 +45,7 @@ class Load:
     def _run(self, number):
         chance, connection = random.Random(number), self.client.connect()
         while not self.over.wait(self.pace_s):
-            ask = chance.choice(self.asks)
+            ask = self._choose(chance)
             began = time.monotonic()
             try:
                 answer = self.client.post(ask, on=connection).whole()
@@ -56,6 +57,12 @@ class Load:
                 continue
             tier = re.search(r"detail=(memory|disk|redis)", answer.header("cache-status") or "")
             self.answers.append(Took(began, answer.ended_at - began, answer.header("x-cache"), tier[1] if tier else ""))
+
+    def _choose(self, chance):
+        if isinstance(self.asks, list):
+            return chance.choice(self.asks)
+        with self.lock:
+            return next(self.asks)
 
     @staticmethod
     def _check(ask, answer):
@@ -88,6 +95,10 @@ def figures(title, answers):
     results = collections.Counter(f"{took.result} {took.tier}".strip() for took in answers)
     return (f"{title}: {len(times)} answers, p50 {quantile(times, 0.5):.1f} ms, p99 {quantile(times, 0.99):.1f} ms, "
             f"longest {times[-1]:.1f} ms; " + ", ".join(f"{name} {count}" for name, count in sorted(results.items())))
+
+
+def quantile_ms(answers, share):
+    return quantile(sorted(took.seconds * 1000 for took in answers), share)
 
 
 def quantile(times, share):

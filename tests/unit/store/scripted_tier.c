@@ -276,7 +276,14 @@ void scripted_wait_held(struct scripted *s, unsigned n)
 void scripted_is(struct scripted *s, enum tier_health health)
 {
     (void)pthread_mutex_lock(&s->lock);
-    s->state = (struct tier_state){health, "as the script has it", clock_mono_ms() + 1};
+    s->state = (struct tier_state){health, "as the script has it", clock_mono_ms() + 1, false};
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void scripted_is_partly_up(struct scripted *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->state = (struct tier_state){TIER_DEGRADED, "as the script has it", clock_mono_ms() + 1, true};
     (void)pthread_mutex_unlock(&s->lock);
 }
 

@@ -23,6 +23,8 @@ void scripted_let_go(struct scripted *s);
 void scripted_wait_held(struct scripted *s, unsigned n);
 /** What it says its health is. */
 void scripted_is(struct scripted *s, enum tier_health health);
+/** That a part of it is away. */
+void scripted_is_partly_up(struct scripted *s);
 
 /** What lies there under @key, held for the caller; NULL: nothing. */
 struct blob *scripted_peek(struct scripted *s, const struct digest *key);
