@@ -283,6 +283,8 @@ static bool is_outdated(const struct fetch *x, int64_t fence)
 
 static void lead(struct fetch *x, int64_t fence)
 {
+    if (x->followed)
+        log_event(LOG_INFO, "cluster_flight_taken_over", LOG_STR("flight", flight_id(x->flight)));
     x->led = false;
     flight_raise_seq(x->flight, fence); /* later-started wins, whatever the clocks of two instances say */
     flight_rewind(x->flight);
@@ -295,6 +297,7 @@ static void follow(struct fetch *x, int64_t fence)
         leave_for_upstream(x);
         return;
     }
+    x->followed = true;
     flight_rewind(x->flight);
     fetch_watch_lateness(x);
 }
@@ -342,7 +345,8 @@ static const struct fleet_events events = {on_turn, is_deserted, on_head, on_dat
 
 void fetch_elect(struct fetch *x)
 {
-    x->member = fleet_join(x->fleet, flight_key(x->flight), flight_seq(x->flight), &events, x);
+    x->member = fleet_join(x->fleet, flight_key(x->flight), flight_seq(x->flight),
+                           (clock_mono_ns() - x->started_ns) / 1000000, &events, x);
     x->led = x->member != NULL;
     if (!x->member)
         fetch_ask_waiting(x);
@@ -508,5 +512,8 @@ bool fetch_ask_readers(struct fetch *x)
 
 bool fetch_is_superseded(const struct fetch *x)
 {
-    return x->member && fleet_is_lost(x->member);
+    if (!x->member || !fleet_is_lost(x->member))
+        return false;
+    log_event(LOG_WARN, "cluster_flight_superseded", LOG_STR("flight", flight_id(x->flight)));
+    return true;
 }

@@ -39,7 +39,8 @@ struct fetch {
     struct below *below;      /* until upstream is asked; NULL: it was at once */
     struct fleet_port *fleet; /* NULL: other instances have no part in it */
     struct fleet_member *member;
-    bool led; /* the member follows, or may yet */
+    bool followed; /* another instance, for a while */
+    bool led;      /* the member follows, or may yet */
     bool head_told;
 };
 

@@ -8,10 +8,14 @@
 #include "fleet_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/base/log.h"
 
 enum {
     FENCE_LEASES = 10, /* a fence outlives its lease so many times: as far as clocks may be apart */
     PATIENCES = 3,     /* in the time of one lease */
+    TIMEOUT_MS = 50,   /* of an election, where nothing else is said */
+    TENTHS = 10,
+    COMPLAIN_EVERY_MS = 60 * 1000,
 };
 
 static const struct breaker_availability_conf rest = {
@@ -193,7 +197,7 @@ void fleet_leave(struct fleet_member *m)
         fleet_lead_release(m);
 }
 
-struct fleet_member *fleet_join(struct fleet_port *p, const struct digest *key, int64_t seq,
+struct fleet_member *fleet_join(struct fleet_port *p, const struct digest *key, int64_t seq, int64_t spent_ms,
                                 const struct fleet_events *events, void *arg)
 {
     struct fleet_member *m;
@@ -213,6 +217,7 @@ struct fleet_member *fleet_join(struct fleet_port *p, const struct digest *key, 
     m->arg = arg;
     m->key = *key;
     m->seq = seq;
+    m->spent_ms = spent_ms;
     m->probes = way == BREAKER_PROBE;
     m->epoch = epoch;
     m->timer = loop_timer_new(p->loop, on_timer, m);
@@ -296,6 +301,17 @@ static void goes_alone(struct fleet_member *m, enum metric_fleet why)
     events->on_turn(arg, FLEET_ALONE, 0);
 }
 
+/* Redis is there, and does not do it: an operator must see to that. */
+static void complain(struct fleet_port *p, const struct redis_reply *reply)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (!reply || reply->type != REDIS_ERROR || now_ms < p->complain_at_ms)
+        return;
+    p->complain_at_ms = now_ms + COMPLAIN_EVERY_MS;
+    log_event(LOG_WARN, "cluster_flights_refused", LOG_SLICE("what", reply->text));
+}
+
 static void on_elected(struct redis_call *call, const struct redis_reply *reply, enum redis_why why)
 {
     struct fleet_member *m = fleet_member_of(call);
@@ -304,6 +320,7 @@ static void on_elected(struct redis_call *call, const struct redis_reply *reply,
     bool closed = false;
 
     m->asking = false;
+    complain(m->port, reply);
     tell_breaker(m, why != REDIS_REPLIED || !won);
     if (!won || !word)
         goes_alone(m, FLEET_MET_TROUBLE);
@@ -315,6 +332,15 @@ static void on_elected(struct redis_call *call, const struct redis_reply *reply,
         goes_alone(m, FLEET_LET_GO);
     else
         follows(m);
+}
+
+/* A Redis that stands still has cost its time by then, in the search below memory. */
+static int64_t election_ms(const struct fleet_member *m)
+{
+    int64_t whole_ms = m->port->conf->redis->timeout_ms > 0 ? m->port->conf->redis->timeout_ms : TIMEOUT_MS;
+    int64_t left_ms = whole_ms - m->spent_ms, least_ms = whole_ms / TENTHS + 1;
+
+    return left_ms > least_ms ? left_ms : least_ms;
 }
 
 void fleet_elect(struct fleet_member *m)
@@ -329,7 +355,8 @@ void fleet_elect(struct fleet_member *m)
     fleet_ask_number(m, m->port->conf->lease_ms);
     fleet_ask_number(m, m->seq);
     fleet_ask_number(m, m->port->conf->lease_ms * FENCE_LEASES);
-    fleet_ask_send(m, 0, on_elected);
+    fleet_ask_send(m, election_ms(m), on_elected);
+    m->spent_ms = 0;
 }
 
 /* -- the port -- */

@@ -7,8 +7,9 @@
 #include "refrain/store/seal.h"
 
 enum {
-    HEAD_BYTES_MAX = 256 * 1024, /* of what a head or an end comes to */
-    STREAM_LEASES = 2,           /* the stream outlives the lease, for who still reads */
+    HEAD_BYTES_MAX = 256 * 1024,  /* of what a head or an end comes to */
+    DATA_BYTES_KEPT = 256 * 1024, /* of a buffer that is empty */
+    STREAM_LEASES = 2,            /* the stream outlives the lease, for who still reads */
     NO_LINGER = -1,
     DENIED = -1, /* of tell_script */
     GONE = -2,
@@ -227,7 +228,10 @@ static void drop_told(struct fleet_member *m)
     limits_give_back(m->port->conf->limits, out->charged);
     out->charged = 0;
     out->told = 0;
-    buf_clear(&out->data);
+    if (out->data.cap > DATA_BYTES_KEPT)
+        buf_done(&out->data);
+    else
+        buf_clear(&out->data);
 }
 
 /* What is to be told, as much of it as one command takes. false: there is no memory. */

@@ -66,7 +66,7 @@ struct fleet_member {
     enum fleet_stage stage;
     bool busy, left; /* a callback is under way; during which it has left */
     struct digest key;
-    int64_t seq;
+    int64_t seq, spent_ms;
     char me[TOKEN_LEN + 1], leader[TOKEN_LEN + 1];
     uint64_t fence;
 
@@ -110,6 +110,7 @@ struct fleet_port {
     struct list members;
     struct list wakes[WAKE_BUCKETS];
     struct breaker_availability breaker;
+    int64_t complain_at_ms; /* not before; monotonic */
     bool closing;
 };
 

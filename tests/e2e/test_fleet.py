@@ -215,8 +215,13 @@ def test_the_call_is_given_up_at_once_where_nobody_else_reads(fleet, upstream):
 # -- whoever dies --------------------------------------------------------------------------------------------------------
 
 
-def test_a_leader_killed_before_the_first_byte_is_succeeded_without_an_error(fleet, upstream):
-    upstream.reply(whole, chat_answer("of the dead"), before=hold("g"))
+OF_THE_DEAD = chat_answer("of the dead")
+
+
+@pytest.mark.parametrize("parts, before", [((OF_THE_DEAD,), hold("g")), ((OF_THE_DEAD[:40], hold("g"), OF_THE_DEAD[40:]), None)],
+                         ids=["before its head came", "while its body came"])
+def test_a_leader_killed_before_the_first_byte_is_succeeded_without_an_error(fleet, upstream, parts, before):
+    upstream.reply(whole, *parts, before=before)
     upstream.reply(whole, chat_answer("of the living"), before=hold("h"))
     three = fleet(3)
     three.clients[0].post(chat())

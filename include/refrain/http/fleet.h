@@ -70,8 +70,9 @@ struct fleet_events {
     void (*on_end)(void *arg, const struct relay_end *end); /* the member is gone */
 };
 
-/** Takes part for the flight of @key that was opened as @seq. NULL: go alone. @events outlives it. */
-struct fleet_member *fleet_join(struct fleet_port *p, const struct digest *key, int64_t seq,
+/** Takes part for the flight of @key that was opened as @seq, and has waited for @spent_ms already: what
+ * Redis has cost it before is not spent twice. NULL: go alone. @events outlives it. */
+struct fleet_member *fleet_join(struct fleet_port *p, const struct digest *key, int64_t seq, int64_t spent_ms,
                                 const struct fleet_events *events, void *arg);
 /** It is over, for a follower or while it is not decided: nothing comes any more. NULL is fine. */
 void fleet_leave(struct fleet_member *m);

@@ -371,6 +371,8 @@ static void faults_say_where_what_and_what_was_expected(void **state)
     } cases[] = {
         {"a slip in a name", "c.yaml", UP "tiers:\n  memory:\n    max_byts: 1GiB\n",
          "c.yaml:4: tiers.memory.max_byts: no such option; did you mean max_bytes?\n"},
+        {"instances that could not find each other", "c.yaml", UP "coalescing: {cluster: true}\n",
+         "c.yaml:2: coalescing.cluster: instances find each other by Redis: tiers.redis.url\n"},
         {"a slip in a group", "c.yaml", UP "lsiten: {workers: 1}\n",
          "c.yaml:2: lsiten: no such option; did you mean listen?\n"},
         {"the right name in the wrong place", "c.yaml", UP "cache: {eviction: lru}\n",

@@ -175,7 +175,7 @@ static struct part *join_as(struct bed *b, size_t instance, int64_t seq)
 
     assert_true(b->parts_n <= PARTS);
     *p = (struct part){.bed = b};
-    p->m = fleet_join(b->ports[instance], &key, seq, &events, p);
+    p->m = fleet_join(b->ports[instance], &key, seq, 0, &events, p);
     return p;
 }
 
@@ -299,7 +299,7 @@ static void who_comes_after_the_end_reads_it_while_it_lingers(void **state)
     late = join(&b, 1);
     run_until(&b, all_gone);
     sees(late, "follows head:text/x data:A end");
-    redis_server_ask(b.server, "FLUSHALL"); /* its time is over */
+    assert_true(redis_server_says(b.server, "OK", "FLUSHALL")); /* its time is over */
     later = join(&b, 1);
     sees(later, "leads");
     tell_end(later, RELAY_FAILED, 5000);

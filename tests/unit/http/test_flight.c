@@ -676,6 +676,86 @@ static void what_is_kept_is_marked_but_stays_whole(void **state)
     deliver(s);
 }
 
+static void what_came_of_a_producer_that_is_gone_is_forgotten(void **state)
+{
+    struct stage *s = *state;
+    struct reader a = reader_on(s), b = reader_on(s);
+    struct producer p = producer_on(s);
+    struct flight_split told = {.names = SLICE("origin"), .id = SLICE("0123456789abcdef0123456789abcdef")};
+    const struct flight_head *head;
+    struct flight *f;
+
+    (void)join(s, &a, false, 0);
+    f = a.r.flight;
+    flight_produce(f, &p.p);
+    assert_true(digest_eq(flight_key(f), &s->key));
+    flight_head_edit(f)->status = 503;
+    assert_null(flight_varies_by(f));
+    assert_true(flight_vary(f, &told));
+    assert_int_equal(flight_append(f, SLICE_OF("of the dead")), 0);
+    flight_rewind(f);
+    assert_int_equal(flight_bytes(f), 0);
+    assert_int_equal(flight_head(f)->status, 0);
+    assert_true(flight_head(f)->body_len == -1);
+    assert_true(slice_eq(flight_varies_by(f)->names, told.names)); /* readers were told apart by it */
+    assert_int_equal(join(s, &b, false, 0), FLIGHT_JOINED);
+    assert_int_equal(flight_look(&b.r, &head), FLIGHT_VARIES);
+    flight_stay(&b.r);
+    flight_adopt_id(f, told.id);
+    flight_publish(f);
+    assert_string_equal(flight_id(f), "0123456789abcdef0123456789abcdef");
+    assert_int_equal(flight_append(f, SLICE_OF("alive")), 0);
+    must_read(&a, "alive");
+    must_read(&b, "alive");
+    (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
+    (void)flight_leave(&a.r);
+    (void)flight_leave(&b.r);
+    deliver(s);
+}
+
+static void a_flight_counts_as_opened_no_sooner_than_it_is_told(void **state)
+{
+    struct stage *s = *state;
+    struct reader a = reader_on(s);
+    struct producer p = producer_on(s);
+    int64_t seq;
+    struct flight *f;
+
+    (void)join(s, &a, false, 0);
+    f = a.r.flight;
+    flight_produce(f, &p.p);
+    seq = flight_seq(f);
+    flight_raise_seq(f, seq - 1);
+    assert_true(flight_seq(f) == seq);
+    flight_raise_seq(f, seq + 5000000); /* another instance's clock is ahead */
+    assert_true(flight_seq(f) == seq + 5000000);
+    assert_true(flight_open_since(s->flights, &s->key) == seq + 5000000);
+    assert_true(flights_seq(s->flights) > seq + 5000000);
+    (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
+    (void)flight_leave(&a.r);
+    deliver(s);
+}
+
+static void a_large_flight_that_is_read_elsewhere_alone_has_room(void **state)
+{
+    static char bytes[BOUND + WINDOW];
+    struct stage *s = *state;
+    struct reader a = reader_on(s);
+    struct producer p = producer_on(s);
+    struct flight *f;
+
+    (void)join(s, &a, false, 0);
+    f = a.r.flight;
+    flight_produce(f, &p.p);
+    flight_publish(f);
+    assert_int_equal(flight_append(f, slice_make(bytes, sizeof(bytes))), -EAGAIN);
+    assert_false(flight_has_room(f));
+    (void)flight_leave(&a.r);
+    assert_true(flight_has_room(f));
+    (void)flight_end(f, FLIGHT_CUT, GATE_ABANDONED);
+    deliver(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -698,6 +778,9 @@ int main(void)
         TEST(the_first_terms_offered_hold),
         TEST(what_is_in_the_store_is_looked_for_there),
         TEST(the_allowance_is_a_bound),
+        TEST(what_came_of_a_producer_that_is_gone_is_forgotten),
+        TEST(a_flight_counts_as_opened_no_sooner_than_it_is_told),
+        TEST(a_large_flight_that_is_read_elsewhere_alone_has_room),
         TEST(many_threads_each_get_the_same_bytes),
     };
 

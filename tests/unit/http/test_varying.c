@@ -316,6 +316,26 @@ static void what_names_nothing_outside_the_key_does_not_split(void **state)
     varying_done(&v);
 }
 
+static void what_another_instance_tells_is_for_its_own_variant(void **state)
+{
+    struct stage *s = *state;
+    struct varying leader, same, other;
+    struct flight_split told, heard;
+
+    begin(s, &leader, "curl", (struct slice){NULL, 0});
+    assert_true(head(s, &leader, "User-Agent", &told));
+    begin(s, &same, "curl", (struct slice){NULL, 0});
+    assert_true(varying_told(&same, told.names, told.id, &told.key, &heard));
+    assert_true(digest_eq(&heard.key, &told.key) && slice_eq(heard.names, told.names));
+    begin(s, &other, "phone", (struct slice){NULL, 0});
+    assert_false(varying_told(&other, told.names, told.id, &told.key, &heard));
+    assert_false(varying_told(&other, (struct slice){NULL, 0}, told.id, &told.key, &heard));
+    assert_false(varying_told(&other, told.names, SLICE_OF("short"), &told.key, &heard));
+    varying_done(&leader);
+    varying_done(&same);
+    varying_done(&other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -333,6 +353,7 @@ int main(void)
         TEST(those_told_apart_go_on_in_one_family),
         TEST(two_that_began_a_family_each_end_in_one),
         TEST(what_names_nothing_outside_the_key_does_not_split),
+        TEST(what_another_instance_tells_is_for_its_own_variant),
     };
 
     return cmocka_run_group_tests_name("varying", tests, NULL, NULL);
