@@ -475,12 +475,12 @@ def test_what_is_on_its_way_through_redis_is_sealed(fleet, upstream, redis, tmp_
     key = tmp_path / "encryption.key"
     key.write_text("11" * 32)
     key.chmod(0o600)
-    upstream.reply(sse, token("a secret word"), hold("g"), headers={"X-Told": "another secret"})
+    upstream.reply(sse, token("a word in private"), hold("g"), headers={"X-Told": "told in private"})
     both = fleet(2, encryption={"key_file": str(key)})
-    a, b = (client.post(chat_stream()).sees("a secret word") for client in both.clients)
+    a, b = (client.post(chat_stream()).sees("a word in private") for client in both.clients)
     assert any(":chunks:" in name for name in both.flight_keys())
     stored = redis.everything()
-    assert b"secret" not in stored and b"X-Told" not in stored
+    assert b"in private" not in stored and b"X-Told" not in stored
     upstream.release("g")
     assert a.whole().body == b.whole().body
     upstream.saw(1)
