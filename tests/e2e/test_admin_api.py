@@ -210,7 +210,7 @@ def test_an_operator_opens_closes_and_resets_a_breaker(refrain, operator):
 def test_a_breaker_that_is_not_there_is_404(refrain, operator):
     refused(operator.post("/breakers/nowhere/validation", {"action": "open"}), 404, "not_found", "path")
     error = refused(operator.post("/breakers/default/nothing", {"action": "open"}), 404, "not_found", "path")
-    assert error["expected"] == "validation or availability"
+    assert error["expected"] == "validation, availability or tier"
 
 
 @pytest.mark.parametrize("body", [None, b"", b"{}", b"open", b'{"action": "explode"}', b'{"action": 1}', b'{"action": "open"'])

@@ -31,8 +31,8 @@ def test_a_model_that_the_path_names_is_logged_of_a_bypass_too(client, refrain, 
     client.ask("POST", "/v1beta/models/gemini-x:generateContent",
                {"Content-Type": "application/json", "Refrain-Cache": "off"}, b'{"contents": []}').was("BYPASS")
     client.ask("PUT", "/v1/thing", {}, b"x").whole()
-    lines = refrain.request_lines(2)
-    assert [(line["operation"], line["model"]) for line in lines] == [("generate", "gemini-x"), ("pass", "")]
+    lines = refrain.request_lines(2)  # of two connections, so perhaps of two workers, in any order
+    assert {(line["operation"], line["model"]) for line in lines} == {("generate", "gemini-x"), ("pass", "")}
 
 
 def test_a_line_says_why_an_answer_was_not_stored(client, refrain, upstream):

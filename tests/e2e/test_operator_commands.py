@@ -169,7 +169,7 @@ def test_a_breaker_of_requests_without_a_model_says_so(client, refrain_command, 
 
 
 def test_a_command_that_is_not_understood_is_told_what_would_be(refrain_command):
-    assert "open|close|reset UPSTREAM KIND" in refrain_command("breakers", "open", status=2).stderr
+    assert "open|close|reset UPSTREAM|TIER KIND" in refrain_command("breakers", "open", status=2).stderr
     for words in (["explode", "default", "validation"], ["default", "validation", "open"]):
-        assert "open|close|reset UPSTREAM KIND" in refrain_command("breakers", *words, status=2).stderr
+        assert "open|close|reset UPSTREAM|TIER KIND" in refrain_command("breakers", *words, status=2).stderr
     assert "no such upstream" in refrain_command("breakers", "open", "no/where", "validation", status=2).stderr
