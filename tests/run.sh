@@ -113,6 +113,8 @@ sdk() {
         timeout 300 node --test --test-reporter=spec)
 }
 
+# How often test_disk.py kills with -9.
+[ -z "$long" ] || export REFRAIN_KILL_ROUNDS=40
 # Leaks are looked for as well; what a sanitizer finds ends the program, so a test fails by it.
 export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
 

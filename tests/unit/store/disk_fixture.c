@@ -17,17 +17,28 @@ struct digest disk_key(unsigned n)
     return sha256_of(slice_make(&n, sizeof(n)));
 }
 
-/* The number, then bytes that follow from number and seq: so that two records do not mix unseen. */
+/* Number, length and seq, then bytes that follow from them: so that two records do not mix unseen. */
+enum { AT_LEN = 4, AT_SEQ = 12, AT_FILLING = 20, RECORD_BYTES_MIN = 24 };
+
 struct blob *disk_record(unsigned n, int64_t seq, size_t bytes)
 {
-    struct blob *b = blob_new(bytes < 16 ? 16 : bytes);
+    struct blob *b = blob_new(bytes < RECORD_BYTES_MIN ? RECORD_BYTES_MIN : bytes);
 
     if (!b)
         abort();
     memset(b->bytes, (int)((n * 7 + (unsigned)seq) & 0xff), b->len);
     memcpy(b->bytes, &n, sizeof(n));
-    memcpy(b->bytes + 4, &b->len, sizeof(b->len));
+    memcpy(b->bytes + AT_LEN, &b->len, sizeof(b->len));
+    memcpy(b->bytes + AT_SEQ, &seq, sizeof(seq));
     return b;
+}
+
+int64_t disk_record_seq(const struct blob *b)
+{
+    int64_t seq;
+
+    memcpy(&seq, b->bytes + AT_SEQ, sizeof(seq));
+    return seq;
 }
 
 bool disk_record_is_whole(const struct blob *b, unsigned n)
@@ -35,12 +46,13 @@ bool disk_record_is_whole(const struct blob *b, unsigned n)
     unsigned found = 0;
     size_t len = 0;
 
-    if (b->len < 16)
+    if (b->len < RECORD_BYTES_MIN)
         return false;
     memcpy(&found, b->bytes, sizeof(found));
-    memcpy(&len, b->bytes + 4, sizeof(len));
+    memcpy(&len, b->bytes + AT_LEN, sizeof(len));
     return found == n && len == b->len &&
-           (b->len == 16 || memcmp(b->bytes + 12, b->bytes + 13, b->len - 13) == 0);
+           (unsigned char)b->bytes[AT_FILLING] == ((n * 7 + (unsigned)disk_record_seq(b)) & 0xff) &&
+           memcmp(b->bytes + AT_FILLING, b->bytes + AT_FILLING + 1, b->len - AT_FILLING - 1) == 0;
 }
 
 static void on_notice(void *arg, const struct disk_notice *n)

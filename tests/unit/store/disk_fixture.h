@@ -31,6 +31,7 @@ struct disk_case {
 
 struct digest disk_key(unsigned n);
 struct blob *disk_record(unsigned n, int64_t seq, size_t bytes);
+int64_t disk_record_seq(const struct blob *b);
 /** Whether @b is what disk_record made of @n, whatever the seq and length: what is torn is not. */
 bool disk_record_is_whole(const struct blob *b, unsigned n);
 

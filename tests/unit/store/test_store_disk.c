@@ -50,7 +50,7 @@ static void assert_there(unsigned n, size_t bytes)
 
 static void test_put_is_got(void **state)
 {
-    static const size_t sizes[] = {16, 1500, 8100, 8192, 60000, 3000000};
+    static const size_t sizes[] = {24, 1500, 8100, 8192, 60000, 3000000};
 
     (void)state;
     assert_int_equal(disk_fixture_get(f, 1, NULL), TIER_ABSENT);
