@@ -141,6 +141,14 @@ int64_t flights_seq(struct flights *t)
     return next;
 }
 
+void flights_pass(struct flights *t, int64_t seq)
+{
+    int_fast64_t last = atomic_load(&t->seq);
+
+    while (last < seq && !atomic_compare_exchange_weak(&t->seq, &last, seq))
+        ;
+}
+
 static void draw_id(char out[2 * ID_BYTES + 1])
 {
     uint8_t bytes[ID_BYTES];

@@ -188,6 +188,7 @@ static bool apply_invalidated(struct incoming *x)
         incoming_free(x); /* nobody waits for that any more */
         return true;
     }
+    (void)instances_pass(in, x->msg.at_ms * 1000 + 999); /* who told it has a fence of about then */
     x->inv.which = x->msg.which;
     x->inv.dry_run = x->msg.dry_run;
     if (x->msg.ask > 0)

@@ -248,10 +248,10 @@ static struct instance_answer *answer_of(struct instances_invalidation *x, const
 }
 
 /* What began over there before it heard of the invalidation may bear a later number than ours, its clock
- * being ahead. A number from far in the future is none. */
+ * being ahead. What begins here from now on must be later still, not to be held back. */
 static void fence_there(struct instances *in, const struct instances_invalidation *x, int64_t seq)
 {
-    if (!x->own.dry_run && seq > x->own.seq && seq < instances_seq(in) + FENCES_AHEAD_MAX_US)
+    if (!x->own.dry_run && seq > x->own.seq && instances_pass(in, seq))
         fences_add(in->conf.fences, &x->own.which, seq);
 }
 

@@ -139,6 +139,16 @@ void instances_notice(struct instances *in, const struct instances_notice *n);
 /** Something came that is not of ours, or not as it should be. */
 void instances_foreign(struct instances *in);
 bool instances_is_ready(const struct instances *in);
+/** Another instance counts up to @seq: what begins here afterwards is later, though this clock be behind. A
+ * number from far in the future is none. */
+static inline bool instances_pass(const struct instances *in, int64_t seq)
+{
+    if (seq >= in->conf.seq(in->conf.arg) + FENCES_AHEAD_MAX_US)
+        return false;
+    if (in->conf.pass)
+        in->conf.pass(in->conf.arg, seq);
+    return true;
+}
 /** Now, as fences count. */
 static inline int64_t instances_seq(const struct instances *in)
 {

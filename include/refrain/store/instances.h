@@ -63,6 +63,9 @@ struct instances_conf {
     void (*meta_put)(struct tier_port *p, struct store_disk_meta *m);
     bool strict;               /* instances_may_serve is false while cut off */
     int64_t (*seq)(void *arg); /* flights_seq */
+    /* What begins here from now on is to count as later than @seq (flights_pass); NULL: clocks agree.
+     * Threads: any. */
+    void (*pass)(void *arg, int64_t seq);
     void (*on_notice)(void *arg, const struct instances_notice *n); /* on the instances' thread */
     /* Upstream refuses this caller (policy/key.h), as another instance has found. On the instances' thread.
      */

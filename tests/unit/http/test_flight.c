@@ -606,6 +606,21 @@ static void many_threads_each_get_the_same_bytes(void **state)
     }
 }
 
+/* Another instance's clock is ahead: what begins here after its word is later all the same. */
+static void what_begins_after_anothers_word_is_later(void **state)
+{
+    struct stage *s = *state;
+    int64_t ahead = flights_seq(s->flights) + 5 * 1000 * 1000;
+    struct reader a = reader_on(s);
+
+    flights_pass(s->flights, ahead);
+    flights_pass(s->flights, 1); /* and never goes back */
+    assert_int_equal(join(s, &a, false, 0), FLIGHT_OPENED);
+    assert_true(flight_seq(a.r.flight) > ahead);
+    flight_give_up(&a.r);
+    deliver(s);
+}
+
 static void a_flight_without_a_reader_is_joined_and_goes_on(void **state)
 {
     struct stage *s = *state;
@@ -769,6 +784,7 @@ int main(void)
         TEST(letting_go_sends_all_but_the_opener_away_and_marks_the_key),
         TEST(letting_go_without_its_opener_leaves_nobody),
         TEST(a_fresh_one_takes_the_place_of_the_one_before),
+        TEST(what_begins_after_anothers_word_is_later),
         TEST(a_flight_without_a_reader_is_joined_and_goes_on),
         TEST(a_flight_without_a_reader_that_is_not_needed_sends_joiners_to_the_store),
         TEST(what_is_kept_is_marked_but_stays_whole),
