@@ -25,6 +25,13 @@ static int64_t now_seq(void *arg)
     return flights_seq(parts->flights);
 }
 
+static void pass_seq(void *arg, int64_t seq)
+{
+    const struct peers_parts *parts = arg;
+
+    flights_pass(parts->flights, seq);
+}
+
 static void on_refused(void *arg, uint64_t caller)
 {
     const struct peers_parts *parts = arg;
@@ -83,6 +90,7 @@ int peers_make(const struct config *conf, const struct peers_parts *parts, struc
         .meta_put = store_disk_meta_put,
         .strict = conf->invalidation_strict,
         .seq = now_seq,
+        .pass = pass_seq,
         .on_refused = on_refused,
         .on_notice = on_notice,
         .arg = (void *)(uintptr_t)parts,

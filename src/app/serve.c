@@ -41,6 +41,7 @@ enum {
     SECRET_FILE_MAX = 8192,
     SWEEP_EVERY_MS = 100,
     SWEEP_BUDGET_US = 2000,
+    FLUSH_TARGETS_MS = 2000,
     WINDOW_BYTES = 256 * 1024,
     TELL_MS_MAX = 2000, /* at the end, for what other instances have not been told yet */
     MEMO_SHARE = 20,    /* of the memory tier's bytes, one part in so many is the workers' memos */
@@ -710,8 +711,10 @@ static void stop(struct server *s)
     admin_free(s->admin);
     loop_timer_free(s->sweep);
     loop_timer_free(s->deadline);
-    if (s->invalidator)
+    if (s->invalidator) {
+        (void)invalidator_flush(s->invalidator, s->asked_twice ? 0 : FLUSH_TARGETS_MS);
         invalidator_stop(s->invalidator);
+    }
     instances_free(s->instances, flush_ms < TELL_MS_MAX ? flush_ms : TELL_MS_MAX);
     atomic_store(&s->tiers_at.stopped, true);
     store_port_free(s->store_port);

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "keyset.h"
 #include "refrain/base/attr.h"
@@ -24,6 +25,7 @@ enum {
     TARGETS_MAX = 4096,
     PENDING_MAX = 64,
     VARIANTS_MAX = 1024, /* of families that one invalidation meets; those of more are left to their time */
+    TARGETS_MS = 100,    /* a target that changes all the time is deleted so often, not each time */
     DEADLINE_MS = 50 * 1000,
     RETRY_MS = 2000,
 };
@@ -44,15 +46,16 @@ struct pending {
 
 struct invalidator {
     struct invalidator_conf conf;
-    atomic_bool stopped;
+    atomic_bool stopped, flushing;
     atomic_uint_fast64_t counts[INVALIDATION_KINDS];
     atomic_uint pending_all; /* for whoever asks */
     pthread_mutex_t lock;
     uint64_t targets[TARGETS_MAX];
     unsigned targets_n;
     bool targets_too_many; /* every stored GET is to go instead */
+    bool target_busy;      /* one is being deleted */
     bool posted;
-    struct loop_msg msg;
+    struct loop_msg msg, flush_msg;
     /* the store thread's */
     struct list waiting;
     struct invalidation *running;
@@ -450,14 +453,15 @@ static void on_retry(void *arg)
     chore_next(arg);
 }
 
-static void retry_later(struct invalidator *v)
+/* A tier that has just failed is given a rest: what is due earlier waits for that, too. */
+static void chores_later(struct invalidator *v, int64_t ms)
 {
     if (has_stopped(v))
         return;
     if (!v->retry)
         v->retry = loop_timer_new(v->conf.loop, on_retry, v); /* the loop frees it */
     if (!loop_timer_active(v->retry))
-        loop_timer_start(v->retry, v->conf.retry_ms, 0);
+        loop_timer_start(v->retry, ms < v->conf.retry_ms ? ms : v->conf.retry_ms, 0);
 }
 
 /* Under the lock. */
@@ -508,11 +512,14 @@ static void on_chore_done(struct tier_op *op)
     free(v->chore_of.own);
     v->chore_of.own = NULL;
     v->chore_is = CHORE_NONE;
+    (void)pthread_mutex_lock(&v->lock);
+    v->target_busy = false;
+    (void)pthread_mutex_unlock(&v->lock);
     count_pending(v);
     if (op->result == TIER_OK)
         chore_next(v);
     else
-        retry_later(v);
+        chores_later(v, v->conf.retry_ms);
 }
 
 static void chore_ask(struct invalidator *v)
@@ -549,6 +556,7 @@ static bool target_take(struct invalidator *v)
         v->chore_is = CHORE_TARGET;
         v->chore_of.which.target = v->targets[--v->targets_n];
     }
+    v->target_busy = v->chore_is != CHORE_NONE;
     (void)pthread_mutex_unlock(&v->lock);
     return v->chore_is != CHORE_NONE;
 }
@@ -578,8 +586,7 @@ static void on_targets(struct loop_msg *m)
     v->posted = false;
     (void)pthread_mutex_unlock(&v->lock);
     count_pending(v);
-    if (!v->retry || !loop_timer_active(v->retry)) /* a tier that has just failed is given a rest */
-        chore_next(v);
+    chores_later(v, TARGETS_MS);
 }
 
 void invalidate_target(struct invalidator *v, uint64_t target, int64_t seq)
@@ -600,6 +607,44 @@ void invalidate_target(struct invalidator *v, uint64_t target, int64_t seq)
         loop_post(v->conf.loop, &v->msg);
     }
     (void)pthread_mutex_unlock(&v->lock);
+}
+
+/* -- the end -- */
+
+static void on_flush(struct loop_msg *m)
+{
+    struct invalidator *v = CONTAINER_OF(m, struct invalidator, flush_msg);
+
+    if (v->retry)
+        loop_timer_stop(v->retry);
+    chore_next(v);
+}
+
+static bool has_targets(struct invalidator *v)
+{
+    bool any;
+
+    (void)pthread_mutex_lock(&v->lock);
+    any = v->targets_n > 0 || v->targets_too_many || v->target_busy;
+    (void)pthread_mutex_unlock(&v->lock);
+    return any;
+}
+
+bool invalidator_flush(struct invalidator *v, int64_t ms)
+{
+    const struct timespec moment = {0, 1000 * 1000};
+    int64_t until_ms = clock_mono_ms() + ms;
+
+    if (!has_targets(v))
+        return true;
+    if (!atomic_exchange(&v->flushing, true)) { /* once is enough: what comes later waits for a moment only */
+        v->flush_msg.on_msg = on_flush;
+        if (!post(v, &v->flush_msg))
+            return false;
+    }
+    while (has_targets(v) && clock_mono_ms() < until_ms)
+        (void)nanosleep(&moment, NULL);
+    return !has_targets(v);
 }
 
 /* -- what is told -- */

@@ -154,6 +154,16 @@ def test_what_a_request_changes_stays_changed_over_a_restart(begin, upstream):
     assert again.client.get("/v1/files/1").was("MISS").body != b"old"
 
 
+def test_what_a_request_changes_right_before_the_end_stays_changed(begin, upstream):
+    upstream.reply(whole, b"old", headers={"Cache-Control": "public, max-age=600"})
+    first = begin()
+    first.client.get("/v1/files/1").was("MISS")
+    lies_in(first, "disk", 1)
+    first.client.ask("DELETE", "/v1/files/1").whole()
+    again = restarted(first, begin)
+    assert again.client.get("/v1/files/1").was("MISS").body != b"old"
+
+
 def test_many_changes_are_all_kept(begin, upstream):
     upstream.always(whole, b"{}", headers={"Cache-Control": "public, max-age=600"})
     first = begin()

@@ -37,6 +37,9 @@ struct invalidator_conf {
 };
 /** NULL when out of memory. */
 struct invalidator *invalidator_new(const struct invalidator_conf *conf);
+/** Waits until changed targets are deleted from disk, for at most @ms: they are known nowhere else after the
+ * end. Not on the store thread. false: some are left. */
+bool invalidator_flush(struct invalidator *v, int64_t ms);
 /** Nothing is asked of lower tiers from here on; to be called before their ports are closed. Threads: any. */
 void invalidator_stop(struct invalidator *v);
 /** Every invalidation has come back, and the store thread has ended. NULL is fine. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -366,6 +367,29 @@ static void a_changed_target_goes_from_disk(void **state)
     assert_int_equal(fx.redis.asked, 0);
 }
 
+static void *run_loop(void *arg)
+{
+    loop_run(arg);
+    return NULL;
+}
+
+static void at_the_end_no_changed_target_is_left(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    hold(&fx.disk, 1, SLICE_OF(""));
+    fx.disk.held[0].target = 9;
+    assert_true(invalidator_flush(fx.v, 0)); /* nothing is left */
+    invalidate_target(fx.v, 9, 100);
+    assert_false(invalidator_flush(fx.v, 0));
+    assert_int_equal(pthread_create(&thread, NULL, run_loop, loop), 0);
+    assert_true(invalidator_flush(fx.v, 60000));
+    loop_stop(loop);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(fx.disk.n, 0);
+}
+
 static void more_targets_than_are_kept(void **state)
 {
     (void)state;
@@ -420,6 +444,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failed_dry_run_leaves_nothing_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_for_a_tier_that_is_down, setup, teardown),
         cmocka_unit_test_setup_teardown(a_changed_target_goes_from_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(at_the_end_no_changed_target_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(more_targets_than_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(without_any_tier_it_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(what_comes_after_the_end_comes_back, setup, teardown),
