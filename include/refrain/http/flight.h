@@ -208,11 +208,11 @@ struct flight_producer {
 /** Takes up production of a flight just opened: holds it until flight_end. */
 void flight_produce(struct flight *f, struct flight_producer *p);
 
-int64_t flight_seq(const struct flight *f);    /* order of opening, over all flights */
-int64_t flights_seq(struct flights *t);        /* beyond that of each so far, below that of each to come */
+int64_t flight_seq(const struct flight *f); /* order of opening, over all flights */
+int64_t flights_seq(struct flights *t);     /* beyond that of each so far, below that of each to come */
 /** Whatever begins from here on is later than @seq, of another instance whose clock may be ahead. */
 void flights_pass(struct flights *t, int64_t seq);
-const char *flight_id(const struct flight *f); /* 32 hex digits: the entry's id to be */
+const char *flight_id(const struct flight *f);           /* 32 hex digits: the entry's id to be */
 const struct digest *flight_key(const struct flight *f); /* not of one that is alone */
 /** It counts as opened no sooner than @seq; so does every flight to come. */
 void flight_raise_seq(struct flight *f, int64_t seq);
