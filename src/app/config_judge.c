@@ -176,6 +176,11 @@ static void judge_validation(struct loading *l)
         warn(l, "validation.statuses", "an empty list: no answer to POST is ever stored");
 }
 
+static bool has_lower_tier(const struct config *c)
+{
+    return (c->tiers.disk.path && c->tiers.disk.path[0]) || c->tiers.redis.url;
+}
+
 static void judge_sizes(struct loading *l)
 {
     const struct config *c = l->conf;
@@ -194,7 +199,10 @@ static void judge_sizes(struct loading *l)
                      "instances find each other by Redis: tiers.redis.url");
     if (c->coalescing.cluster && !c->coalescing.enabled)
         warn(l, "coalescing.cluster", "of no effect while coalescing.enabled is false");
-    if (!c->tiers.memory.enabled && !c->coalescing.enabled)
+    if (has_lower_tier(c) && c->tiers.write_queue_bytes_max < c->cache.object_bytes_max)
+        warn(l, "tiers.write_queue_max_bytes",
+             "less than cache.max_object_bytes: larger answers never reach the tiers below memory");
+    if (!c->tiers.memory.enabled && !has_lower_tier(c) && !c->coalescing.enabled)
         warn(l, "tiers.memory.enabled", "no tier and no coalescing: nothing is left for Refrain to do");
 }
 

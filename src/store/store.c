@@ -5,8 +5,57 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "refrain/base/attr.h"
 #include "refrain/store/fences.h"
 #include "store_priv.h"
+
+/* -- tiers that are down -- */
+
+enum { PING_MS = 1000 };
+
+/* A question whose answer nobody needs. */
+struct ping {
+    struct tier_get get;
+    struct store *store;
+    size_t at;
+};
+
+static void on_pinged(struct tier_op *op)
+{
+    struct ping *p = CONTAINER_OF(CONTAINER_OF(op, struct tier_get, op), struct ping, get);
+
+    p->store->pings[p->at] = NULL;
+    blob_unref(p->get.blob);
+    free(p);
+}
+
+static void ping(struct store *s, size_t i)
+{
+    struct ping *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return;
+    *p = (struct ping){.store = s, .at = i};
+    p->get = (struct tier_get){.op = {.on_done = on_pinged},
+                               .label = {.namespace_ = SLICE_OF("default"), .operation = SLICE_OF("ping")}};
+    s->pings[i] = p;
+    s->ports[i]->tier->ops->get(s->ports[i], &p->get);
+}
+
+/* Whether a tier is back is found out by asking it; where no request does, this does, so that what is told of
+ * it stays true. */
+static void on_ping_due(void *arg)
+{
+    struct store *s = arg;
+
+    for (size_t i = 0; i < s->conf.lower_n; i++) {
+        struct tier_state state = {0};
+
+        s->conf.lower[i]->ops->state(s->conf.lower[i], &state);
+        if (state.health == TIER_IS_DOWN && !s->pings[i])
+            ping(s, i);
+    }
+}
 
 /* -- the store thread -- */
 
@@ -44,6 +93,8 @@ static bool begin(struct store *s)
             return false;
     }
     s->own = store_port_over(s, s->loop, s->ports);
+    s->ping_timer = loop_timer_new(s->loop, on_ping_due, s);
+    loop_timer_start(s->ping_timer, PING_MS, PING_MS);
     return s->writes && s->own && thread_start(s) == 0;
 }
 

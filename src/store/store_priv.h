@@ -25,6 +25,8 @@ struct store {
     bool started;
     struct store_port *own; /* the store thread's, over @ports */
     struct writes *writes;
+    struct loop_timer *ping_timer;
+    struct ping *pings[STORE_LOWER_MAX]; /* under way; NULL: none */
     /* How often a key of this slot was deleted: what a search found that began before is not believed. */
     atomic_uint_fast64_t deletions[DELETION_SLOTS];
     atomic_uint_fast64_t dropped, promoted, held_back;

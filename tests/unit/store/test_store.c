@@ -732,6 +732,21 @@ static void the_older_of_two_does_not_replace_the_younger(void **state)
     world_free(w);
 }
 
+/* -- tiers that are down -- */
+
+static void a_tier_that_is_down_is_asked_though_nobody_asks(void **state)
+{
+    struct world *w = world_new(&(struct setup){0});
+
+    (void)state;
+    scripted_hold(w->redis);
+    scripted_is(w->redis, TIER_IS_DOWN);
+    scripted_wait_held(w->redis, 1);
+    scripted_is(w->redis, TIER_UP);
+    scripted_let_go(w->redis);
+    world_free(w);
+}
+
 /* -- ends in the middle -- */
 
 static void a_search_can_be_given_up(void **state)
@@ -826,6 +841,7 @@ int main(void)
         cmocka_unit_test(the_end_writes_what_waits),
         cmocka_unit_test(a_tier_that_hangs_does_not_hold_up_the_end),
         cmocka_unit_test(the_older_of_two_does_not_replace_the_younger),
+        cmocka_unit_test(a_tier_that_is_down_is_asked_though_nobody_asks),
         cmocka_unit_test(a_search_can_be_given_up),
         cmocka_unit_test(ports_close_with_searches_under_way),
         cmocka_unit_test(without_lower_tiers_memory_is_all),
