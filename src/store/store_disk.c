@@ -290,7 +290,10 @@ static enum tier_result queue_read(struct disk *d, struct disk_job *job)
         return TIER_BUSY;
     d->reads_n++;
     list_push_back(job->kind == JOB_SCAN ? &d->scans : &d->gets, &job->link);
-    pthread_cond_broadcast(&d->for_readers); /* scans are taken by one of them alone */
+    if (job->kind == JOB_SCAN)
+        pthread_cond_broadcast(&d->for_readers); /* they are taken by one of them alone */
+    else
+        pthread_cond_signal(&d->for_readers);
     return TIER_OK;
 }
 

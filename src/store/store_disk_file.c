@@ -15,7 +15,7 @@
 
 #include "refrain/base/attr.h"
 
-enum { ASIDE_SEEN_MAX = 64, LOCK_MODE = 0600 };
+enum { ASIDE_SEEN_MAX = 64, OWNER_ONLY = 0600 };
 
 static const char aside_infix[] = ".corrupt-";
 
@@ -65,7 +65,7 @@ int disk_file_lock(const char *path, int *out_fd)
 
     if (path_with(name, path, ".lock") < 0)
         return -ENAMETOOLONG;
-    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, LOCK_MODE);
+    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, OWNER_ONLY);
     if (fd < 0)
         return -errno;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -75,6 +75,14 @@ int disk_file_lock(const char *path, int *out_fd)
     }
     *out_fd = fd;
     return 0;
+}
+
+void disk_file_make(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, OWNER_ONLY);
+
+    if (fd >= 0)
+        (void)close(fd); /* where it cannot be made, SQLite says so */
 }
 
 bool disk_file_is_writable(const char *path)
@@ -136,6 +144,18 @@ static void unlink_with(const char *path, const char *suffix)
         (void)unlink(name);
 }
 
+/* A name that was taken away must not come back after a loss of power. */
+static void sync_directory(const char *path)
+{
+    char directory[DISK_PATH_MAX];
+    int fd = directory_of(directory, path) == 0 ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (fd < 0)
+        return;
+    (void)fsync(fd); /* best effort: not every file system has it */
+    (void)close(fd);
+}
+
 /* The file first: a log without its file is ignored, a file without its log would be taken for whole. */
 int disk_file_remove(const char *path)
 {
@@ -143,6 +163,7 @@ int disk_file_remove(const char *path)
         return -errno;
     unlink_with(path, "-wal");
     unlink_with(path, "-shm");
+    sync_directory(path);
     return 0;
 }
 
@@ -178,6 +199,7 @@ int disk_file_set_aside(const char *path, int64_t now_ms, char out[DISK_PATH_MAX
         (void)rename(log, log_aside);
     unlink_with(path, "-wal"); /* whatever it is, it must not be taken for the new file's */
     unlink_with(path, "-shm");
+    sync_directory(path);
     (void)disk_file_drop_aside(path, DISK_ASIDE_KEPT);
     return 0;
 }

@@ -27,6 +27,9 @@ void disk_file_look(const char *path, struct disk_file *out);
  * Errors: -EWOULDBLOCK when another process has it; else what the system says.
  */
 int disk_file_lock(const char *path, int *out_fd);
+/** Makes an empty file, for nobody else to read: SQLite would let everybody. Nothing where there is one. No
+ * connection may be open. */
+void disk_file_make(const char *path);
 /** True when file and directory may be written. */
 bool disk_file_is_writable(const char *path);
 /** True on NFS, SMB and the like, where SQLite's shared memory is not safe. */

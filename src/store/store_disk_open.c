@@ -257,6 +257,7 @@ static enum disk_db_result open_file(struct disk_writer *w, int *out_error)
         .chunk_bytes = d->chunk_bytes,
     };
 
+    disk_file_make(d->path);
     return disk_db_open(&conf, &w->db, out_error);
 }
 

@@ -84,7 +84,7 @@ struct disk_item {
 };
 
 /* Keys that a removal has matched, on their way. */
-enum { DISK_STEP_ROWS = 64 };
+enum { DISK_STEP_ROWS = 256 };
 struct disk_matches {
     struct loop_msg msg;
     struct disk_job *job;

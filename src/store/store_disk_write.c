@@ -643,7 +643,7 @@ static enum disk_db_result keep_room(struct disk_writer *w, const struct disk_sp
 
     if (space->pages - space->pages_free + PAGES_BESIDE + spare <= w->pages_max)
         return DB_OK;
-    r = disk_db_oldest(w->db, rows, DISK_STEP_ROWS / 4, &n);
+    r = disk_db_oldest(w->db, rows, DISK_STEP_ROWS / 16, &n);
     return r == DB_OK && n > 0 ? drop_step(w, rows, n, &w->evicted) : r;
 }
 

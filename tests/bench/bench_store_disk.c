@@ -132,6 +132,18 @@ static void pass(struct bench *b, const char *what, unsigned n, unsigned at_once
         (double)b->took_ns[n / 100 * 99] / 1e3, (process_cpu_ns() - cpu) / n / 1e3, b->failed);
 }
 
+static void walk(struct bench *b, const char *what, bool dry_run)
+{
+    const struct selector all = {.target = 0};
+    double cpu = process_cpu_ns();
+    int64_t began_ns = clock_mono_ns();
+    uint64_t matched = 0;
+
+    must(disk_fixture_delete_if(&b->f, &all, dry_run, &matched) == TIER_OK && matched == b->entries);
+    printf("%s  %" PRIu64 " entries: %.2f s, CPU %.1f us each\n", what, matched,
+           (double)(clock_mono_ns() - began_ns) / 1e9, (process_cpu_ns() - cpu) / (double)matched / 1e3);
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b;
@@ -158,6 +170,8 @@ int main(int argc, char **argv)
     st = disk_fixture_stats(&b.f);
     printf("file  %" PRIu64 " entries, %.2f of their bytes\n", st.entries,
            (double)st.bytes / ((double)b.bytes * (double)st.entries));
+    walk(&b, "count ", true);
+    walk(&b, "remove", false);
     disk_fixture_done(&b.f);
     blob_unref(b.blob);
     free(b.took_ns);

@@ -298,6 +298,21 @@ static void test_too_large_is_refused(void **state)
     assert_there(1, 1 << 20);
 }
 
+static void test_nobody_else_may_read_it(void **state)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+    char name[256];
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(disk_fixture_put_n(f, 1), TIER_OK);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        (void)snprintf(name, sizeof(name), "%s%s", f->path, suffixes[i]);
+        assert_int_equal(stat(name, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+    }
+}
+
 static bool shrank(struct disk_fixture *fixture_)
 {
     return disk_fixture_stats(fixture_).bytes < 12 << 20;
@@ -467,6 +482,7 @@ int main(void)
         TEST(test_many_are_removed_in_steps),
         TEST(test_families_are_matched_but_not_counted),
         TEST(test_the_file_keeps_its_bound),
+        TEST(test_nobody_else_may_read_it),
         TEST(test_too_large_is_refused),
         TEST(test_what_is_freed_is_given_back),
         TEST(test_a_smaller_bound_is_kept_after_a_restart),
