@@ -345,3 +345,34 @@ def test_what_is_being_read_when_the_invalidation_comes_is_not_given_out(join, r
     assert telling.whole().status == 200
     reading.was("MISS")
     upstream.saw(2)
+
+
+def test_pages_go_on_from_memory_into_redis(join, redis):
+    populate(redis, 5000)
+    first = join()
+    for n in range(30):
+        first.client.post(chat(f"{n}")).was("MISS")
+    lies_in(first, "redis", 30)
+    again = restarted(first, join)
+    for n in range(10):
+        again.client.post(chat(f"{n}")).was("HIT")
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = again.operator.reads("/entries?limit=7" + (f"&cursor={cursor}" if cursor else ""))
+        seen += [(entry["id"], entry["tier"]) for entry in page["entries"]]
+        cursor = page["cursor"]
+        assert page["not_read"] == {}
+    assert len({entry for (entry, _) in seen}) == 30, "all of them, though SCAN may tell of one twice"
+    assert len([tier for (_, tier) in seen if tier == "memory"]) == 10
+    redis.never(*NEVER)
+
+
+def test_every_node_of_a_cluster_is_cleared(instance_of, redis_cluster):
+    first = instance_of({"tiers": {"redis": redis_cluster.tier()}})
+    for n in range(12):  # over all nodes
+        first.client.post(tagged(chat(f"{n}"), "red" if n % 2 else "blue")).was("MISS")
+    lies_in(first, "redis", 12)
+    assert gone(first, tag="red", dry_run=True)["tiers"] == {"memory": 6, "redis": 6}
+    assert gone(first, tag="red")["tiers"] == {"memory": 6, "redis": 6}
+    assert len(redis_cluster.keys("refrain:default:*:*:*")) == 6
+    redis_cluster.never(*NEVER)
