@@ -155,6 +155,94 @@ static void texts_without_end_mean_more(void **state)
     fences_free(f);
 }
 
+static uint64_t draw(uint64_t *seed, uint64_t below)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (*seed >> 33) % below;
+}
+
+static struct slice one_of(uint64_t *seed, const struct slice *of, size_t n)
+{
+    size_t i = draw(seed, n + 1);
+
+    return i == n ? (struct slice){NULL, 0} : of[i];
+}
+
+static struct selector any_selector(uint64_t *seed)
+{
+    static const struct slice tags[] = {SLICE("red"), SLICE("blue"), SLICE("green")};
+    static const struct slice models[] = {SLICE("gpt-4o"), SLICE("gpt*"), SLICE("o3")};
+    static const struct slice spaces[] = {SLICE("team"), SLICE("other")};
+    static const struct slice patterns[] = {SLICE("team:*"), SLICE("other:chat:*"), SLICE("*:messages:*")};
+    static const struct slice none[] = {SLICE("")};
+    bool age = draw(seed, 8) == 0, target = draw(seed, 4) == 0;
+
+    return (struct selector){
+        .tag = one_of(seed, tags, draw(seed, 2) ? ARRAY_LEN(tags) : 0),
+        .model = one_of(seed, models, draw(seed, 3) ? 0 : ARRAY_LEN(models)),
+        .namespace_ = one_of(seed, spaces, draw(seed, 3) ? 0 : ARRAY_LEN(spaces)),
+        .pattern = one_of(seed, patterns, draw(seed, 3) ? 0 : ARRAY_LEN(patterns)),
+        .operation = one_of(seed, none, 0),
+        .created_before_ms = age ? (int64_t)draw(seed, 100) + 1 : 0,
+        .target = target ? draw(seed, 5) + 1 : 0,
+    };
+}
+
+static struct label any_label(uint64_t *seed)
+{
+    static const struct slice tags[] = {SLICE("red"), SLICE("blue,green"), SLICE("red,green")};
+    static const struct slice models[] = {SLICE("gpt-4o"), SLICE("gpt-4o-mini"), SLICE("o3")};
+    static const struct slice spaces[] = {SLICE("team"), SLICE("other"), SLICE("third")};
+    static const struct slice operations[] = {SLICE("chat"), SLICE("messages")};
+
+    return (struct label){
+        .tags = one_of(seed, tags, ARRAY_LEN(tags)),
+        .model = models[draw(seed, ARRAY_LEN(models))],
+        .namespace_ = spaces[draw(seed, ARRAY_LEN(spaces))],
+        .operation = operations[draw(seed, ARRAY_LEN(operations))],
+        .created_ms = (int64_t)draw(seed, 100),
+        .target = draw(seed, 6),
+    };
+}
+
+enum { CAME_MAX = 2000 };
+static struct came {
+    struct selector which;
+    int64_t seq;
+} came[CAME_MAX];
+
+static bool is_meant(size_t n, const struct label *l, int64_t seq)
+{
+    for (size_t i = 0; i < n; i++)
+        if (came[i].seq >= seq && selector_matches(&came[i].which, l))
+            return true;
+    return false;
+}
+
+/* Against a list of all that ever came, in any order: it may mean more, never less. */
+static void whatever_comes_nothing_is_lost(void **state)
+{
+    uint64_t seed = 7;
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct fences *f = fences_new();
+
+        for (size_t n = 0; n < CAME_MAX; n++) {
+            struct label l = any_label(&seed);
+            int64_t seq = (int64_t)draw(&seed, 2 * CAME_MAX);
+
+            came[n] = (struct came){any_selector(&seed), (int64_t)(n + draw(&seed, 50))};
+            fences_add(f, &came[n].which, came[n].seq);
+            if (is_meant(n + 1, &l, seq) && !fences_hold_back(f, &l, seq))
+                fail_msg("round %d: lost at %zu", round, n);
+            assert_false(fences_hold_back(f, &l, CAME_MAX + 50));
+        }
+        assert_true(fences_kept(f) <= FENCES_KEPT_MAX);
+        fences_free(f);
+    }
+}
+
 struct race {
     struct fences *f;
     atomic_long done; /* the newest that has been added */
@@ -226,6 +314,7 @@ int main(void)
         cmocka_unit_test(targets_are_sums_from_the_start),
         cmocka_unit_test(order_of_coming_does_not_matter),
         cmocka_unit_test(texts_without_end_mean_more),
+        cmocka_unit_test(whatever_comes_nothing_is_lost),
         cmocka_unit_test(a_fence_that_stands_is_seen_by_all),
         cmocka_unit_test(nothing_is_freed_twice),
     };
