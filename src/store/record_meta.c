@@ -436,10 +436,26 @@ static bool is_id(const char *id)
     return true;
 }
 
+/* What frames a message is made anew for each, and never stored: from outside it could cut an answer in two.
+ */
+static bool is_of_connection(struct slice name)
+{
+    static const struct slice names[] = {
+        SLICE("connection"), SLICE("content-length"), SLICE("keep-alive"),        SLICE("proxy-connection"),
+        SLICE("te"),         SLICE("trailer"),        SLICE("transfer-encoding"), SLICE("upgrade"),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (slice_ieq(name, names[i]))
+            return true;
+    return false;
+}
+
 static bool are_fields(const struct record_meta *m)
 {
     for (size_t i = 0; i < m->parts.fields_n; i++)
-        if (!header_name_ok(m->fields[i].name) || !header_value_ok(m->fields[i].value))
+        if (!header_name_ok(m->fields[i].name) || !header_value_ok(m->fields[i].value) ||
+            is_of_connection(m->fields[i].name))
             return false;
     return true;
 }

@@ -581,6 +581,8 @@ static void odd_metadata_is_an_error(void **state)
         {"a name with a colon", "content-type", "a: b", RECORD_CORRUPT},
         {"a line end in a value", "text/plain", "text\\r\\nset-cookie: a", RECORD_CORRUPT},
         {"a NUL in a value", "text/plain", "text\\u0000", RECORD_CORRUPT},
+        {"a field that frames", "content-type", "Transfer-Encoding", RECORD_CORRUPT},
+        {"a length of its own", "content-type", "content-length", RECORD_CORRUPT},
         {"a number for a value", "\"text/plain\"", "1", RECORD_CORRUPT},
     };
 
