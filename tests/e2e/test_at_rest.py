@@ -25,7 +25,7 @@ def lives(start, tmp_path):
     def begin(**groups):
         if ended:
             ended[-1].stop()
-        more = {"tiers": {"disk": {"path": str(path)}}, "cache": {"secret": SECRET}, **groups}
+        more = {"tiers": {"disk": {"path": str(path), "timeout": "10s"}}, "cache": {"secret": SECRET}, **groups}
         ended.append(start(**more))
         return ended[-1], start.client(ended[-1])
 
