@@ -381,6 +381,13 @@ static void judge_event_rule(struct loading *l, size_t i)
         warn(l, event, "the rule has nothing go");
 }
 
+static void judge_invalidation(struct loading *l)
+{
+    if (l->conf->invalidation_strict && !l->conf->tiers.redis.url)
+        warn(l, "invalidation.strict",
+             "without tiers.redis.url there are no other instances: it has no effect");
+}
+
 static void judge_rules(struct loading *l)
 {
     const struct config *c = l->conf;
@@ -394,6 +401,7 @@ static void judge_rules(struct loading *l)
         judge_operation(l, i);
     for (size_t i = 0; i < c->event_rules_n; i++)
         judge_event_rule(l, i);
+    judge_invalidation(l);
 }
 
 /* -- upstreams and routes -- */

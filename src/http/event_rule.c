@@ -123,6 +123,8 @@ static int fill(struct filling *f, struct slice template, enum list_kind kind, s
 
     while (r == 0 && template_next(&template, &piece, &field, &bad))
         r = field ? add_field(f, piece, &rows[kind]) : buf_add_slice(text, piece);
+    if (r == 0 && text->len - before > EVENT_TEXT_BYTES)
+        r = -EMSGSIZE;
     if (r == 0)
         *out = slice_make(text->data + before, text->len - before);
     return r == -EMSGSIZE ? fail(f, (struct slice){NULL, 0}, "less text in all") : r;

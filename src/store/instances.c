@@ -234,15 +234,16 @@ static const struct instance_seen *find_seen(const struct instance_seen *seen, s
 }
 
 /* Told once for each instance that is there. */
-static void watch_clock(struct instances *in, const struct instance_seen *now,
-                        const struct instance_seen *was)
+static void watch_clock(struct instances *in, struct instance_seen *now, const struct instance_seen *was)
 {
     struct instances_notice n = {
         .kind = INSTANCES_NOTICE_SKEW, .name = now->name[0] ? now->name : now->id, .ms = now->ahead_ms};
-    bool off = now->ahead_ms > SKEW_MS || now->ahead_ms < -SKEW_MS;
-    bool was_off = was && (was->ahead_ms > SKEW_MS || was->ahead_ms < -SKEW_MS);
 
-    if (off && !was_off && now->seen_ms < OTHER_LATELY_MS)
+    now->off = 0;
+    if (now->ahead_ms >= -SKEW_MS && now->ahead_ms <= SKEW_MS)
+        return;
+    now->off = was ? was->off + 1 : 1;
+    if (now->off == SKEW_LOOKS && now->seen_ms < OTHER_LATELY_MS)
         instances_notice(in, &n);
 }
 

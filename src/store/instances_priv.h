@@ -29,7 +29,8 @@ enum {
     CALL_MS = 1000,
     KEYS_TTL_MS = 7 * 24 * 3600 * 1000, /* behind the last instance's last beat */
     LOG_ENTRIES_MAX = 10000,
-    SKEW_MS = 500, /* more than this apart is told */
+    SKEW_LOOKS = 4, /* in a row: one alone may be a message that Redis was late to take */
+    SKEW_MS = 500,  /* more than this apart is told */
 
     POSITION_BYTES = 128,
     STREAM_ID_BYTES = 40,

@@ -20,6 +20,7 @@
 enum {
     EVENT_TYPE_BYTES = 128,
     EVENT_DROPS_MAX = 64,    /* invalidations by one event */
+    EVENT_TEXT_BYTES = 512,  /* of one tag, pattern, … with its fields */
     EVENT_FIELD_BYTES = 256, /* what a field may say */
     EVENT_RULES_TEXT = 32 * 1024,
 };

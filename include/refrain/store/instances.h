@@ -161,6 +161,7 @@ struct instance_seen {
     int64_t seen_ms;  /* so long ago */
     int64_t ahead_ms; /* its clock, of Redis' */
     bool self;
+    unsigned off; /* looks in a row by which its clock is not Redis' */
 };
 struct instances_stats {
     enum instances_link link;

@@ -157,6 +157,20 @@ static void bounds_hold(void **state)
     }
 }
 
+static void what_is_filled_in_is_bounded(void **state)
+{
+    const struct event_rule rule = {.events = LIST(SLICE("*")), .tags = LIST(SLICE("{a}{a}{a}"))};
+    const struct event_rules one = {&rule, 1};
+    AUTO(event_drops_done) struct event_drops d;
+    struct event_fault fault;
+    char payload[EVENT_FIELD_BYTES + 32];
+
+    (void)state;
+    (void)snprintf(payload, sizeof(payload), "{\"a\":\"%0*d\"}", EVENT_FIELD_BYTES, 7);
+    assert_int_equal(event_rules_apply(&one, SLICE_OF("x"), slice_str(payload), &d, &fault), -EINVAL);
+    assert_string_equal(fault.where, "payload");
+}
+
 static void templates_are_judged(void **state)
 {
     static const struct {
@@ -182,9 +196,8 @@ static void templates_are_judged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields_are_filled_in),
-        cmocka_unit_test(what_is_no_name_is_refused),
-        cmocka_unit_test(bounds_hold),
+        cmocka_unit_test(fields_are_filled_in), cmocka_unit_test(what_is_no_name_is_refused),
+        cmocka_unit_test(bounds_hold),          cmocka_unit_test(what_is_filled_in_is_bounded),
         cmocka_unit_test(templates_are_judged),
     };
 
