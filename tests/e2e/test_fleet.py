@@ -9,9 +9,10 @@ from harness.asks import chat, chat_stream
 from harness.client import Client
 from harness.crowd import Crowd
 from harness.process import wait_until
-from harness.upstream import chat_answer, hold, raw, reset, sse, token, whole
+from harness.upstream import bodiless, chat_answer, hold, raw, reset, sse, token, whole
 
 LEASE = "600ms"  # where time itself is the subject
+SECRET = "the fleet's own secret, thirty-two bytes"
 PATIENT = "10s"  # what Redis is given on a machine that is busy
 
 
@@ -23,7 +24,7 @@ class Fleet:
         self.instances, self.clients = [], []
 
     def begin(self, count, tier=None, **groups):
-        over = {"cache": {"secret": "the fleet's own secret, thirty-two bytes"},
+        over = {"cache": {"secret": SECRET},
                 "tiers": {"redis": {"url": self.redis.url, "timeout": PATIENT, **(tier or {})}},
                 "coalescing": {"cluster": True, "cluster_lease": LEASE, **groups.pop("coalescing", {})}, **groups}
         for _ in range(count):
@@ -182,6 +183,48 @@ def test_who_must_not_join_asks_for_himself(fleet, upstream):
     upstream.release("g")
     a.whole()
     upstream.saw(3)
+
+
+def both_have(fleet, ask):
+    """The first instance has an answer from upstream, the second one the same from Redis."""
+    first = ask(fleet.clients[0]).was("MISS")
+    wait_until(lambda: ask(fleet.clients[1]).whole().header("x-cache") in ("HIT", "STALE"), "the second to have it")
+    return first
+
+
+def test_a_refresh_is_one_for_all_instances(fleet, upstream):
+    upstream.reply(whole, chat_answer("old"))
+    upstream.reply(whole, chat_answer("new"), before=hold("g"))
+    both = fleet(2, cache={"secret": SECRET, "default_ttl": "1s", "stale_while_revalidate": "1h"})
+    both_have(both, lambda client: client.post(chat()))
+    for client in both.clients:  # stale, and asked for again
+        wait_until(lambda client=client: client.post(chat()).whole().header("x-cache") == "STALE", "it to be stale")
+    upstream.held("g")
+    both.is_followed()
+    upstream.saw(2)
+    upstream.release("g")
+    for client in both.clients:
+        wait_until(lambda client=client: b"new" in client.post(chat()).whole().body, "the new one")
+    assert both.metric("cluster_flights_total", result="followed") >= 1
+
+
+def test_what_upstream_confirms_is_confirmed_for_all(fleet, upstream):
+    fresh = {"Cache-Control": "public, max-age=1", "ETag": '"v1"'}
+    upstream.reply(whole, b"a list of models", headers=fresh)
+    upstream.reply(bodiless, status=304, before=hold("g"), headers={"Cache-Control": "public, max-age=60", "ETag": '"v1"'})
+    both = fleet(2)
+    both_have(both, lambda client: client.get("/v1/models"))
+    time.sleep(1.2)  # its second is over, at each of them
+    a = both.clients[0].get("/v1/models")
+    upstream.held("g")
+    b = both.clients[1].get("/v1/models")
+    both.instances[1].waits_for("flight_readers", 1)
+    both.is_followed()
+    upstream.release("g")
+    assert a.was("REVALIDATED").body == b.was("REVALIDATED").body == b"a list of models"
+    assert b.header("etag") == a.header("etag") == '"v1"'
+    assert both.clients[1].get("/v1/models").was("HIT").body == b.body
+    upstream.saw(2)
 
 
 # -- whoever leaves ------------------------------------------------------------------------------------------------------
