@@ -269,6 +269,12 @@ static void on_end(void *arg, const struct relay_end *end)
 
 /* -- whose turn it is -- */
 
+/* What lies here already was brought by that leader, or by a later one, and is not good enough. */
+static bool is_known(const struct fetch *x, int64_t fence)
+{
+    return x->below->known_seq >= fence || (x->about.entry && x->about.entry->started_seq >= fence);
+}
+
 /* What the leader brings was asked for before an invalidation that may mean it. */
 static bool is_outdated(const struct fetch *x, int64_t fence)
 {
@@ -293,7 +299,7 @@ static void lead(struct fetch *x, int64_t fence)
 
 static void follow(struct fetch *x, int64_t fence)
 {
-    if (is_outdated(x, fence)) {
+    if (is_known(x, fence) || is_outdated(x, fence)) {
         leave_for_upstream(x);
         return;
     }
@@ -472,7 +478,7 @@ static int64_t linger_ms(const struct fetch *x, const struct relay_end *end)
 {
     int64_t left_ms = end->stored ? x->keep.fresh_until_ms - clock_wall_ms() : 0;
 
-    return left_ms < LINGER_MS ? left_ms : LINGER_MS;
+    return left_ms / 2 < LINGER_MS ? left_ms / 2 : LINGER_MS; /* Redis may be late to hear of it */
 }
 
 void fetch_tell_end(struct fetch *x, enum flight_end how)

@@ -223,7 +223,7 @@ def test_what_upstream_confirms_is_confirmed_for_all(fleet, upstream):
     upstream.release("g")
     assert a.was("REVALIDATED").body == b.was("REVALIDATED").body == b"a list of models"
     assert b.header("etag") == a.header("etag") == '"v1"'
-    assert both.clients[1].get("/v1/models").was("HIT").body == b.body
+    assert both.clients[1].get("/v1/models").whole().body == b.body  # from Redis, or what lingers
     upstream.saw(2)
 
 
