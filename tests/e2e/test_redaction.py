@@ -225,7 +225,8 @@ def test_what_is_sealed_says_nothing_at_all(start, upstream, planted):
 @pytest.mark.parametrize("encryption", [{}, {"key": "77" * 32}], ids=["in the clear", "sealed"])
 def test_what_is_planted_never_reaches_redis(start, upstream, planted, redis, encryption):
     overheard = Overheard(redis)
-    refrain = start(tiers={"redis": redis.tier(timeout="10s")}, compression={"level": "off"}, encryption=encryption, **REDACT)
+    refrain = start(tiers={"redis": redis.tier(timeout="10s")}, compression={"level": "off"}, encryption=encryption,
+                    **REDACT)
     client, operator, listener = start.client(refrain), Operator(refrain), Listener(refrain)
     asked(client, upstream, planted)
     wait_until(lambda: len(redis.keys("refrain:default:*")) >= 6, "what was stored to be in Redis")
