@@ -10,19 +10,12 @@ from harness.asks import chat, embedding
 from harness.events import Listener
 from harness.operator import Operator
 from harness.process import wait_until
-from harness.redis import RedisServer
 from harness.relay import Relay
 from harness.upstream import whole
 
 HEARD_S = 0.1  # within which an invalidation is to be heard of
 MODEL = "gpt-special"
 SECRET = "one secret for the whole fleet, so that they name credentials alike"
-
-
-@pytest.fixture
-def redis():
-    with RedisServer() as server:
-        yield server
 
 
 class Instance:
@@ -32,7 +25,8 @@ class Instance:
         self.relay = Relay((redis.host, redis.port)) if relayed else None
         url = f"redis://127.0.0.1:{self.relay.port}" if relayed else redis.url
         cache = {"secret": SECRET, **groups.pop("cache", {})}
-        self.refrain = start(tiers={"redis": {"url": url}, **groups.pop("tiers", {})}, cache=cache, **groups)
+        tiers = {"redis": {"url": url}, **groups.pop("tiers", {})}
+        self.refrain = start(tiers=tiers, cache=cache, **groups)
         self.client = start.client(self.refrain)
         self.operator = Operator(self.refrain)
         self.id = self.reads("/instances")["self"]
@@ -325,3 +319,57 @@ def test_instances_are_listed(two):
     assert [i["self"] for i in listed["instances"] if i["id"] == a.id] == [True]
     assert all(abs(i["clock_ahead_ms"]) < 5000 for i in listed["instances"])
     assert a.refrain.metric("instances") == 2 and a.refrain.metric("instances_linked") == 1
+
+
+def test_redis_dies_and_comes_back_empty(two, redis):
+    a, b = two
+    both_have(a, b, "one", tags="red")
+    a.invalidates(tag="before")
+    redis.kill()
+    b.link_is("cut")
+    assert b.has("one"), "it serves on"
+    assert a.invalidates(tag="blue")["others"] == "later"
+    redis.restart()
+    for instance in two:
+        instance.link_is("up")
+        instance.refrain.waits_for("instance_gaps_total", 1)
+    assert not b.has("one"), "what became of the log meanwhile, nobody knows"
+    both_have(a, b, "two", tags="red")
+    assert a.invalidates(tag="red")["matched"] == 1 and not b.has("two"), "the new log is as good"
+
+
+def test_without_redis_an_instance_starts_and_serves(start, redis):
+    redis.kill()
+    began = time.monotonic()
+    alone = Instance(start, redis)
+    assert time.monotonic() - began < 20, "it does not wait for Redis"
+    alone.asks("one").was("MISS")
+    assert alone.has("one") and alone.invalidates(tag="nothing")["others"] == "later"
+    redis.restart()
+    alone.link_is("up")
+    wait_until(lambda: alone.reads("/instances")["waiting"] == 0, "what waited to be told")
+    alone.close()
+
+
+def test_the_rights_that_are_documented_are_enough(start, redis_server):
+    server = redis_server(user="refrain", password="secret")
+    tier = server.tier()
+    a, b = (Instance(start, server, tiers={"redis": tier}) for _ in range(2))
+    for one, other in ((a, b), (b, a)):
+        one.link_is("up").sees(other)
+    both_have(a, b, "one", tags="red")
+    told = a.invalidates(tag="red")
+    assert told["matched"] == 1 and told["instances"][0]["tiers"]["memory"] == 1 and not b.has("one")
+    a.close()
+    b.close()
+
+
+def test_three_hold_one_key(instance):
+    a, b, c = instance(), instance(), instance()
+    a.sees(b, c)
+    both_have(a, b, "one", tags="red")
+    c.asks("one").was("HIT")
+    both_have(b, c, "two", tags="red")
+    told = a.invalidates(tag="red")
+    assert told["matched"] == 2, f"two keys, in five memories and Redis: {told}"
+    assert sorted(other["tiers"]["memory"] for other in told["instances"]) == [2, 2]

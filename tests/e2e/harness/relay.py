@@ -39,10 +39,13 @@ class Relay:
 
     def _accept(self):
         near, _ = self.listener.accept()
-        if self.is_cut:
+        try:
+            far = None if self.is_cut else socket.create_connection(self.target)
+        except OSError:
+            far = None
+        if far is None:
             near.close()
             return
-        far = socket.create_connection(self.target)
         for one, other in ((near, far), (far, near)):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.pairs[one] = other
