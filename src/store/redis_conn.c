@@ -27,9 +27,9 @@
 #include "refrain/store/resp.h"
 
 enum {
-    REST_MS = 50,            /* after the first failure in a row, … */
-    REST_MS_MAX = 10 * 1000, /* … twice as long after each, up to this; and by chance up to half of it less */
-    STEADY_MS = 1000,        /* who was up for less than this counts as failed */
+    REST_MS = 50,           /* after the first failure in a row, … */
+    REST_MS_MAX = 3 * 1000, /* … twice as long after each, up to this; and by chance up to half of it less */
+    STEADY_MS = 1000,       /* who was up for less than this counts as failed */
     TLS_MS_MAX = 5 * 60 * 1000, /* files of TLS are read anew for an attempt so much later */
     RENEW_MS_MIN = 5000,        /* not more often is a good connection cut because of what it answers */
     PATIENCES_MAX = 10, /* a reply that takes so many times longer than silence may last is not waited for */
