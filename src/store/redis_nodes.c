@@ -677,15 +677,6 @@ void redis_nodes_each_node(struct redis_nodes *c,
             name_node(c->nodes[i], on_node, arg);
 }
 
-/* A socket's seed bears a name that no map has. */
-static void name_seed(const struct redis_conf *conf, struct redis_endpoint *out)
-{
-    const char *host = conf->host && !conf->path ? conf->host : "127.0.0.1";
-
-    *out = (struct redis_endpoint){.port = conf->path ? 0 : conf->port};
-    (void)snprintf(out->host, sizeof(out->host), "%s", host);
-}
-
 struct redis_nodes *redis_nodes_new(struct loop *l, struct redis_settings *s,
                                     const struct redis_nodes_events *events)
 {
@@ -705,7 +696,7 @@ struct redis_nodes *redis_nodes_new(struct loop *l, struct redis_settings *s,
     list_init(&c->again);
     c->again_timer = loop_timer_new(l, on_again, c);
     c->refresh_timer = loop_timer_new(l, on_refresh, c);
-    name_seed(&s->conf, &seed);
+    redis_endpoint_of(&s->conf, &seed);
     if (node_find_or_add(c, &seed) != SEED || !node_connect(c, SEED)) {
         redis_nodes_free(c);
         return NULL;

@@ -43,6 +43,15 @@ bool redis_endpoint_eq(const struct redis_endpoint *a, const struct redis_endpoi
     return a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
+void redis_endpoint_of(const struct redis_conf *conf, struct redis_endpoint *out)
+{
+    const char *const host = conf->host && !conf->path ? conf->host : "127.0.0.1";
+    const size_t len = strnlen(host, REDIS_HOST_MAX);
+
+    *out = (struct redis_endpoint){.port = conf->path ? 0 : conf->port};
+    memcpy(out->host, host, len);
+}
+
 /* Names, IPv4, IPv6 with a zone: nothing else can be connected to, and nothing else comes near a resolver. */
 static bool is_host_byte(char c)
 {

@@ -15,6 +15,7 @@
 #include "refrain/base/slice.h"
 
 struct redis_reply; /* store/redis.h */
+struct redis_conf;
 
 enum {
     REDIS_SLOTS = 16384,
@@ -31,6 +32,8 @@ struct redis_endpoint {
     char host[REDIS_HOST_MAX + 1];
     uint16_t port;
 };
+/** The one that is configured; a unix socket's is that of no node: port 0. */
+void redis_endpoint_of(const struct redis_conf *conf, struct redis_endpoint *out);
 bool redis_endpoint_eq(const struct redis_endpoint *a, const struct redis_endpoint *b);
 
 struct redis_map {

@@ -688,6 +688,76 @@ static void test_a_cluster_behind_tls_with_users(void **state)
     redis_cluster_free(c);
 }
 
+/* -- listening -- */
+
+struct listening {
+    unsigned ups, heard;
+};
+
+static void on_message(void *arg, struct slice channel, struct slice payload)
+{
+    struct listening *l = arg;
+
+    (void)channel;
+    (void)payload;
+    l->heard++;
+}
+
+static void on_sub_state(void *arg, const struct redis_state *state)
+{
+    struct listening *l = arg;
+
+    l->ups += state->up ? 1 : 0;
+}
+
+static bool is_listening(void *arg)
+{
+    const struct listening *l = arg;
+
+    return l->ups == 1;
+}
+
+static bool is_listening_again(void *arg)
+{
+    const struct listening *l = arg;
+
+    return l->ups == 2;
+}
+
+static bool has_heard(void *arg)
+{
+    const struct listening *l = arg;
+
+    return l->heard > 0;
+}
+
+/* The node that it was told of dies, for good; what is published at another one, which has slot a, is heard. */
+static void test_a_listener_goes_on_to_another_node(void **state)
+{
+    struct redis_cluster *c = redis_cluster_new(NULL);
+    const struct slice channels[] = {SLICE("refrain:{a}news")};
+    struct listening l = {0};
+    const struct redis_sub_conf sub = {
+        .channels = channels, .channels_n = 1, .on_message = on_message, .on_state = on_sub_state, .arg = &l};
+    struct redis_conf conf = conf_of(redis_cluster_node(c, 0));
+    struct redis_sub *s;
+    struct asking a;
+
+    (void)state;
+    asking_init(&a, conf_of(redis_cluster_node(c, 1)));
+    s = redis_sub_new(a.loop, &conf, &sub);
+    assert_non_null(s);
+    asking_run(&a, is_listening, &l);
+    redis_server_kill(redis_cluster_node(c, 0));
+    asking_run(&a, is_listening_again, &l);
+    (void)ask(&a, "PUBLISH refrain:{a}news x");
+    asking_run(&a, has_heard, &l);
+    assert_int_equal(l.heard, 1);
+    redis_sub_free(s);
+    asking_done(&a);
+    redis_cluster_free(c);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -717,6 +787,7 @@ int main(void)
         cmocka_unit_test(test_a_replica_stands_in),
         cmocka_unit_test(test_a_whole_cluster_goes_and_comes_back),
         cmocka_unit_test(test_a_cluster_behind_tls_with_users),
+        cmocka_unit_test(test_a_listener_goes_on_to_another_node),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
