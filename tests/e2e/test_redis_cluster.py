@@ -36,7 +36,7 @@ def join(request, start, redis_cluster):
 def fill(instance, cluster):
     for ask in ASKS:
         instance.client.post(ask).was("MISS")
-    wait_until(lambda: len(cluster.keys("refrain:*")) == PROMPTS, "every answer in the cluster")
+    wait_until(lambda: len(cluster.keys("refrain:*:chat:*")) == PROMPTS, "every answer in the cluster")
 
 
 def all_are_hits(instance):
@@ -45,7 +45,7 @@ def all_are_hits(instance):
 
 def test_entries_lie_on_all_masters_and_are_found_by_another_instance(join, redis_cluster, upstream):
     fill(join(), redis_cluster)
-    assert all(len(master.keys("refrain:*")) > PROMPTS // 10 for master in redis_cluster.masters())
+    assert all(len(master.keys("refrain:*:chat:*")) > PROMPTS // 10 for master in redis_cluster.masters())
     other = join(node=4)  # a replica tells the way as well
     for ask in ASKS:
         other.client.post(ask).was("HIT")
@@ -92,7 +92,7 @@ def test_slots_move_while_clients_ask(join, redis_cluster, upstream, table):
     instance = join(**WITHOUT_MEMORY)
     fill(instance, redis_cluster)
     source, target = redis_cluster.nodes[0], redis_cluster.nodes[2]
-    slots = sorted({slot_of(name) for name in source.keys("refrain:*")})
+    slots = sorted({slot_of(name) for name in source.keys("refrain:*:chat:*")})
     with Load(instance.proxy, ASKS) as load:
         load.goes_on(200)
         before, began = len(upstream.requests), time.monotonic()
@@ -102,7 +102,7 @@ def test_slots_move_while_clients_ask(join, redis_cluster, upstream, table):
             redis_cluster.move(slot, target)
         load.goes_on(200)
     load.went_well()
-    assert not source.keys("refrain:*")
+    assert not source.keys("refrain:*:chat:*")
     table(f"{len(slots)} slots move under load", [figures("before", load.between(0, began)),
                                                   figures("meanwhile and after", load.between(began)),
                                                   f"{len(upstream.requests) - before} calls to upstream more"])
@@ -126,7 +126,7 @@ def test_a_master_that_is_away_is_told_of_and_the_others_serve_on(join, redis_cl
     instance = join(**WITHOUT_MEMORY)
     fill(instance, redis_cluster)
     dead = redis_cluster.nodes[0]
-    theirs = len(dead.keys("refrain:*"))
+    theirs = len(dead.keys("refrain:*:chat:*"))
     redis_cluster.nodes[3].kill()  # nobody stands in
     for node in redis_cluster.living():
         node.cli("CONFIG", "SET", "cluster-require-full-coverage", "no")
@@ -169,3 +169,20 @@ def test_an_invalidation_reaches_every_master(join, redis_cluster, body):
     assert not redis_cluster.keys("refrain:*:chat:*") and len(redis_cluster.keys("others:*")) == 3
     for ask in asks:
         instance.client.post(ask).was("MISS")
+
+
+def test_instances_hear_of_each_other_by_whatever_node_is_left(join, redis_cluster):
+    """The node that one of them was told of has died: both go on hearing of invalidations."""
+    first, second = join(node=0), join(node=1)
+    ask = chat("what both know").with_headers(Refrain_Tags="red")
+
+    def is_gone_at_the_other(told, other):
+        for instance in (told, other):  # more than once, where one catches up with what it has missed
+            wait_until(lambda i=instance: i.client.post(ask).whole().header("x-cache") == "HIT", "it to be known")
+        told.operator.does("/invalidate", json.dumps({"tag": "red"}).encode())
+        wait_until(lambda: other.client.post(ask).whole().header("x-cache") == "MISS", "the other to have dropped it")
+
+    is_gone_at_the_other(second, first)
+    redis_cluster.kill_master(redis_cluster.nodes[0])
+    is_gone_at_the_other(second, first)
+    is_gone_at_the_other(first, second)

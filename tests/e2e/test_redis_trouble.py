@@ -37,6 +37,11 @@ def health_of_redis(instance):
     return json.loads(ready.body)["tiers"]["redis"]
 
 
+def stored(server):
+    """Names of the answers in it."""
+    return server.keys("refrain:*:chat:*")
+
+
 def cold():
     """Questions that nobody has asked before."""
     return (chat(f"cold {number}") for number in itertools.count())
@@ -67,9 +72,9 @@ def test_a_frozen_redis_is_not_felt_by_hits_and_hardly_by_misses(start, redis, t
         redis.thaw()
         wait_until(lambda: health_of_redis(instance) == "up", "Redis to be used again")
         recovered = time.monotonic()
-        stored = len(redis.keys())
+        before = len(stored(redis))
         misses.goes_on(100)
-        wait_until(lambda: len(redis.keys()) > stored, "answers to be stored in it again")
+        wait_until(lambda: len(stored(redis)) > before, "answers to be stored in it again")
     hits.went_well()
     misses.went_well()
     rested = began + 1  # by then its breaker is open: misses are what they were
@@ -94,7 +99,7 @@ def test_a_redis_that_dies_and_comes_back_is_used_by_itself(start, redis, table)
     instance = start(tiers={"redis": redis.tier()})
     with Load(instance.proxy, cold(), connections=2) as load:
         load.goes_on(100)
-        wait_until(redis.keys, "answers in Redis")
+        wait_until(lambda: stored(redis), "answers in Redis")
         killed_at = time.monotonic()
         redis.kill()
         load.goes_on(100)
@@ -102,7 +107,7 @@ def test_a_redis_that_dies_and_comes_back_is_used_by_itself(start, redis, table)
         assert instance.metric("tier_up", tier="redis") == 0
         redis.restart()
         restarted_at = time.monotonic()
-        wait_until(redis.keys, "answers in Redis again")
+        wait_until(lambda: stored(redis), "answers in Redis again")
         used_at = time.monotonic()
         wait_until(lambda: health_of_redis(instance) == "up", "it to be told as up")
     load.went_well()
@@ -122,7 +127,7 @@ def test_a_redis_that_is_not_there_at_first_is_used_once_it_is(start, redis):
     redis.restart()
     wait_until(lambda: health_of_redis(instance) == "up", "it to be told as up")
     client.post(chat("another")).was("MISS")
-    wait_until(redis.keys, "what is stored from now on")
+    wait_until(lambda: stored(redis), "what is stored from now on")
 
 
 LOCKED = {"no password": ({}, {"password": None}, "NOAUTH"), "a wrong password": ({}, {"password": "Wr0ng-and-telling"}, "WRONGPASS"),
@@ -155,7 +160,7 @@ def test_tls_that_does_not_fit_is_told_of_and_nothing_is_stored(start, redis_ser
     start.client(instance).post(chat()).was("MISS")
     said = instance.logged(lambda e: e.get("event") == "redis_down", "why Redis is not used")
     assert said["cause"] and said["what_to_do"], said
-    assert not server.keys() and health_of_redis(instance) == "down"
+    assert not stored(server) and health_of_redis(instance) == "down"
 
 
 def test_an_end_while_certificates_are_being_read_is_a_good_one(start, redis_server, certificates):
@@ -172,7 +177,7 @@ def test_tls_with_our_certificate_and_a_user_of_least_rights(start, redis_server
     instance = start(tiers={"redis": tier, "memory": {"enabled": False}})
     client = start.client(instance)
     client.post(chat()).was("MISS")
-    wait_until(lambda: server.keys("refrain:*"), "the answer in Redis")
+    wait_until(lambda: stored(server), "the answer in Redis")
     client.post(chat()).was("HIT")
     server.never("KEYS", "FLUSHDB", "FLUSHALL")
 
@@ -273,8 +278,8 @@ def test_a_record_of_another_answer_is_nobodys(start, redis, upstream):
     client = start.client(first)
     client.post(chat("mine")).was("MISS")
     client.post(chat("yours")).was("MISS")
-    wait_until(lambda: len(redis.keys("refrain:*:chat:*")) == 2, "both in Redis")
-    one, other = redis.keys("refrain:*:chat:*")
+    wait_until(lambda: len(stored(redis)) == 2, "both in Redis")
+    one, other = stored(redis)
     redis.cli("COPY", one, other, "REPLACE")
     second = start(tiers={"redis": redis.tier()}, cache={"secret": "one secret for both of these instances"})
     client = start.client(second)
