@@ -731,7 +731,8 @@ static bool has_heard(void *arg)
     return l->heard > 0;
 }
 
-/* The node that it was told of dies, for good; what is published at another one, which has slot a, is heard. */
+/* The node that it was told of dies, for good; what is published at another one, which has slot a, is heard.
+ */
 static void test_a_listener_goes_on_to_another_node(void **state)
 {
     struct redis_cluster *c = redis_cluster_new(NULL);
