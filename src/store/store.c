@@ -36,7 +36,7 @@ static void ping(struct store *s, size_t i)
     if (!p)
         return;
     *p = (struct ping){.store = s, .at = i};
-    p->get = (struct tier_get){.op = {.on_done = on_pinged},
+    p->get = (struct tier_get){.op = {.on_done = on_pinged, .spare = true},
                                .label = {.namespace_ = SLICE_OF("default"), .operation = SLICE_OF("ping")}};
     s->pings[i] = p;
     s->ports[i]->tier->ops->get(s->ports[i], &p->get);

@@ -76,9 +76,9 @@ static bool is_back(struct breaker *b)
     return state.health == TIER_UP && state.since_ms > b->since_ms;
 }
 
-static bool may_probe(struct breaker *b, int64_t now_ms)
+static bool may_probe(struct breaker *b, const struct tier_op *op, int64_t now_ms)
 {
-    return b->is == TIER_BREAKER_OPEN && !b->forced && (now_ms >= b->until_ms || is_back(b));
+    return b->is == TIER_BREAKER_OPEN && !b->forced && ((op->spare && now_ms >= b->until_ms) || is_back(b));
 }
 
 static bool is_partly_up(struct breaker *b)
@@ -129,7 +129,7 @@ static bool admit(struct breaker *b, const struct tier_op *op, bool may_be_probe
 
     (void)pthread_mutex_lock(&b->lock);
     ok = b->is == TIER_BREAKER_CLOSED;
-    if (!ok && may_be_probe && may_probe(b, now_ms)) {
+    if (!ok && may_be_probe && may_probe(b, op, now_ms)) {
         move_to(b, TIER_BREAKER_HALF_OPEN, now_ms);
         b->probe = op;
         ok = true;

@@ -460,7 +460,7 @@ def test_a_frozen_redis_is_given_a_rest_and_used_again(redis_shelf, start, redis
     asked = refrain.metric("tier_errors_total", tier="redis", kind="late")
     for i in range(12, 24):
         client.post(chat(f"question {i}")).was("MISS")
-    assert refrain.metric("tier_errors_total", tier="redis", kind="late") <= asked + 2, "but for a probe"
+    assert refrain.metric("tier_errors_total", tier="redis", kind="late") <= asked + 2, "but for a probe of our own"
     redis.thaw()
 
     wait_until(lambda: ready(refrain)["tiers"]["redis"] == "up", "Redis to be back, though nobody asks")

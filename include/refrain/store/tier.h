@@ -42,6 +42,7 @@ const char *tier_result_name(enum tier_result r); /* "late": a label of metrics,
 struct tier_op {
     void (*on_done)(struct tier_op *op);
     int64_t deadline_ms; /* how long from now at most; 0: the tier's own */
+    bool spare;          /* nobody waits for the answer: it may be what a tier that rests is tried with */
     /* the answer */
     enum tier_result result;
     /* the tier's own */

@@ -6,7 +6,9 @@
  *      ▲                           ▲                                                        │ one probe
  *      └──────────── it answered ──┼───────────────── it did not: twice as long ────────────┘
  *
- * While it is open every question comes back at once (TIER_DOWN), without reaching the tier. Time-outs,
+ * While it is open every question comes back at once (TIER_DOWN), without reaching the tier. When its time is
+ * over, a question that nobody waits for (tier_op.spare) is the probe, so that no request pays for it; a tier
+ * that says it is up again may be tried by any. Time-outs,
  * failures and being down count against a tier; that it has nothing, or no room, or may not write does not:
  * it has answered. What walks over a whole tier (scan, delete_if) counts for nothing either way.
  *

@@ -84,9 +84,11 @@ static void on_done(struct tier_op *op)
     loop_stop(a->world->loop);
 }
 
+static bool spare = true; /* whether nobody waits for what is asked */
+
 static void ask_begin(struct world *w, struct asked *a)
 {
-    *a = (struct asked){.get = {.op = {.on_done = on_done}}, .world = w};
+    *a = (struct asked){.get = {.op = {.on_done = on_done, .spare = spare}}, .world = w};
     w->tier->ops->get(w->port, &a->get);
     assert_false(a->done);
 }
@@ -243,6 +245,20 @@ static void a_tier_that_says_it_is_back_is_asked_at_once(void **state)
     world_free(w);
 }
 
+static void who_waits_is_not_what_a_tier_is_tried_with(void **state)
+{
+    struct world *w = world_new();
+
+    (void)state;
+    open_it(w);
+    now_ms += 10 * OPEN_MS;
+    spare = false;
+    assert_int_equal(ask(w), TIER_DOWN);
+    spare = true;
+    assert_int_equal(ask(w), TIER_LATE);
+    world_free(w);
+}
+
 static void what_was_asked_before_it_opened_changes_nothing(void **state)
 {
     struct world *w = world_new();
@@ -314,6 +330,7 @@ int main(void)
         cmocka_unit_test(open_it_answers_at_once_without_reaching_the_tier),
         cmocka_unit_test(one_probe_decides),
         cmocka_unit_test(a_tier_that_says_it_is_back_is_asked_at_once),
+        cmocka_unit_test(who_waits_is_not_what_a_tier_is_tried_with),
         cmocka_unit_test(what_was_asked_before_it_opened_changes_nothing),
         cmocka_unit_test(an_operator_has_the_last_word),
     };
