@@ -80,6 +80,54 @@ static void test_large_texts_come_whole_and_can_be_kept(void **state)
     redis_server_free(s);
 }
 
+/* Far more than any socket takes at once, in both directions, with small calls behind it. */
+static void there_and_back(struct redis_server *s, struct redis_conf conf)
+{
+    static char text[8 << 20];
+    const struct slice argv[] = {SLICE("SET"), SLICE("refrain:big"), {text, sizeof(text)}};
+    struct asked set = {0}, small = {0}, get = {.wants_blob = true};
+    struct asking a;
+
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (char)(i * 31 + i / 4096);
+    conf.timeout_ms = 15 * 1000;
+    asking_init(&a, conf);
+    asked_start(&set, &a, "PING"); /* the words are put in its place */
+    (void)asked_wait(&set);
+    set.times = 0;
+    set.text[0] = '\0';
+    set.call.argv = argv;
+    set.call.argc = ARRAY_LEN(argv);
+    redis_ask(a.redis, &set.call);
+    asked_start(&get, &a, "GET refrain:big");
+    asked_start(&small, &a, "GET refrain:none");
+    assert_string_equal(asked_wait(&small), "(nil)");
+    assert_string_equal(asked_wait(&set), "OK");
+    assert_int_equal(get.times, 1);
+    assert_int_equal(get.taken->len, sizeof(text));
+    assert_memory_equal(get.taken->bytes, text, sizeof(text));
+    blob_unref(get.taken);
+    assert_int_equal(a.ups, 1);
+    asking_done(&a);
+    redis_server_free(s);
+}
+
+static void test_what_is_large_goes_and_comes_in_pieces(void **state)
+{
+    struct redis_server *plain = redis_server_new(NULL);
+    struct redis_server *tls = redis_server_new(&(struct redis_server_conf){.tls = true});
+    struct redis_conf conf = conf_of(tls);
+    char ca[256], cert[256], key[256];
+
+    (void)state;
+    (void)snprintf(ca, sizeof(ca), "%s/ca.pem", redis_server_certificates(tls));
+    (void)snprintf(cert, sizeof(cert), "%s/client.pem", redis_server_certificates(tls));
+    (void)snprintf(key, sizeof(key), "%s/client.key", redis_server_certificates(tls));
+    conf.tls = (struct redis_tls_conf){.on = true, .ca_file = ca, .cert_file = cert, .key_file = key};
+    there_and_back(plain, conf_of(plain));
+    there_and_back(tls, conf);
+}
+
 static void test_a_text_past_the_cap_costs_its_own_call_only(void **state)
 {
     struct redis_server *s = redis_server_new(NULL);
@@ -536,6 +584,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replies_of_each_kind),
         cmocka_unit_test(test_large_texts_come_whole_and_can_be_kept),
+        cmocka_unit_test(test_what_is_large_goes_and_comes_in_pieces),
         cmocka_unit_test(test_a_text_past_the_cap_costs_its_own_call_only),
         cmocka_unit_test(test_calls_are_pipelined_and_come_back_in_order),
         cmocka_unit_test(test_ways_to_connect),
