@@ -89,10 +89,12 @@ def test_a_frozen_redis_is_not_felt_by_hits_and_hardly_by_misses(start, redis, t
     if sanitized():
         return  # slower by itself than what is measured here
     # Generous: this machine may be busy with something else for a moment. The figures above are the claim.
-    assert quantile_ms(hits.between(began, ended), 0.99) <= 2 * quantile_ms(hits.between(0, began), 0.99) + 10
+    # A hit that waited for Redis would take 50 ms.
+    assert quantile_ms(hits.between(began, ended), 0.5) <= 2 * quantile_ms(hits.between(0, began), 0.5) + 5
+    assert quantile_ms(hits.between(began, ended), 0.99) <= 2 * quantile_ms(hits.between(0, began), 0.99) + 40
     assert quantile_ms(frozen, 0.9) <= quantile_ms(calm, 0.9) + WAIT_MS
     assert quantile_ms(resting, 0.5) <= 2 * quantile_ms(calm, 0.5) + 5
-    assert len(waited) <= 5 + 2 * FREEZE_S
+    assert len(waited) <= 5 + 2 * FREEZE_S + len(resting) / 10
 
 
 def test_a_redis_that_dies_and_comes_back_is_used_by_itself(start, redis, table):
