@@ -113,7 +113,7 @@ int peers_make(const struct config *conf, const struct peers_parts *parts, struc
 const char *peers_link(struct instances *in)
 {
     static const char *const words[] = {
-        [INSTANCES_CONNECTING] = "connecting", [INSTANCES_LINKED] = "up", [INSTANCES_CUT] = "cut"};
+        [INSTANCES_CONNECTING] = "connecting", [INSTANCES_LINKED] = "up", [INSTANCES_CUT] = "degraded"};
     struct instances_stats st;
 
     if (!in)

@@ -33,5 +33,5 @@ int peers_make(const struct config *conf, const struct peers_parts *parts, struc
 
 /** NULL is fine. */
 void peers_collect(struct instances *in, struct metrics *m);
-/** "up", "connecting", "cut" or "off". */
+/** As /readyz tells it, in the words of the tiers: "up", "connecting", "degraded" (cut off) or "off". */
 const char *peers_link(struct instances *in);
