@@ -48,12 +48,27 @@ report() { # NAME STATUS
     fi
 }
 
+names=()
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     name=${name#fuzz_}
     [ $# -gt 0 ] && [[ " $* " != *" $name "* ]] && continue
-    fuzz "$name"
-    report "$name" $?
+    names+=("$name")
+done
+
+# As many at a time as there are cores: a target runs on one.
+cores=$(nproc)
+for ((at = 0; at < ${#names[@]}; at += cores)); do
+    batch=("${names[@]:at:cores}") pids=()
+    for name in "${batch[@]}"; do
+        fuzz "$name" &
+        pids+=($!)
+    done
+    for i in "${!batch[@]}"; do
+        status=0
+        wait "${pids[i]}" || status=$?
+        report "${batch[i]}" "$status"
+    done
 done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
