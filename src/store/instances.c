@@ -22,13 +22,18 @@
 
 enum { FLUSH_LOOK_MS = 10, KEEP_AGAIN_BEATS = 32 };
 
+#define WAKE_HERE "here" /* what a new instance wakes the others with */
+
 /* KEYS: instances, and the logs, which live as long as somebody does. ARGV: id, text, after how long one is
- * forgotten, time to live. Returns Redis' clock and the whole hash. */
+ * forgotten, time to live, the channel that wakes. Who is new says so there, so that the others know of it
+ * before their next beat; where that may not be, they hear of it then. Returns Redis' clock and the whole
+ * hash. */
 static const char beat_script[] =
     "local t=redis.call('TIME')\n"
     "local now=t[1]*1000+math.floor(t[2]/1000)\n"
     "if redis.call('HLEN',KEYS[1])>1000 then redis.call('DEL',KEYS[1]) end\n"
-    "redis.call('HSET',KEYS[1],ARGV[1],string.format('%.0f',now)..' '..ARGV[2])\n"
+    "if redis.call('HSET',KEYS[1],ARGV[1],string.format('%.0f',now)..' '..ARGV[2])==1 then\n"
+    "redis.pcall('PUBLISH',ARGV[5],'" WAKE_HERE "') end\n"
     "local all=redis.call('HGETALL',KEYS[1])\n"
     "for i=1,#all,2 do local at=tonumber(string.match(all[i+1],'^%d+') or '0')\n"
     "if now-at>tonumber(ARGV[3]) then redis.call('HDEL',KEYS[1],all[i]) end end\n"
@@ -93,6 +98,8 @@ void instances_stats(struct instances *in, struct instances_stats *out)
 }
 
 /* -- linked or not -- */
+
+static void beat_send(struct instances *in);
 
 bool instances_is_ready(const struct instances *in)
 {
@@ -160,6 +167,8 @@ static void on_redis_state(void *arg, const struct redis_state *state)
     instances_look(in);
     if (!state->up && state->cause != REDIS_NOT_YET && in->link == INSTANCES_CONNECTING)
         link_set(in, INSTANCES_CUT);
+    if (state->up && !in->beating && !in->stopping)
+        beat_send(in); /* at once: start and return to duty wait for its answer */
     for (size_t i = 0; state->up && i < LOGS; i++) {
         instances_log_read(&in->logs[i]);
         instances_log_tell(&in->logs[i]);
@@ -185,6 +194,8 @@ static void on_message(void *arg, struct slice channel, struct slice payload)
         instances_ask_heard(in, payload);
         return;
     }
+    if (slice_eq(payload, SLICE_OF(WAKE_HERE)) && !in->beating && !in->stopping && redis_is_up(in->redis))
+        beat_send(in);
     for (size_t i = 0; i < LOGS; i++) /* whatever the payload says */
         instances_log_read(&in->logs[i]);
 }
@@ -304,8 +315,9 @@ static void beat_send(struct instances *in)
     argv[7] = slice_str(in->beat_text);
     argv[8] = slice_str(in->beat_forget);
     argv[9] = slice_str(in->beat_ttl);
+    argv[10] = slice_str(in->wake_channel);
     in->beat.argv = argv;
-    in->beat.argc = 10;
+    in->beat.argc = 11;
     in->beat.key = slice_str(in->beat_key);
     in->beat.deadline_ms = CALL_MS;
     in->beat.on_reply = on_beat;

@@ -93,6 +93,17 @@ def two(instance):
     return a, b
 
 
+def test_nobody_waits_for_a_beat_to_know_of_a_newcomer(instance):
+    def it_takes():
+        begun = time.monotonic()
+        newcomer = instance()
+        first.sees(newcomer)
+        return time.monotonic() - begun
+
+    first = instance()
+    assert min(it_takes() for _ in range(3)) < 0.9, "instances beat once a second; this does not wait for that"
+
+
 def both_have(a, b, prompt, tags=None):
     """Stored by one, found in Redis by the other: in memory at both. Returns the entry's id."""
     a.asks(prompt, tags).was("MISS")
