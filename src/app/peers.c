@@ -61,6 +61,12 @@ static void on_notice(void *arg, const struct instances_notice *n)
         log_event(LOG_WARN, "clock_skew", LOG_STR("instance", n->name), LOG_INT("ahead_ms", n->ms),
                   LOG_STR("what", "its clock is not that of Redis' machine; set both by NTP"));
         return;
+    case INSTANCES_NOTICE_REFUSED:
+        log_event(
+            LOG_WARN, "instances_refused", LOG_STR("detail", n->name),
+            LOG_STR("what", "other instances do not hear of what is invalidated here until this is mended"),
+            LOG_STR("what_to_do", "see docs/redis.md for the rights and the memory it needs"));
+        return;
     case INSTANCES_NOTICE_FOREIGN:
         log_event(LOG_WARN, "instances_foreign",
                   LOG_STR("what", "somebody writes to keys or channels of this prefix what is no message"));

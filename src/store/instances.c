@@ -65,6 +65,15 @@ void instances_foreign(struct instances *in)
     in->foreign_told = true;
 }
 
+void instances_refused(struct instances *in, const struct redis_reply *reply)
+{
+    struct instances_notice n = {.kind = INSTANCES_NOTICE_REFUSED, .name = reply->text.data};
+
+    if (!in->refused_told)
+        instances_notice(in, &n);
+    in->refused_told = true;
+}
+
 static void publish_stats(struct instances *in)
 {
     struct instances_stats s = {
@@ -78,6 +87,7 @@ static void publish_stats(struct instances *in)
         .gaps = in->gaps,
         .waiting = in->logs[LOG_MAIN].waiting_n + in->logs[LOG_NOTES].waiting_n,
         .seen_n = in->seen_n,
+        .seen_at_ms = in->seen_at_mono_ms,
     };
 
     memcpy(s.seen, in->seen, in->seen_n * sizeof(*in->seen));
@@ -95,6 +105,8 @@ void instances_stats(struct instances *in, struct instances_stats *out)
     *out = in->stats;
     (void)pthread_mutex_unlock(&in->lock);
     out->link_ms = clock_mono_ms() - out->link_ms;
+    for (size_t i = 0; i < out->seen_n; i++) /* nothing new is heard while cut off; time goes on */
+        out->seen[i].seen_ms += clock_mono_ms() - out->seen_at_ms;
 }
 
 /* -- linked or not -- */
@@ -142,6 +154,7 @@ static void link_set(struct instances *in, enum instances_link link)
             in->logs[i].caught_up = false;
     }
     in->link = link;
+    in->refused_told = in->refused_told && link != INSTANCES_LINKED;
     in->link_since_ms = clock_mono_ms();
     atomic_store(&in->gate.withheld, in->conf.strict && link != INSTANCES_LINKED);
     instances_notice(in, &n);
@@ -277,6 +290,7 @@ static void take_seen(struct instances *in, const struct redis_reply *hash, int6
     memcpy(in->seen, seen, n * sizeof(*seen));
     in->seen_n = n;
     in->seen_at_ms = loop_now_ms(in->loop);
+    in->seen_at_mono_ms = clock_mono_ms();
 }
 
 static void on_beat(struct redis_call *call, const struct redis_reply *reply, enum redis_why why)
@@ -292,6 +306,8 @@ static void on_beat(struct redis_call *call, const struct redis_reply *reply, en
     if (hash && jscan_count(number, -1) >= 0) {
         in->beat_ms = loop_now_ms(in->loop);
         take_seen(in, hash, jscan_count(number, -1));
+    } else if (why == REDIS_REPLIED && reply->type == REDIS_ERROR) {
+        instances_refused(in, reply);
     }
     instances_look(in);
     publish_stats(in);

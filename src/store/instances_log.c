@@ -376,8 +376,12 @@ static void on_appended(struct redis_call *call, const struct redis_reply *reply
         log->in->told++;
     }
     log->sent_n = 0;
-    if (done)
-        instances_log_tell(log); /* what was not, is tried again at the next beat */
+    if (why == REDIS_REPLIED && reply->type == REDIS_ERROR)
+        instances_refused(log->in, reply);
+    if (!done)
+        return;
+    log->in->refused_told = false;
+    instances_log_tell(log); /* what was not, is tried again at the next beat */
 }
 
 /* As EVAL wants them: script, one key, the rest. */

@@ -109,13 +109,14 @@ struct instances {
     struct redis_call beat;
     struct slice beat_argv[12];
     char beat_key[KEY_BYTES], beat_text[512], beat_forget[24], beat_ttl[24];
-    bool beating, stopping, foreign_told;
+    bool beating, stopping, foreign_told, refused_told;
     int64_t beat_ms; /* loop time of the last answer; 0: none yet */
     int64_t flush_until_ms;
     struct instance_seen seen[INSTANCES_OTHERS_MAX + 1];
     size_t seen_n;
-    int64_t seen_at_ms; /* loop time of when that was true */
-    struct list asked;  /* struct instances_invalidation, waiting for answers */
+    int64_t seen_at_ms;      /* loop time of when that was true */
+    int64_t seen_at_mono_ms; /* the same, by the clock of all threads */
+    struct list asked;       /* struct instances_invalidation, waiting for answers */
     uint64_t asks;
     enum instances_link link;
     int64_t link_since_ms;
@@ -139,6 +140,8 @@ void instances_look(struct instances *in);
 void instances_notice(struct instances *in, const struct instances_notice *n);
 /** Something came that is not of ours, or not as it should be. */
 void instances_foreign(struct instances *in);
+/** Redis has answered, and will not: an error. Told once, until something goes again. */
+void instances_refused(struct instances *in, const struct redis_reply *reply);
 bool instances_is_ready(const struct instances *in);
 /** Another instance counts up to @seq: what begins here afterwards is later, though this clock be behind. A
  * number from far in the future is none. */

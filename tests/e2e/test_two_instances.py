@@ -375,6 +375,31 @@ def test_the_rights_that_are_documented_are_enough(start, redis_server):
     b.close()
 
 
+def test_a_right_that_is_missing_is_told_once_and_made_up_for(two, redis):
+    a, b = two
+    both_have(a, b, "one", tags="red")
+    redis.cli("ACL", "SETUSER", "default", "-xadd")
+    told = [a.invalidates(tag=tag)["others"] for tag in ("red", "blue")]
+    assert told == ["later", "later"] and b.has("one")
+    line = a.refrain.logged(lambda e: e.get("event") == "instances_refused", "that Redis refuses")
+    assert line["detail"] and "docs/redis.md" in line["what_to_do"]
+    redis.cli("ACL", "SETUSER", "default", "+xadd")
+    wait_until(lambda: not b.has("one"), "it to be told later")
+    assert a.refrain.log().count("instances_refused") == 1
+
+
+def test_who_is_cut_off_tells_when_it_last_heard_of_others(two, redis):
+    a, b = two
+    redis.kill()
+    a.link_is("cut")
+
+    def heard_ago():
+        return next(i["seen_s_ago"] for i in a.reads("/instances")["instances"] if i["id"] == b.id)
+
+    first = heard_ago()
+    wait_until(lambda: heard_ago() > first, "time to go on")
+
+
 def test_three_hold_one_key(instance):
     a, b, c = instance(), instance(), instance()
     a.sees(b, c)

@@ -41,6 +41,7 @@ enum instances_notice_kind {
     INSTANCES_NOTICE_GAP,     /* something was missed for good: memory and disk were dropped */
     INSTANCES_NOTICE_SKEW,    /* the clock of @name is @ms ahead of Redis' (negative: behind) */
     INSTANCES_NOTICE_FOREIGN, /* somebody writes to our keys or channels what cannot be read */
+    INSTANCES_NOTICE_REFUSED, /* Redis is there and says no, in its words: @name */
 };
 struct instances_notice {
     enum instances_notice_kind kind;
@@ -171,6 +172,7 @@ struct instances_stats {
     unsigned waiting;                          /* messages to be told later */
     struct instance_seen seen[INSTANCES_OTHERS_MAX + 1];
     size_t seen_n;
+    int64_t seen_at_ms; /* clock_mono_ms() of when they were read */
 };
-/** Of NULL: nothing at all. */
+/** Of NULL: nothing at all. @out->seen tells how long ago each was heard of by now. */
 void instances_stats(struct instances *in, struct instances_stats *out);
