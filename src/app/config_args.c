@@ -193,7 +193,8 @@ static void put_env(struct loading *l, struct node *root, struct slice name, con
         put_text(l, root, path, text, origin);
 }
 
-/* The customary names, weaker than our own for the same option. */
+/* The customary names, weaker than our own for the same option. One that is there and empty, as compose files
+ * pass on what is not set, says nothing. */
 static void put_env_aliases(struct loading *l, struct node *root)
 {
     const struct option_section *s = &option_sections[0];
@@ -202,7 +203,7 @@ static void put_env_aliases(struct loading *l, struct node *root)
         const char *text = s->rows[i].env ? env_get(l->sources, slice_str(s->rows[i].env)) : NULL;
         struct origin origin = {SOURCE_ENV, s->rows[i].env, 0};
 
-        if (text)
+        if (text && text[0])
             put_text(l, root, s->rows[i].name, text, origin);
     }
 }

@@ -152,6 +152,8 @@ static void describe(const struct option_row *row, const struct node *n, char *o
 
     if (!node_is_scalar(n))
         (void)snprintf(out, cap, "%s", kinds[n->kind]);
+    else if (!n->text[0])
+        (void)snprintf(out, cap, "an empty one");
     else if (secret)
         (void)snprintf(out, cap, "something else");
     else

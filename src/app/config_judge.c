@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config_priv.h"
@@ -181,6 +182,29 @@ static bool has_lower_tier(const struct config *c)
     return (c->tiers.disk.path && c->tiers.disk.path[0]) || c->tiers.redis.url;
 }
 
+/* It may yet be made before Refrain starts, or be another machine's: no error. */
+static void judge_disk(struct loading *l)
+{
+    const char *path = l->conf->tiers.disk.path, *slash = path ? strrchr(path, '/') : NULL;
+    char directory[PATH_MAX];
+    struct stat st;
+
+    if (!path || !path[0])
+        return;
+    (void)snprintf(directory, sizeof(directory), "%.*s", slash ? (int)(slash - path + 1) : 1,
+                   slash ? path : ".");
+    if (path[0] != '/')
+        warn(l, "tiers.disk.path", "not from the root on: it lies where Refrain happens to be started");
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        warn(l, "tiers.disk.path", "a directory; expected the name of a file, such as cache.db in it");
+    else if (stat(directory, &st) < 0)
+        report_warning(l->report, origin_of(l, "tiers.disk.path"), "tiers.disk.path", "%s: %s", directory,
+                       strerror(errno));
+    else if (access(directory, W_OK) < 0)
+        report_warning(l->report, origin_of(l, "tiers.disk.path"), "tiers.disk.path",
+                       "%s cannot be written by who checks this", directory);
+}
+
 static void judge_sizes(struct loading *l)
 {
     const struct config *c = l->conf;
@@ -202,8 +226,10 @@ static void judge_sizes(struct loading *l)
     if (has_lower_tier(c) && c->tiers.write_queue_bytes_max < c->cache.object_bytes_max)
         warn(l, "tiers.write_queue_max_bytes",
              "less than cache.max_object_bytes: larger answers never reach the tiers below memory");
-    if (!c->tiers.memory.enabled && !has_lower_tier(c) && !c->coalescing.enabled)
-        warn(l, "tiers.memory.enabled", "no tier and no coalescing: nothing is left for Refrain to do");
+    if (!c->tiers.memory.enabled && !has_lower_tier(c))
+        warn(l, "tiers.memory.enabled",
+             c->coalescing.enabled ? "no tier is left: nothing is stored"
+                                   : "no tier and no coalescing: nothing is left for Refrain to do");
 }
 
 /* -- rules and operations -- */
@@ -590,6 +616,7 @@ void config_judge(struct loading *l)
     judge_patterns(l);
     config_judge_redis(l);
     judge_sizes(l);
+    judge_disk(l);
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);
         judge_upstream(l, i);

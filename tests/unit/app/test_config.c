@@ -231,6 +231,7 @@ static void each_source_goes_before_the_next(void **state)
         {"file before preset", "preset: production\ncache: {default_ttl: 1m}\n", NULL, NULL, 60},
         {"environment before file", "cache: {default_ttl: 1m}\n", "REFRAIN_CACHE__DEFAULT_TTL=2m", NULL, 120},
         {"the customary name, too", "cache: {default_ttl: 1m}\n", "CACHE_TTL=900", NULL, 900},
+        {"there and empty: not given", "cache: {default_ttl: 1m}\n", "CACHE_TTL=", NULL, 60},
         {"flag before environment", "", "REFRAIN_CACHE__DEFAULT_TTL=2m", "3m", 180},
         {"a preset by environment", "", "REFRAIN_PRESET=testing", NULL, 300},
     };
@@ -669,6 +670,14 @@ static void what_is_unwise_is_a_warning(void **state)
          "W c.yaml:1: upstreams.a.first_byte_timeout: longer than total_timeout, so never reached\n"},
         {"nothing left to do", UP "tiers: {memory: {enabled: false}}\ncoalescing: {enabled: false}\n",
          "W c.yaml:2: tiers.memory.enabled: no tier and no coalescing: nothing is left for Refrain to do\n"},
+        {"nowhere to store", UP "tiers: {memory: {enabled: false}}\n",
+         "W c.yaml:2: tiers.memory.enabled: no tier is left: nothing is stored\n"},
+        {"no directory for the disk tier", UP "tiers: {disk: {path: /nonexistent/cache.db}}\n",
+         "W c.yaml:2: tiers.disk.path: /nonexistent/: No such file or directory\n"},
+        {"a directory for its file", UP "tiers: {disk: {path: /}}\n",
+         "W c.yaml:2: tiers.disk.path: a directory; expected the name of a file, such as cache.db in it\n"},
+        {"a file wherever one happens to be", UP "tiers: {disk: {path: cache.db}}\n",
+         "W c.yaml:2: tiers.disk.path: not from the root on: it lies where Refrain happens to be started\n"},
         {"large answers, small tier", UP "tiers: {memory: {max_bytes: 32MiB}}\n",
          "W built-in: cache.max_object_bytes: more than a quarter of tiers.memory.max_bytes: single answers "
          "push out all "
