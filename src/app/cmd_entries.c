@@ -70,11 +70,12 @@ int cmd_invalidate_help(void)
 
 int cmd_keys_help(void)
 {
-    (void)puts(
-        "\nTiers come in their order, each unsorted: memory, then what disk has beside it, then Redis.\n\n"
-        "  refrain keys\n"
-        "  refrain keys --namespace team-a --model 'claude*' --limit 50\n"
-        "  refrain keys --tier disk --limit 0 --json");
+    (void)puts("\nTiers come in their order, each unsorted: memory, then what disk has beside it, then "
+               "Redis. Exits\n"
+               "with 1 when one could not be read to the end.\n\n"
+               "  refrain keys\n"
+               "  refrain keys --namespace team-a --model 'claude*' --limit 50\n"
+               "  refrain keys --tier disk --limit 0 --json");
     return EXIT_DONE;
 }
 
@@ -197,7 +198,8 @@ static void print_invalidated(const struct node *t)
         (void)printf("  %s has still to do its part: %s\n", later->members[i].name,
                      later->members[i].node->text);
     if (strcmp(remote_text(t, "others", ""), "later") == 0)
-        (void)puts("  the other instances are told once Redis can be reached");
+        (void)puts(
+            "  the other instances are told later: Redis cannot be reached, or refuses (the log tells)");
 }
 
 /* Somebody has still to do his part, or was not heard. */
@@ -293,8 +295,9 @@ static void print_key(const struct node *e)
     (void)putchar('\n');
 }
 
-/* Prints one page, and takes its cursor. Returns how many there were, or -1. */
-static long show_page(struct slice json, bool raw, char *cursor, size_t cursor_bytes)
+/* Prints one page, and takes its cursor; @out_missed becomes true where a tier could not be read. Returns how
+ * many there were, or -1. */
+static long show_page(struct slice json, bool raw, char *cursor, size_t cursor_bytes, bool *out_missed)
 {
     AUTO(pool_done) struct pool pool = POOL_INIT;
     const struct node *t = remote_tree(&pool, json), *list = t ? node_find(t, "entries") : NULL;
@@ -307,6 +310,7 @@ static long show_page(struct slice json, bool raw, char *cursor, size_t cursor_b
         (void)fwrite(json.data, 1, json.len, stdout);
     for (size_t i = 0; !raw && i < list->n; i++)
         print_key(list->members[i].node);
+    *out_missed = *out_missed || (failed && failed->n > 0);
     for (size_t i = 0; failed && i < failed->n; i++)
         (void)fprintf(stderr, "refrain: keys: %s could not be read to the end: %s\n", failed->members[i].name,
                       failed->members[i].node->text);
@@ -337,7 +341,7 @@ static int keys(const struct cli *cli, struct remote *r)
     AUTO(buf_done) struct buf path = BUF_INIT(TEXT_BYTES_MAX);
     char cursor[4096] = "";
     unsigned long left;
-    bool raw = cli_has(cli, "json");
+    bool raw = cli_has(cli, "json"), missed = false;
     long n;
 
     if (!read_limit(cli, &left))
@@ -351,12 +355,14 @@ static int keys(const struct cli *cli, struct remote *r)
         if (write_query(cli, cursor, left < PAGE_MAX ? left : PAGE_MAX, &path) < 0 ||
             ask(r, "GET", path.data, (struct slice){NULL, 0}, &answer) != EXIT_DONE)
             return EXIT_COULD_NOT;
-        n = show_page(buf_slice(&answer), raw, cursor, sizeof(cursor));
+        n = show_page(buf_slice(&answer), raw, cursor, sizeof(cursor), &missed);
         if (n < 0)
             return EXIT_COULD_NOT;
         left = left > (unsigned long)n ? left - (unsigned long)n : 0;
     } while (cursor[0] && left > 0);
-    return fflush(stdout) == 0 ? EXIT_DONE : EXIT_COULD_NOT;
+    if (fflush(stdout) != 0)
+        return EXIT_COULD_NOT;
+    return missed ? EXIT_FINDING : EXIT_DONE;
 }
 
 int cmd_keys(const struct cli *cli)

@@ -173,8 +173,8 @@ static void tell_refusal(const struct remote *r, long status, struct slice json)
     else
         (void)fprintf(stderr, "refrain: %s: %s%s%s%s%s\n", r->url,
                       remote_text(tree, "error.message", "this is not an instance's admin listener"),
-                      where ? "; " : "", where ? where : "", expected ? ": expected " : "",
-                      expected ? expected : "");
+                      where && expected ? "; " : "", where && expected ? where : "",
+                      expected ? ": expected " : "", expected ? expected : "");
 }
 
 static enum remote_verdict verdict_of(struct remote *r, CURL *curl, CURLcode code, struct slice json)

@@ -13,7 +13,7 @@
 
 enum { TEXT_BYTES_MAX = 4096, WHERE_BYTES = 128 };
 
-#define MEMBERS "id, pattern, tag, operation, model, namespace, older_than, target, all, dry_run"
+#define MEANT "id, pattern, tag, operation, model, namespace, older_than, target, all"
 
 /* -- the parts of a selector that are texts -- */
 
@@ -186,7 +186,7 @@ static bool read_member(struct api_call *c, struct jscan_value body, const struc
     if (slice_eq(member->name, SLICE_OF("upstream")) &&
         jscan_get(body, SLICE_OF("target")).kind != JSCAN_ABSENT)
         return true;
-    return fail(c, "body", member->name, "one of " MEMBERS);
+    return fail(c, "body", member->name, "one of " MEANT ", dry_run");
 }
 
 /* The first of a name is not the last: who writes it twice may mean either. */
@@ -217,7 +217,7 @@ bool api_selector_from_body(struct api_call *c, struct api_selector *out)
     if (out->any == out->all)
         return fail(c, "body", out->all ? SLICE_OF("all") : (struct slice){NULL, 0},
                     out->all ? "nothing beside it: what is given narrows down"
-                             : "at least one of " MEMBERS "; for everything, \"all\": true");
+                             : "at least one of " MEANT "; for everything, \"all\": true");
     return true;
 }
 
