@@ -11,6 +11,7 @@
 #include "exchange_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/store/fences.h"
 #include "refrain/store/instances.h"
 
 enum { SEARCHES_MAX = 4 }; /* a request's: its key, its variant's, and the same once more after a retry */
@@ -98,12 +99,20 @@ bool below_is_asked(const struct exchange *x)
     return x->below && x->below->searching;
 }
 
+/* It is held for as long as the request lasts: while upstream is asked, that can be minutes. */
+static bool is_invalidated(const struct exchange *x, const struct entry *e)
+{
+    struct label label = label_of(e);
+
+    return fences_hold_back(site_of(x)->fences, &label, e->started_seq);
+}
+
 bool below_peek(const struct exchange *x, const struct digest *key, struct entry_ref *out)
 {
     const struct below *b = x->below;
 
     if (!b || !b->found.entry || !digest_eq(&b->found.entry->key, key) ||
-        b->found.entry->gone_ms <= clock_wall_ms())
+        b->found.entry->gone_ms <= clock_wall_ms() || is_invalidated(x, b->found.entry))
         return false;
     *out = entry_ref_again(&b->found);
     return true;
