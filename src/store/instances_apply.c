@@ -5,6 +5,7 @@
 #include "instances_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/store/fences.h"
 
 /* One invalidation being applied. */
 struct incoming {
@@ -231,6 +232,54 @@ bool instances_apply(struct instances_log *log, struct slice text, bool late)
     else
         apply_note(x);
     return true;
+}
+
+/* As far back as it was said; clocks may be apart by as much as nobody is told of. */
+static int64_t seq_of_past(const struct instances *in, const struct instances_msg *m)
+{
+    int64_t now = instances_seq(in);
+
+    return m->at_ms > now / 1000 - SKEW_MS ? now : (m->at_ms + SKEW_MS) * 1000;
+}
+
+static void apply_past(const struct instances_log *log, const struct instances_msg *m)
+{
+    const struct instances *in = log->in;
+    const struct selector target = {.target = m->sum};
+
+    if (strcmp(m->source, in->id) == 0)
+        return; /* it stands here already */
+    if (m->kind == MSG_INVALIDATED && !m->dry_run)
+        fences_add(in->conf.fences, &m->which, seq_of_past(in, m));
+    else if (m->kind == MSG_TARGET)
+        fences_add(in->conf.fences, &target, seq_of_past(in, m));
+    else if (m->kind == MSG_REFUSED)
+        in->conf.on_refused(in->conf.arg, m->sum);
+}
+
+/* Whoever was told of an invalidation has deleted it in Redis; of targets nobody has. */
+static void apply_forgotten(const struct instances_log *log, const struct instances_msg *m)
+{
+    struct selector older = log->lost;
+
+    if (selector_is_all(&older))
+        return;
+    older.created_before_ms = m->at_ms + SKEW_MS;
+    fences_add(log->in->conf.fences, &older, seq_of_past(log->in, m));
+}
+
+void instances_apply_past(const struct instances_log *log, struct slice text, bool begins_late)
+{
+    struct instances_msg *m = calloc(1, sizeof(*m));
+
+    if (!m)
+        abort(); /* there is no going on with what may be out of date */
+    if (text.len <= MSG_BYTES_MAX && instances_msg_read(text, m)) {
+        apply_past(log, m);
+        if (begins_late)
+            apply_forgotten(log, m);
+    }
+    free(m);
 }
 
 void instances_apply_lost(struct instances_log *log)

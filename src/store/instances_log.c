@@ -5,7 +5,9 @@
  *                    │           └── a number is missing ─┐
  *                    └── nothing there ───────────────────┴──► find the end, drop what may be meant, go on
  *
- * The end is found before anything is dropped: what comes in between is applied after it.
+ * The end is found before anything is dropped: what comes in between is applied after it. Once, at the start,
+ * the log is read from its beginning, too: Redis may still hold what was invalidated before this instance's
+ * time, and is not scanned for changed targets at all.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,6 +50,7 @@ void instances_log_init(struct instances_log *log, struct instances *in, const c
     (void)instances_key(log->key, in->prefix, name);
     (void)snprintf(log->meta_name, sizeof(log->meta_name), "events.%s", name);
     list_init(&log->waiting);
+    memcpy(log->past, nowhere, sizeof(nowhere));
     log->waiting_max = MAIN_WAITING_MAX;
     log->meta_known = log->meta_tried = !in->disk;
     if (log != &in->logs[LOG_MAIN]) {
@@ -244,19 +247,46 @@ static void on_end(struct redis_call *call, const struct redis_reply *reply, enu
     instances_log_read(log);
 }
 
-static void ask_page(struct instances_log *log)
+/* What was told before this instance's time. The last one of a page is the first of the next. */
+static void take_past(struct instances_log *log, const struct redis_reply *page)
+{
+    bool begins = strcmp(log->past, nowhere) == 0;
+
+    for (size_t i = 0; i < page->items_n; i++) {
+        struct position at;
+        struct slice text;
+
+        if (read_entry(page->items[i], &at, &text))
+            instances_apply_past(log, text, begins && i == 0 && at.n > 1);
+        if (read_id(page->items[i], &at))
+            memcpy(log->past, at.id, sizeof(log->past));
+    }
+}
+
+static void on_past(struct redis_call *call, const struct redis_reply *reply, enum redis_why why)
+{
+    struct instances_log *log = CONTAINER_OF(call, struct instances_log, read);
+
+    log->reading = false;
+    if (why != REDIS_REPLIED || reply->type != REDIS_ARRAY)
+        return; /* the next beat tries again */
+    take_past(log, reply);
+    log->past_read = reply->items_n < READ_MAX;
+    instances_log_read(log);
+}
+
+static void ask_from(struct instances_log *log, const char *id)
 {
     static const char count[] = "128";
 
     _Static_assert(READ_MAX == 128, "the same number");
-    memcpy(log->from, log->at.id, sizeof(log->from));
+    memcpy(log->from, id, sizeof(log->from));
     log->read_argv[0] = SLICE_OF("XRANGE");
     log->read_argv[1] = slice_str(log->key);
     log->read_argv[2] = slice_str(log->from);
     log->read_argv[3] = SLICE_OF("+");
     log->read_argv[4] = SLICE_OF("COUNT");
     log->read_argv[5] = slice_str(count);
-    log->read.on_reply = on_page;
 }
 
 static void ask_end(struct instances_log *log)
@@ -276,10 +306,15 @@ void instances_log_read(struct instances_log *log)
     if (log->reading || !log->meta_tried || !instances_is_ready(log->in))
         return;
     log->reading = true;
-    if (log->known)
-        ask_page(log);
-    else
+    if (!log->known) {
         ask_end(log);
+    } else if (!log->past_read) {
+        ask_from(log, log->past);
+        log->read.on_reply = on_past;
+    } else {
+        ask_from(log, log->at.id);
+        log->read.on_reply = on_page;
+    }
     log->read.argv = log->read_argv;
     log->read.argc = 6;
     log->read.key = slice_str(log->key);

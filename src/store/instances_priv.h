@@ -59,6 +59,8 @@ struct instances_log {
     bool lost_some; /* something was missed: @lost goes once the new place is known */
     bool joins;     /* the same, if there is a log at all: it has never been read here */
     bool caught_up; /* read to the end since the link came up */
+    bool past_read; /* so were the entries from before this instance's time, as far as there are any */
+    char past[STREAM_ID_BYTES + 1]; /* where that has got to */
     bool reading, again;
     unsigned behind; /* messages read since it was last at the end */
     struct redis_call read;
@@ -191,6 +193,9 @@ void instances_ask_overdue(struct instances *in, bool all);
 /** Does what another instance has told in @log, as entry of @text. @late: it is being caught up on. false: it
  * could not be read. */
 bool instances_apply(struct instances_log *log, struct slice text, bool late);
+/** Notes what was told before this instance's time, as an entry of @text: what lies in Redis
+ * may be meant. @begins_late: there was more before it, which is not there any more. */
+void instances_apply_past(const struct instances_log *log, struct slice text, bool begins_late);
 /** Drops what may have been invalidated without our having heard of it. */
 void instances_apply_lost(struct instances_log *log);
 /** Publishes a CACHE_INVALIDATED of what was done here. */

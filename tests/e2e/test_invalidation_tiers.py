@@ -329,6 +329,54 @@ def test_a_changed_target_is_not_given_out_from_redis(join, redis, upstream):
     redis.never("SCAN")
 
 
+@pytest.mark.parametrize("how", ["restarted", "another"])
+def test_a_changed_target_is_not_given_out_from_redis_by_who_starts_later(join, redis, upstream, how):
+    """Redis is not scanned for what a request changes: whoever starts later reads of it."""
+    upstream.reply(whole, b"old", headers={"Cache-Control": "public, max-age=600"})
+    upstream.reply(whole, b"other", headers={"Cache-Control": "public, max-age=600"})
+    first = join()
+    first.client.get("/v1/things/1").was("MISS")
+    first.client.get("/v1/things/2").was("MISS")
+    lies_in(first, "redis", 2)
+    first.client.ask("PUT", "/v1/things/1", body=b"{}").whole()
+    wait_until(lambda: redis.keys("refrain:{events}:notes"), "the change to be told")
+    again = restarted(first, join) if how == "restarted" else join()
+    assert again.client.get("/v1/things/1").was("MISS").body != b"old"
+    assert again.client.get("/v1/things/2").was("HIT").body == b"other"
+
+
+def test_what_was_to_be_deleted_from_redis_is_not_given_out_after_a_restart(join, redis, upstream):
+    """The instance that was told ended before Redis could do it."""
+    first = join()
+    first.client.post(tagged(chat("a"), "red")).was("MISS")
+    first.client.post(tagged(chat("b"), "blue")).was("MISS")
+    lies_in(first, "redis", 2)
+    names = redis.keys("refrain:*:*:*:*")
+    records = {name: redis.cli("DUMP", name) for name in names}
+    gone(first, tag="red")
+    wait_until(lambda: len(redis.keys("refrain:*:*:*:*")) == 1, "it to be deleted")
+    for name, record in records.items():
+        redis.cli("RESTORE", name, 600_000, record, "REPLACE")  # as if it had not been
+    again = restarted(first, join)
+    again.client.post(chat("a")).was("MISS")
+    again.client.post(chat("b")).was("HIT")
+
+
+def test_what_was_found_below_is_not_given_out_for_an_error_after_an_invalidation(begin, upstream):
+    first = begin(cache={"stale_if_error": "1d"}, tiers={"memory": {"enabled": False}})
+    upstream.reply(whole, b"old", headers={"Cache-Control": "public, max-age=1"})
+    first.client.get("/v1/things/1").was("MISS")
+    lies_in(first, "disk", 1)
+    stale = {"Cache-Control": "max-stale, only-if-cached"}
+    wait_until(lambda: int(first.client.get("/v1/things/1", stale).whole().header("age")) >= 1, "it to be stale")
+    upstream.reply(whole, b"no", status=503, before=hold("g"))
+    asking = first.client.get("/v1/things/1")
+    upstream.held("g")
+    assert gone(first, all=True)["tiers"]["disk"] == 1
+    upstream.release("g")
+    assert asking.was("MISS", status=503).body == b"no"
+
+
 def test_what_is_being_read_when_the_invalidation_comes_is_not_given_out(join, redis, upstream):
     slow = {"tiers": {"redis": {"timeout": "10s"}}}
     first = join(**slow)

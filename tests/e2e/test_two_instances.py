@@ -263,6 +263,18 @@ def test_a_credential_refused_at_one_has_no_hits_at_the_other(two, upstream):
     assert "detail=reauth" in b.asks("one").was("MISS").header("cache-status")
 
 
+def test_a_credential_refused_at_one_has_no_hits_at_who_starts_later(instance, upstream):
+    a = instance()
+    a.asks("one").was("MISS")
+    a.refrain.waits_for("write_queue_entries", 0)
+    upstream.reply(whole, b'{"error":{"message":"no"}}', status=401)
+    a.asks("something else").was("MISS", status=401)
+    a.refrain.stop()
+    b = instance()
+    b.refrain.waits_for("credentials_suspended", 1)
+    assert "detail=reauth" in b.asks("one").was("MISS").header("cache-status")
+
+
 def test_a_target_changed_at_one_is_changed_at_the_other(two, upstream):
     a, b = two
     fresh = {"Cache-Control": "public, max-age=600"}

@@ -526,6 +526,50 @@ static void notes_are_told(void **state)
     two_done();
 }
 
+static bool holds_back(const struct side *s, uint64_t target, int64_t seq)
+{
+    const struct label get = {
+        .operation = SLICE("read"), .target = target, .started_seq = seq, .created_ms = seq / 1000};
+
+    return fences_hold_back(s->fences, &get, seq);
+}
+
+/* What it says of what lies in Redis, which nobody has deleted. */
+static void what_was_told_before_its_time_is_read(void **state)
+{
+    enum { MANY = 300, HOUR_MS = 3600 * 1000 };
+    const struct redis_conf redis = redis_of(server);
+    const struct label red = {.tags = SLICE("red"), .started_seq = 1};
+    int64_t now = now_seq(NULL);
+
+    (void)state;
+    side_init(&a);
+    side_connect(&a, &redis, false);
+    until(is_linked, &a);
+    (void)invalidate(&a, "red", false);
+    for (uint64_t i = 1; i <= MANY; i++) /* more than come at once */
+        instances_note_target(a.in, i);
+    instances_note_refused(a.in, 0xCA11E5);
+    side_done(&a);
+    side_init(&b);
+    side_connect(&b, &redis, false);
+    until(is_linked, &b);
+    assert_true(fences_hold_back(b.fences, &red, red.started_seq));
+    for (uint64_t i = 1; i <= MANY; i++)
+        assert_true(holds_back(&b, i, now));
+    assert_false(holds_back(&b, MANY + 1, now));
+    assert_false(holds_back(&b, MANY, now + (int64_t)HOUR_MS * 1000)); /* had anew since */
+    assert_int_equal(b.refused, 1);
+    side_done(&b);
+    free(redis_server_ask(server, "XTRIM refrain:{events}:notes MAXLEN 1"));
+    side_init(&a);
+    side_connect(&a, &redis, false);
+    until(is_linked, &a);
+    assert_true(holds_back(&a, MANY + 1, now)); /* it may have been among those that are not there any more */
+    assert_false(holds_back(&a, MANY + 1, now + (int64_t)HOUR_MS * 1000));
+    side_done(&a);
+}
+
 static void strictly_nothing_is_served_while_cut(void **state)
 {
     const struct redis_conf redis = redis_of(server);
@@ -688,6 +732,7 @@ int main(void)
         TEST(a_log_that_is_lost_costs_the_memory),
         TEST(a_log_that_was_trimmed_too),
         TEST(notes_are_told),
+        TEST(what_was_told_before_its_time_is_read),
         TEST(strictly_nothing_is_served_while_cut),
         TEST(garbage_does_no_harm),
         TEST(what_was_missed_while_down_is_caught_up),
