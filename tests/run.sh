@@ -38,8 +38,8 @@ count_long() { # meson's own count of programs
     awk '/^Ok: / { passed = $NF } /^Fail: |^Timeout: / { failed += $NF } END { print passed + 0, failed + 0 }' "$1"
 }
 
-count_pytest() {
-    awk '/ in [0-9.]+s/ { passed = failed = 0
+count_pytest() { # the last line of each run there is
+    awk '/^(=+ )?[0-9]+ (passed|failed|skipped|error|deselected).* in [0-9.]+s/ {
             for (i = 2; i <= NF; i++) {
                 if ($i ~ /^passed/) passed = $(i - 1)
                 if ($i ~ /^(failed|errors?)/) failed += $(i - 1)
@@ -104,6 +104,29 @@ e2e() { # DIRECTORY FILE…
     (cd tests/e2e && REFRAIN_BIN=$(binary "$dir") && export REFRAIN_BIN && timeout 900 /usr/bin/python3 -m pytest "$@")
 }
 
+# What lies below memory: servers, clusters and disks that come and go. Mostly waiting, so that others run beside it.
+is_about_tiers() { # FILE
+    case $1 in
+    test_at_rest.py | test_disk.py | test_fleet.py | test_invalidation_tiers.py | test_redaction.py) return 0 ;;
+    test_redis*.py | test_tier*.py | test_two_instances.py) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+e2e_in_halves() { # DIRECTORY [FILE…]: all files without any
+    local dir=$1 tiers=() others=() status=0 file
+    shift
+    [ $# -gt 0 ] || set -- tests/e2e/test_*.py
+    for file in "${@##*/}"; do
+        if is_about_tiers "$file"; then tiers+=("$file"); else others+=("$file"); fi
+    done
+    e2e "$dir" "${tiers[@]}" >"$logs/half" 2>&1 &
+    e2e "$dir" "${others[@]}" || status=$?
+    wait $! || status=$?
+    cat "$logs/half"
+    return $status
+}
+
 http() { # DIRECTORY
     (cd tests/http && REFRAIN_BIN=$(binary "$1") && export REFRAIN_BIN && timeout 600 /usr/bin/python3 -m pytest)
 }
@@ -132,10 +155,11 @@ suite 'unit asan' count_unit unit build-asan
 suite 'unit tsan' count_unit unit build-tsan
 [ -z "$long" ] || suite 'unit long' count_long long build
 suite 'fuzz' count_line tests/fuzz/run.sh "$fuzz_seconds"
-suite 'e2e' count_pytest e2e build
-suite 'e2e asan' count_pytest e2e build-asan
-# Where workers meet: one flight with readers on all of them, one store, reload and shutdown under load.
-suite 'e2e tsan' count_pytest e2e build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py
+suite 'e2e' count_pytest e2e_in_halves build
+suite 'e2e asan' count_pytest e2e_in_halves build-asan
+# Where threads meet: one flight with readers on all workers, one store, reload and shutdown under load; what lies below.
+suite 'e2e tsan' count_pytest e2e_in_halves build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py \
+    test_tiers.py test_two_instances.py test_fleet.py
 suite 'http' count_pytest http build
 suite 'http asan' count_pytest http build-asan
 suite 'http tsan' count_pytest http build-tsan
