@@ -41,7 +41,7 @@ count_long() { # meson's own count of programs
 count_pytest() { # the last line of each run there is
     awk '/^(=+ )?[0-9]+ (passed|failed|skipped|error|deselected).* in [0-9.]+s/ {
             for (i = 2; i <= NF; i++) {
-                if ($i ~ /^passed/) passed = $(i - 1)
+                if ($i ~ /^passed/) passed += $(i - 1)
                 if ($i ~ /^(failed|errors?)/) failed += $(i - 1)
             } }
          END { print passed + 0, failed + 0 }' "$1"
