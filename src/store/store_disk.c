@@ -11,11 +11,8 @@
 
 /* Deadlines of questions that name none; a get's is configured. */
 enum { SCAN_MS = 5000, WRITE_MS = 10000, DELETE_IF_MS = 60000, META_MS = 10000 };
-enum { JOB_BYTES = 512 }; /* what a job counts for in the queue beside its record */
-enum {
-    FREE_WRITES_MS = 5000,
-    FREE_WAIT_S = 10
-}; /* at the end: for what is queued, for a thread that hangs */
+enum { JOB_BYTES = 512 };                         /* what a job counts for in the queue beside its record */
+enum { FREE_WRITES_MS = 5000, FREE_WAIT_S = 10 }; /* at the end: for what is queued, for threads that hang */
 
 /* -- jobs -- */
 
@@ -527,30 +524,45 @@ static void disk_state(struct tier *t, struct tier_state *out)
 
 /* -- beginning and end -- */
 
-/* A thread that hangs in the kernel is not waited for in vain: what it may still touch is left to it. */
-static bool join_in_time(pthread_t thread)
+void disk_thread_ended(struct disk *d)
 {
-    struct timespec until;
-
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += FREE_WAIT_S;
-    return pthread_timedjoin_np(thread, NULL, &until) == 0;
+    pthread_mutex_lock(&d->lock);
+    d->ended_n++;
+    pthread_cond_broadcast(&d->for_end);
+    pthread_mutex_unlock(&d->lock);
 }
 
+/* Under the lock. False: not in time. All together have the same time: where one hangs, the others most
+ * likely do, too. */
+static bool wait_for_threads(struct disk *d)
+{
+    unsigned n = d->readers_n + d->writer_runs;
+    struct timespec until;
+    int r = 0;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += FREE_WAIT_S;
+    while (d->ended_n < n && r == 0)
+        r = pthread_cond_timedwait(&d->for_end, &d->lock, &until);
+    return d->ended_n == n;
+}
+
+/* A thread that hangs in the kernel is not waited for in vain: what it may still touch is left to it. */
 static bool end_threads(struct disk *d)
 {
-    bool ended = true;
+    bool ended;
 
     pthread_mutex_lock(&d->lock);
     d->stopping = true;
     d->stop_ns = clock_mono_ns() + FREE_WRITES_MS * INT64_C(1000000);
     pthread_cond_broadcast(&d->for_readers);
     pthread_cond_broadcast(&d->for_writer);
+    ended = wait_for_threads(d);
     pthread_mutex_unlock(&d->lock);
-    for (unsigned i = 0; i < d->readers_n; i++)
-        ended = join_in_time(d->readers[i]) && ended;
-    if (d->writer_runs)
-        ended = join_in_time(d->writer) && ended;
+    for (unsigned i = 0; ended && i < d->readers_n; i++)
+        (void)pthread_join(d->readers[i], NULL);
+    if (ended && d->writer_runs)
+        (void)pthread_join(d->writer, NULL);
     return ended;
 }
 
@@ -562,6 +574,7 @@ static void disk_free(struct tier *t)
         return;
     (void)pthread_cond_destroy(&d->for_readers);
     (void)pthread_cond_destroy(&d->for_writer);
+    (void)pthread_cond_destroy(&d->for_end);
     (void)pthread_mutex_destroy(&d->lock);
     free(d);
 }
@@ -590,6 +603,7 @@ static void init_sync(struct disk *d)
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&d->for_readers, &attr);
     (void)pthread_cond_init(&d->for_writer, &attr);
+    (void)pthread_cond_init(&d->for_end, &attr);
     (void)pthread_condattr_destroy(&attr);
 }
 

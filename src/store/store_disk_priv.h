@@ -124,11 +124,12 @@ struct disk {
     pthread_t readers[DISK_READERS], writer;
     unsigned readers_n;
     bool writer_runs;
+    unsigned ended_n; /* of these threads; under the lock */
 
     pthread_mutex_t lock;
-    pthread_cond_t for_readers, for_writer; /* on the monotonic clock */
-    struct list gets, scans;                /* to be read */
-    struct list writes, walks;              /* to be written: at once; in steps, or in order with steps */
+    pthread_cond_t for_readers, for_writer, for_end; /* on the monotonic clock */
+    struct list gets, scans;                         /* to be read */
+    struct list writes, walks; /* to be written: at once; in steps, or in order with steps */
     size_t reads_n, puts_n, removals_n, queued_bytes;
     int64_t first_write_ns; /* since when something waits in writes */
     uint64_t tickets;
@@ -155,6 +156,8 @@ struct disk {
 /** Has the job's port told: @result, and what else the job holds. Gives up the caller's reference. Threads:
  * the tier's. */
 void disk_job_done(struct disk *d, struct disk_job *job, enum tier_result result);
+/** The last thing that a thread of the tier does with it. */
+void disk_thread_ended(struct disk *d);
 /** Takes @m, whose job keeps a reference. Threads: the tier's. */
 void disk_matches_post(struct disk *d, struct disk_matches *m);
 void disk_job_unref(struct disk_job *job);

@@ -287,5 +287,6 @@ void *disk_reader_main(void *disk)
         disk_job_done(r.disk, job, answer_of(&r, job));
     if (r.db)
         close_db(&r);
+    disk_thread_ended(r.disk);
     return NULL;
 }

@@ -856,5 +856,6 @@ void *disk_writer_main(void *disk)
             refuse_waiting(&w, true);
     }
     end_writer(&w);
+    disk_thread_ended(w.disk);
     return NULL;
 }
