@@ -173,11 +173,16 @@ void instances_look(struct instances *in)
         link_set(in, INSTANCES_CUT);
 }
 
+static void beat_send(struct instances *in);
+
+/* Who waits for the start is not kept waiting for the next beat. */
 static void on_redis_state(void *arg, const struct redis_state *state)
 {
     struct instances *in = arg;
 
     instances_look(in);
+    if (state->up && !in->beating && !in->stopping)
+        beat_send(in);
     if (!state->up && state->cause != REDIS_NOT_YET && in->link == INSTANCES_CONNECTING)
         link_set(in, INSTANCES_CUT);
     if (state->up && !in->beating && !in->stopping)
@@ -502,6 +507,17 @@ static bool connect_all(struct instances *in)
     return in->redis && in->sub && (in->disk || !in->conf.disk);
 }
 
+/* Waited for by a clock that nobody sets. */
+static void init_changed(struct instances *in)
+{
+    pthread_condattr_t attr;
+
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&in->changed, &attr);
+    (void)pthread_condattr_destroy(&attr);
+}
+
 struct instances *instances_new(const struct instances_conf *conf)
 {
     struct instances *in = calloc(1, sizeof(*in));
@@ -510,7 +526,7 @@ struct instances *instances_new(const struct instances_conf *conf)
         return NULL;
     in->conf = *conf;
     (void)pthread_mutex_init(&in->lock, NULL);
-    (void)pthread_cond_init(&in->changed, NULL);
+    init_changed(in);
     list_init(&in->notes);
     list_init(&in->asked);
     for (size_t i = 0; i < LOGS; i++)
@@ -541,7 +557,7 @@ void instances_wait(struct instances *in, int64_t ms)
 
     if (!in)
         return;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)(ms / 1000);
     until.tv_nsec += (long)(ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
