@@ -499,7 +499,7 @@ static void on_meta_got(struct tier_op *op)
     struct store_disk_meta *m = CONTAINER_OF(op, struct store_disk_meta, op);
     struct instances_log *log = CONTAINER_OF(m, struct instances_log, meta);
     struct position at;
-    bool readable = false;
+    bool readable = false, first = !log->meta_tried;
 
     log->meta_busy = false;
     if (op->result == TIER_OK) {
@@ -510,7 +510,9 @@ static void on_meta_got(struct tier_op *op)
     log->meta_known = (op->result == TIER_OK || op->result == TIER_ABSENT) && !log->reading;
     if (log->meta_known)
         begin_at(log, readable ? &at : NULL, op->result == TIER_ABSENT);
-    instances_log_read(log);
+    /* A disk that is away is asked again by the beat: a read now would ask it once more at its end, for ever. */
+    if (first || log->meta_known)
+        instances_log_read(log);
 }
 
 static void meta_ask(struct instances_log *log)

@@ -412,6 +412,15 @@ def test_who_is_cut_off_tells_when_it_last_heard_of_others(two, redis):
     wait_until(lambda: heard_ago() > first, "time to go on")
 
 
+def test_a_disk_that_is_away_has_nobody_ask_redis_all_the_time(instance, redis, tmp_path):
+    one = instance(tiers={"disk": {"path": str(tmp_path / "nowhere" / "cache.db")}})
+    before, told = redis.commands()["xrange"], one.refrain.metric("instance_messages_total", kind="told")
+    for n in range(20):
+        one.invalidates(tag=f"{n}")
+    one.refrain.waits_for("instance_messages_total", told + 20, kind="told")
+    assert redis.commands()["xrange"] - before < 500, "a read or two for each message and beat, not one after the other"
+
+
 def test_three_hold_one_key(instance):
     a, b, c = instance(), instance(), instance()
     a.sees(b, c)
