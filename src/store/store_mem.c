@@ -267,11 +267,14 @@ static bool later_is_there(struct store_mem *m, struct shard *s, uint32_t i, con
     return from->whole && n->expires_ms >= head->expires_ms;
 }
 
+/* An operator may have put the same answer with another lifetime or other tags. */
 static bool is_itself(struct store_mem *m, struct shard *s, uint32_t i, const struct entry *e)
 {
     const struct entry *there = i != NODE_NONE ? log_entry(&m->log, shard_node(s, i)->place) : NULL;
 
-    return there && there->started_seq == e->started_seq && memcmp(there->id, e->id, ENTRY_ID_LEN) == 0;
+    return there && there->started_seq == e->started_seq && memcmp(there->id, e->id, ENTRY_ID_LEN) == 0 &&
+           there->expires_ms == e->expires_ms && there->gone_ms == e->gone_ms &&
+           slice_eq(entry_slice(there, there->tags), entry_slice(e, e->tags));
 }
 
 static bool is_in_vain(struct store_mem *m, struct shard *s, uint32_t i, const struct source *from)

@@ -467,6 +467,11 @@ static void what_is_there_no_more_is_not_coded_otherwise(void **state)
     assert_false(has(m, 1, 0));
     assert_int_equal(put(m, 1, 0, (struct say){.started_seq = 6, .body_len = 20}, NULL), 0);
     assert_int_equal(store_mem_recode(m, e, 0), -EEXIST); /* another one has come */
+    assert_int_equal(put(m, 1, 0, (struct say){.started_seq = 5, .expires_ms = 7, .body_len = 10}, NULL),
+                     -EEXIST);
+    assert_true(drop(m, 1));
+    assert_int_equal(put(m, 1, 0, (struct say){.started_seq = 5, .expires_ms = 7, .body_len = 10}, NULL), 0);
+    assert_int_equal(store_mem_recode(m, e, 0), -EEXIST); /* the same one, with another lifetime */
     free(e);
     store_mem_free(m);
 }
