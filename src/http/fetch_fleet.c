@@ -19,10 +19,6 @@
 #include "refrain/base/log.h"
 #include "refrain/store/fences.h"
 
-enum {
-    LINGER_MS = 5000
-}; /* what is stored is told to newcomers so long, until it lies in Redis for certain */
-
 bool fetch_is_led(const struct fetch *x)
 {
     return x->led;
@@ -478,7 +474,8 @@ static int64_t linger_ms(const struct fetch *x, const struct relay_end *end)
 {
     int64_t left_ms = end->stored ? x->keep.fresh_until_ms - clock_wall_ms() : 0;
 
-    return left_ms / 2 < LINGER_MS ? left_ms / 2 : LINGER_MS; /* Redis may be late to hear of it */
+    return left_ms / 2 < FETCH_LINGER_MS ? left_ms / 2
+                                         : FETCH_LINGER_MS; /* Redis may be late to hear of it */
 }
 
 void fetch_tell_end(struct fetch *x, enum flight_end how)

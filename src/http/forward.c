@@ -162,10 +162,20 @@ static size_t ask_about(struct exchange *x, struct entry_ref *about, struct fiel
     return n + more;
 }
 
+/* What another instance has just had is told on for so long: it may be older than is wanted here. */
+static bool wants_it_fresher(const struct exchange *x)
+{
+    const struct cachectl *cc = &x->ask.cc;
+
+    return cc->min_fresh_s != CC_ABSENT ||
+           (cc->max_age_s != CC_ABSENT && cc->max_age_s <= FETCH_LINGER_MS / 1000);
+}
+
 /* Who is to hear upstream himself, or keeps apart here already, does so from other instances as well. */
 static bool flies_with_the_fleet(const struct exchange *x, const struct flight *f)
 {
-    return site_of(x)->coalesce && x->ask.joins && !x->unproven && !flight_is_alone(f);
+    return site_of(x)->coalesce && x->ask.joins && !x->unproven && !wants_it_fresher(x) &&
+           !flight_is_alone(f);
 }
 
 void forward_start(struct exchange *x, struct flight *f, const struct digest *key, enum forward_how how)

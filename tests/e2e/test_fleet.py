@@ -145,6 +145,20 @@ def test_who_comes_right_after_the_end_asks_no_more(fleet, upstream):
     upstream.saw(1)
 
 
+def test_who_wants_it_fresher_does_not_get_what_another_instance_has_just_had(fleet, upstream):
+    upstream.reply(whole, chat_answer("old"))
+    upstream.reply(whole, chat_answer("new"))
+    both = fleet(2)
+    a, b = both.clients
+    a.post(chat()).was("MISS")
+    wait_until(lambda: both.redis.keys("refrain:default:*"), "it to be in Redis")
+    wait_until(lambda: int(a.post(chat()).was("HIT").header("age")) >= 1, "it to be a second old")
+    for name in both.redis.keys("refrain:default:*"):
+        both.redis.cli("DEL", name)  # it lingers all the same
+    assert b"new" in b.post(chat(), headers={"Cache-Control": "max-age=0"}).whole().body
+    upstream.saw(2)
+
+
 def test_followers_get_the_head_as_it_would_be_stored(fleet, upstream):
     upstream.reply(sse, token("alpha"), hold("g"),
                    headers={"Set-Cookie": "who=alice", "X-RateLimit-Remaining-Requests": "7", "X-Request-Id": "req_1",

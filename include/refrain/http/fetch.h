@@ -19,6 +19,9 @@
 
 struct fleet_port; /* fleet.h */
 
+/* What is stored is told to other instances' newcomers so long, until it lies in Redis for certain. */
+enum { FETCH_LINGER_MS = 5000 };
+
 /* What is asked. Borrowed for the call, unless it says otherwise. */
 struct fetch_spec {
     struct loop *loop;
