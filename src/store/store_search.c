@@ -8,6 +8,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/list.h"
+#include "refrain/store/fences.h"
 #include "store_priv.h"
 
 struct store_port {
@@ -31,6 +32,7 @@ struct run {
     struct label label; /* its texts below */
     bool look_only;
     uint64_t deletions; /* of its key, when it began */
+    int64_t fences;     /* the newest, when it began */
     size_t at;          /* which tier is asked */
     int64_t asked_ns;
     struct tier_get get;
@@ -151,6 +153,18 @@ static bool is_given_up(const struct run *r)
 
 /* -- what was found -- */
 
+/* It was deleted, or invalidated, while it was looked for: however late its own instance's clock says that it
+ * began. */
+static bool is_overtaken(const struct run *r)
+{
+    struct store *s = r->store;
+    struct label label = label_of(r->found.entry);
+
+    return atomic_load(deletions_of(s, &r->label.key)) != r->deletions ||
+           (s->conf.fences && fences_latest(s->conf.fences) > r->fences &&
+            fences_hold_back(s->conf.fences, &label, r->fences + 1));
+}
+
 static void promote(struct run *r)
 {
     struct store *s = r->store;
@@ -161,7 +175,7 @@ static void promote(struct run *r)
         return;
     count_one(&s->promoted);
     /* Looked at again once it was put: whichever came first, it is not found. */
-    if (atomic_load(deletions_of(s, &label.key)) != r->deletions || store_holds_back(s, &label))
+    if (is_overtaken(r) || store_holds_back(s, &label))
         (void)store_mem_delete(s->conf.memory, &label.key);
 }
 
@@ -197,16 +211,14 @@ static void scrub(struct run *r)
     writes_scrub(r->store->writes, &r->label, r->blob, r->at);
 }
 
-/* It was deleted, or invalidated, since it was written or while it was looked for. */
+/* That, or since it was written. */
 static bool is_taken_back(struct run *r)
 {
     struct store *s = r->store;
     struct label label = label_of(r->found.entry);
 
-    if (atomic_load(deletions_of(s, &r->label.key)) != r->deletions)
-        return true;
     if (!store_holds_back(s, &label))
-        return false;
+        return is_overtaken(r);
     if (!r->look_only)
         scrub(r);
     return true;
@@ -313,6 +325,7 @@ static struct run *run_new(struct store_port *p, struct store_search *s)
     at = copy_text(at, &r->label.operation);
     (void)copy_text(at, &r->label.model);
     r->deletions = atomic_load(deletions_of(p->store, &l->key));
+    r->fences = p->store->conf.fences ? fences_latest(p->store->conf.fences) : 0;
     list_push_back(&p->runs, &r->link);
     return r;
 }

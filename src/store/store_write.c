@@ -46,6 +46,7 @@ struct write {
     struct store *store;
     enum kind kind;
     unsigned tiers;       /* bits */
+    bool clears;          /* it has taken the place of a deletion: whatever lies there goes */
     struct label label;   /* borrows from the box, or from texts */
     struct entry_ref ref; /* always boxed; of ENTRY and COPY */
     struct blob *blob;    /* of COPY and SCRUB; of ENTRY once it is packed */
@@ -199,6 +200,7 @@ static enum entered try_enter(struct writes *w, struct write *one, struct write 
         return ENTERED_DROPPED;
     if (there) {
         one->due_ms = there->due_ms < one->due_ms ? there->due_ms : one->due_ms;
+        one->clears = there->kind == WRITE_NOTHING || there->clears;
         list_push_back(&there->link, &one->link); /* before it, so in its place */
         leave(w, there);
         *out_replaced = there;
@@ -433,7 +435,7 @@ static void ask(struct write *one, size_t i)
         a->put = (struct tier_put){.op = {.on_done = on_asked},
                                    .item = {one->label, gone_ms_of(one)},
                                    .blob = one->blob,
-                                   .only_newer = true};
+                                   .only_newer = !one->clears};
         p->tier->ops->put(p, &a->put);
     } else {
         a->remove = (struct tier_delete){.op = {.on_done = on_asked},

@@ -552,6 +552,38 @@ static void a_search_under_way_does_not_bring_back_what_is_deleted(void **state)
     world_free(w);
 }
 
+/* Another instance has stored it, whose clock is ahead. */
+static void what_was_being_read_when_it_was_invalidated_is_refused(void **state)
+{
+    struct world *w = world_new(&(struct setup){0});
+    const struct selector faq = {.tag = SLICE("faq")}, other = {.tag = SLICE("other")};
+    struct asking a;
+
+    (void)state;
+    fences_add(w->fences, &faq, 5);
+    assert_int_equal(put(w, 1, 1000), 0);
+    flush(w);
+    forget(w, 1);
+    scripted_hold(w->disk);
+    ask_begin(w, 1, &a);
+    scripted_wait_held(w->disk, 1);
+    fences_add(w->fences, &faq, 20);
+    scripted_let_go(w->disk);
+    ask_end(&a);
+    assert_null(a.search.found.entry);
+    assert_false(memory_has(w, 1));
+    assert_true(lies_in(w->disk, 1)); /* which whoever was told deletes */
+    scripted_hold(w->disk);
+    ask_begin(w, 1, &a);
+    scripted_wait_held(w->disk, 1);
+    fences_add(w->fences, &other, 30);
+    scripted_let_go(w->disk);
+    ask_end(&a);
+    assert_non_null(a.search.found.entry); /* another was meant */
+    entry_ref_release(&a.search.found);
+    world_free(w);
+}
+
 static void what_began_before_an_invalidation_is_refused(void **state)
 {
     struct world *w = world_new(&(struct setup){0});
@@ -662,6 +694,27 @@ static void who_writes_behind_writes_the_last_alone(void **state)
     flush(w);
     scripted_counts(w->disk, &counts);
     assert_int_equal(counts.puts, 1);
+    world_free(w);
+}
+
+static void what_was_deleted_does_not_outlive_an_older_answer(void **state)
+{
+    struct world *w = world_new(&(struct setup){.write_behind_ms = 3600 * 1000, .one_tier = true});
+    struct label label = label_for(1);
+    struct asking a;
+
+    (void)state;
+    assert_int_equal(put(w, 1, 20), 0);
+    flush(w);
+    store_delete(w->store, &label);
+    assert_int_equal(put(w, 1, 10), 0); /* begun before, ended after */
+    assert_int_equal(put(w, 1, 11), 0);
+    flush(w);
+    forget(w, 1);
+    ask_begin(w, 1, &a);
+    ask_end(&a);
+    assert_int_equal(a.search.found.entry->started_seq, 11);
+    entry_ref_release(&a.search.found);
     world_free(w);
 }
 
@@ -834,10 +887,12 @@ int main(void)
         cmocka_unit_test(a_tier_that_fails_is_passed_over),
         cmocka_unit_test(what_is_deleted_is_not_found_again),
         cmocka_unit_test(a_search_under_way_does_not_bring_back_what_is_deleted),
+        cmocka_unit_test(what_was_being_read_when_it_was_invalidated_is_refused),
         cmocka_unit_test(what_began_before_an_invalidation_is_refused),
         cmocka_unit_test(a_full_queue_drops_and_counts),
         cmocka_unit_test(of_one_key_the_last_word_is_written),
         cmocka_unit_test(who_writes_behind_writes_the_last_alone),
+        cmocka_unit_test(what_was_deleted_does_not_outlive_an_older_answer),
         cmocka_unit_test(the_end_writes_what_waits),
         cmocka_unit_test(a_tier_that_hangs_does_not_hold_up_the_end),
         cmocka_unit_test(the_older_of_two_does_not_replace_the_younger),
