@@ -189,7 +189,6 @@ static bool apply_invalidated(struct incoming *x)
         incoming_free(x); /* nobody waits for that any more */
         return true;
     }
-    (void)instances_pass(in, x->msg.at_ms * 1000 + 999); /* who told it has a fence of about then */
     x->inv.which = x->msg.which;
     x->inv.dry_run = x->msg.dry_run;
     if (x->msg.ask > 0)
@@ -225,12 +224,14 @@ bool instances_apply(struct instances_log *log, struct slice text, bool late)
         incoming_free(x);
         return false;
     }
-    if (strcmp(x->msg.source, log->in->id) == 0)
+    if (strcmp(x->msg.source, log->in->id) == 0) {
         incoming_free(x); /* our own */
-    else if (x->msg.kind == MSG_INVALIDATED)
+        return true;
+    }
+    (void)instances_pass(log->in, x->msg.at_ms * 1000 + 999); /* who told it has a fence of about then */
+    if (x->msg.kind == MSG_INVALIDATED)
         return apply_invalidated(x);
-    else
-        apply_note(x);
+    apply_note(x);
     return true;
 }
 

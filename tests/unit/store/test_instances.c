@@ -35,6 +35,8 @@ struct side {
     struct invalidator *v;
     struct events *events;
     struct instances *in;
+    int64_t behind_us; /* its clock */
+    atomic_int_fast64_t passed;
     atomic_uint refused, notices[INSTANCES_NOTICE_FOREIGN + 1];
     struct fake_disk *disk;
 };
@@ -155,10 +157,22 @@ static void disk_put(struct tier_port *p, struct store_disk_meta *m)
 
 /* -- instances -- */
 
+/* NULL: of whose clock is right. */
 static int64_t now_seq(void *arg)
 {
-    (void)arg;
-    return clock_wall_ms() * 1000;
+    const struct side *s = arg;
+    int64_t now = clock_wall_ms() * 1000 - (s ? s->behind_us : 0);
+    int64_t passed = s ? atomic_load(&s->passed) : 0;
+
+    return passed >= now ? passed + 1 : now;
+}
+
+static void pass_seq(void *arg, int64_t seq)
+{
+    struct side *s = arg;
+
+    if (seq > atomic_load(&s->passed))
+        atomic_store(&s->passed, seq);
 }
 
 static void on_refused(void *arg, uint64_t caller)
@@ -204,6 +218,7 @@ static void side_connect(struct side *s, const struct redis_conf *redis, bool st
         .meta_put = disk_put,
         .strict = strict,
         .seq = now_seq,
+        .pass = pass_seq,
         .on_refused = on_refused,
         .on_notice = on_notice,
         .arg = s,
@@ -526,6 +541,34 @@ static void notes_are_told(void **state)
     two_done();
 }
 
+static bool has_refused(void *arg)
+{
+    struct side *s = arg;
+
+    return atomic_load(&s->refused) > 0;
+}
+
+/* What the one has fetched right before, the other has from Redis; its own clock is behind. */
+static void a_change_holds_where_the_clock_is_behind(void **state)
+{
+    const struct redis_conf redis = redis_of(server);
+    const struct label get = {.operation = SLICE("read"), .target = 0xF00, .started_seq = now_seq(NULL)};
+
+    (void)state;
+    side_init(&a);
+    side_init(&b);
+    b.behind_us = 10 * 1000 * 1000;
+    side_connect(&a, &redis, false);
+    side_connect(&b, &redis, false);
+    until(sees_another, &a);
+    until(sees_another, &b);
+    instances_note_target(a.in, 0xF00);
+    instances_note_refused(a.in, 0xCA11E5); /* behind it in the same log */
+    until(has_refused, &b);
+    assert_true(fences_hold_back(b.fences, &get, get.started_seq));
+    two_done();
+}
+
 static bool holds_back(const struct side *s, uint64_t target, int64_t seq)
 {
     const struct label get = {
@@ -732,6 +775,7 @@ int main(void)
         TEST(a_log_that_is_lost_costs_the_memory),
         TEST(a_log_that_was_trimmed_too),
         TEST(notes_are_told),
+        TEST(a_change_holds_where_the_clock_is_behind),
         TEST(what_was_told_before_its_time_is_read),
         TEST(strictly_nothing_is_served_while_cut),
         TEST(garbage_does_no_harm),
