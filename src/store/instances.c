@@ -173,8 +173,6 @@ void instances_look(struct instances *in)
         link_set(in, INSTANCES_CUT);
 }
 
-static void beat_send(struct instances *in);
-
 /* Who waits for the start is not kept waiting for the next beat. */
 static void on_redis_state(void *arg, const struct redis_state *state)
 {
@@ -185,8 +183,6 @@ static void on_redis_state(void *arg, const struct redis_state *state)
         beat_send(in);
     if (!state->up && state->cause != REDIS_NOT_YET && in->link == INSTANCES_CONNECTING)
         link_set(in, INSTANCES_CUT);
-    if (state->up && !in->beating && !in->stopping)
-        beat_send(in); /* at once: start and return to duty wait for its answer */
     for (size_t i = 0; state->up && i < LOGS; i++) {
         instances_log_read(&in->logs[i]);
         instances_log_tell(&in->logs[i]);
