@@ -88,6 +88,33 @@ static bool read_cursor(struct api_call *c, struct listing *l)
            fail(c, "query.cursor", "what the page before this one has told");
 }
 
+/* A filter by a name that is none would list everything, as if all of it were meant. */
+static bool is_known(struct slice name)
+{
+    static const char *const names[] = {"id",        "pattern",    "tag",  "operation", "model",
+                                        "namespace", "older_than", "tier", "limit",     "cursor"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (slice_eq(name, slice_str(names[i])))
+            return true;
+    return false;
+}
+
+static bool knows_all(struct api_call *c)
+{
+    struct slice query = c->query;
+
+    while (query.data) {
+        struct slice value = slice_cut(&query, '&'), name = slice_cut(&value, '=');
+
+        if (name.len > 0 && !is_known(name))
+            return fail(
+                c, "query",
+                "some of id, pattern, tag, operation, model, namespace, older_than, tier, limit, cursor");
+    }
+    return true;
+}
+
 void api_entries_list(struct api_call *c)
 {
     struct listing *l = calloc(1, sizeof(*l));
@@ -98,7 +125,7 @@ void api_entries_list(struct api_call *c)
     }
     l->call = c;
     l->now_ms = clock_wall_ms();
-    if (!api_selector_from_query(c, &l->said) || !read_limit(c, l) || !read_tier(c, l) ||
+    if (!knows_all(c) || !api_selector_from_query(c, &l->said) || !read_limit(c, l) || !read_tier(c, l) ||
         !read_cursor(c, l)) {
         listing_free(l);
         return;

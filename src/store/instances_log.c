@@ -510,7 +510,8 @@ static void on_meta_got(struct tier_op *op)
     log->meta_known = (op->result == TIER_OK || op->result == TIER_ABSENT) && !log->reading;
     if (log->meta_known)
         begin_at(log, readable ? &at : NULL, op->result == TIER_ABSENT);
-    /* A disk that is away is asked again by the beat: a read now would ask it once more at its end, for ever. */
+    /* A disk that is away is asked again by the beat: a read now would ask it once more at its end, for ever.
+     */
     if (first || log->meta_known)
         instances_log_read(log);
 }

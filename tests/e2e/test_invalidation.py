@@ -293,6 +293,7 @@ def test_a_listing_is_narrowed_down(client, operator):
 
 @pytest.mark.parametrize("query, where", [("limit=0", "query.limit"), ("limit=1001", "query.limit"), ("limit=x", "query.limit"),
                                           ("tier=tape", "query.tier"), ("cursor=x", "query.cursor"), ("tag=", "query.tag"),
+                                          ("tags=red", "query"),
                                           ("id=abc", "query.id"), ("older_than=soon", "query.older_than"),
                                           ("cursor=0.99999999999.1", "query.cursor")])
 def test_queries_that_are_none(operator, query, where):

@@ -214,6 +214,7 @@ def test_redis_frozen_while_it_is_told(two, redis):
     redis.freeze()
     told = a.invalidates(tag="red")
     assert told["others"] == "later" and told["not_heard"] == 1 and told["tiers"]["memory"] == 1
+    assert told["took_s"] > 0.5, "it was waited for"
     assert b.has("one"), "it serves on"
     redis.thaw()
     wait_until(lambda: not b.has("one"), "it to be told later")

@@ -130,7 +130,7 @@ struct instances_invalidation {
     struct list link;
     struct loop_msg msg;
     uint64_t ask;
-    int64_t due_ms;
+    int64_t due_ms, begun_ns;
     unsigned running; /* here, and elsewhere */
     bool appended, listening;
     struct instances_sums *sums;
