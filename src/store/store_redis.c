@@ -71,7 +71,7 @@ static bool note_state(struct rt_port *p, const struct redis_state *state)
     t->partly_n += (unsigned)partly - (unsigned)p->partly;
     p->up = state->up;
     p->partly = partly;
-    if (state->up)
+    if (state->up && was_up_n == 0) /* not with every thread's connection, or with one that is made anew */
         t->refused = false;
     if (state->cause != REDIS_FINE)
         t->cause = state->cause;

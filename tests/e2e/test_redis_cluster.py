@@ -49,7 +49,7 @@ def test_entries_lie_on_all_masters_and_are_found_by_another_instance(join, redi
     other = join(node=4)  # a replica tells the way as well
     for ask in ASKS:
         other.client.post(ask).was("HIT")
-    assert other.metric("hits_total", tier="redis") == PROMPTS
+    other.waits_for("hits_total", PROMPTS, tier="redis")
     upstream.saw(PROMPTS)
 
 
