@@ -75,9 +75,10 @@ def is_up(refrain):
 def tier_is(refrain, word):
     """Waits until readiness says this of the disk tier."""
     def tells():
-        return json.loads(asking.get("/readyz").whole().body)["tiers"]["disk"] == word
+        return json.loads(asking.get("/readyz", on=kept).whole().body)["tiers"]["disk"] == word
 
     with contextlib.closing(Client(refrain.admin, credential=None)) as asking:
+        kept = asking.connect()  # a connection for each look would be too many on a slow machine
         wait_until(tells, f"the disk tier to be {word}")
 
 

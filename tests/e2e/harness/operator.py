@@ -21,13 +21,15 @@ class Operator:
 
     def reads(self, path):
         """What a GET of this path tells."""
-        answer = self.get(path).whole()
+        with self.client.connect() as connection:  # given back: who waits looks often
+            answer = self.get(path, on=connection).whole()
         assert answer.status == 200, f"expected 200 from {path}: {answer!r}"
         return json.loads(answer.body)
 
     def does(self, path, body):
         """What a POST to this path answers."""
-        answer = self.post(path, body).whole()
+        with self.client.connect() as connection:
+            answer = self.post(path, body, on=connection).whole()
         assert answer.status == 200, f"expected 200 from {path}: {answer!r}"
         return json.loads(answer.body)
 
