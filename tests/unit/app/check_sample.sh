@@ -4,6 +4,9 @@ set -euo pipefail
 refrain=$1 sample=$2
 dir=$(mktemp -d)
 trap 'rm -r "$dir"' EXIT
+# Only that what it keeps on disk has a place is the machine's business.
+sed 's#/var/lib/refrain/#'"$dir"'/#' "$sample" >"$dir/sample.yaml"
+sample=$dir/sample.yaml schema=$(dirname "$2")/refrain.schema.json
 env -i "$refrain" config check --strict --config "$sample"
 
 sed -E 's/^( *)#([a-z])/\1\2/; s/^( *)#(  [a-z])/\1\2/; s#/etc/(refrain|ssl/certs)/#'"$dir"'/#' "$sample" >"$dir/all.yaml"
@@ -18,7 +21,7 @@ env -i "$refrain" config show --config "$dir/all.yaml" >"$dir/shown" # a pipe wo
 grep -q '^upstreams.openai.headers.remove: \[Cookie\]' "$dir/shown"
 
 # The schema knows every name of both.
-python3 - "$(dirname "$sample")/refrain.schema.json" "$sample" "$dir/all.yaml" <<'EOF'
+python3 - "$schema" "$sample" "$dir/all.yaml" <<'EOF'
 import json
 import sys
 
