@@ -94,6 +94,7 @@ int peers_make(const struct config *conf, const struct peers_parts *parts, struc
         .fences = parts->fences,
         .meta_get = store_disk_meta_get,
         .meta_put = store_disk_meta_put,
+        .ledger = parts->ledger,
         .strict = conf->invalidation_strict,
         .seq = now_seq,
         .pass = pass_seq,

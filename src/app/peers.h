@@ -14,6 +14,7 @@ struct flights;
 struct instances;
 struct invalidator;
 struct proofs;
+struct ledger;
 struct store;
 
 /* What they act on; outlives them. */
@@ -24,6 +25,7 @@ struct peers_parts {
     struct invalidator *invalidator;
     struct flights *flights;
     struct proofs *proofs;
+    struct ledger *ledger; /* NULL: what cannot be told does not outlive the process */
 };
 
 /** Connects, and waits a moment until what was missed while this instance was down has been caught up. 0,

@@ -68,6 +68,8 @@ struct server {
     struct limits *limits;
     struct proofs *proofs;
     struct fences *fences;
+    struct ledger *ledger; /* NULL: nothing lies below memory, or it cannot be kept */
+    int ledger_trouble;    /* as told */
     struct invalidator *invalidator;
     struct peers_parts peers;
     struct instances *instances; /* NULL: there are no others */
@@ -112,6 +114,54 @@ static int secret_load(struct server *s)
     if (r < 0)
         complain(what, conf->state_dir, r);
     return r;
+}
+
+/* -- what is owed to tiers and to the fleet -- */
+
+/* Before anything is served: what it holds is fenced as its owners are made. */
+static void ledger_begin(struct server *s)
+{
+    const struct config *conf = s->conf;
+    struct ledger_found found;
+    int r;
+
+    if (!conf->tiers.redis.url && !conf->tiers.disk.path)
+        return;
+    s->ledger = state_ledger_open(conf->cache.state_dir, &found, &r);
+    if (!s->ledger)
+        log_event(LOG_WARN, "owed_not_kept", LOG_STR("directory", conf->cache.state_dir),
+                  LOG_STR("what", "an invalidation that a tier cannot carry out yet is lost by a restart"),
+                  LOG_ERRNO("error", r));
+    if (found.set_aside > 0)
+        log_event(LOG_ERROR, "owed_set_aside", LOG_STR("directory", conf->cache.state_dir),
+                  LOG_INT("files", found.set_aside),
+                  LOG_STR("what", "what tiers had still to drop could not be read; invalidate it again"));
+    if (found.lines > 0)
+        log_event(LOG_INFO, "owed_found", LOG_INT("lines", found.lines),
+                  LOG_STR("what", "what was invalidated before the restart is made up for"));
+}
+
+/* Its owners have read it. */
+static void ledger_told(const struct server *s)
+{
+    unsigned odd = ledger_odd_n(s->ledger);
+
+    if (odd > 0)
+        log_event(LOG_ERROR, "owed_unreadable", LOG_STR("directory", s->conf->cache.state_dir),
+                  LOG_INT("lines", odd),
+                  LOG_STR("what", "what tiers had still to drop could not be read; invalidate it again"));
+}
+
+/* Once for each change. */
+static void ledger_watch(struct server *s)
+{
+    int r = ledger_trouble(s->ledger);
+
+    if (r != 0 && s->ledger_trouble == 0)
+        log_event(LOG_WARN, "owed_not_kept", LOG_STR("directory", s->begun_with->cache.state_dir),
+                  LOG_STR("what", "an invalidation that a tier cannot carry out yet is lost by a restart"),
+                  LOG_ERRNO("error", r));
+    s->ledger_trouble = r;
 }
 
 /* -- the keys that seal what leaves the process -- */
@@ -277,7 +327,8 @@ static bool find_tiers(struct server *s)
 
 static struct invalidator *invalidator_of(const struct server *s)
 {
-    struct invalidator_conf conf = {.fences = s->fences, .memory = s->memory, .loop = store_loop(s->store)};
+    struct invalidator_conf conf = {
+        .fences = s->fences, .memory = s->memory, .loop = store_loop(s->store), .ledger = s->ledger};
 
     for (size_t i = 0; i < store_lower_n(s->store); i++)
         conf.lower[conf.lower_n++] = store_lower_port(s->store, i);
@@ -358,15 +409,18 @@ static int build_parts(struct server *s)
     if (!s->events || !s->loop || !s->limits || !s->proofs || !s->fences || !s->flights || !s->breakers ||
         (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
-    s->store = tiers_build(conf, s->memory, s->fences, s->keys, s->events);
+    ledger_begin(s);
+    s->store = tiers_build(conf, s->memory, s->fences, s->keys, s->events, s->ledger);
     if (s->store)
         s->invalidator = invalidator_of(s);
     if (!s->invalidator || !find_tiers(s) || !check_secret(s))
         return -ENOMEM;
-    s->peers = (struct peers_parts){s->store, s->events, s->fences, s->invalidator, s->flights, s->proofs};
+    s->peers = (struct peers_parts){s->store,   s->events, s->fences, s->invalidator,
+                                    s->flights, s->proofs, s->ledger};
     r = peers_make(conf, &s->peers, &s->instances);
     if (r < 0)
         return r;
+    ledger_told(s);
     s->site = site_of_conf(s, conf);
     return s->site ? 0 : -ENOMEM;
 }
@@ -618,6 +672,7 @@ static void on_sweep(void *arg)
     if (s->memory)
         (void)store_mem_sweep(s->memory, clock_wall_ms(), SWEEP_BUDGET_US);
     tiers_watch(s->store, &s->alerts, clock_mono_ms());
+    ledger_watch(s);
 }
 
 static void on_idle(void *arg)
@@ -727,6 +782,7 @@ static void stop(struct server *s)
     recent_free(s->recent);
     seal_keys_free(s->keys);
     invalidator_free(s->invalidator);
+    ledger_free(s->ledger);
     store_mem_free(s->memory);
     fences_free(s->fences);
     limits_free(s->limits);

@@ -113,3 +113,14 @@ int state_secret_load(const char *dir, const char *name, struct buf *out, const 
     r = secret_make(path.data);
     return r == 0 || r == -EEXIST ? secret_read(path.data, out) : r;
 }
+
+struct ledger *state_ledger_open(const char *dir, struct ledger_found *out, int *out_errno)
+{
+    AUTO(buf_done) struct buf path = BUF_INIT(PATH_MAX_BYTES);
+
+    *out = (struct ledger_found){0};
+    *out_errno = dir_make(dir);
+    if (*out_errno == 0)
+        *out_errno = path_of(dir, STATE_LEDGER, &path);
+    return *out_errno == 0 ? ledger_open(path.data, out, out_errno) : NULL;
+}

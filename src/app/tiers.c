@@ -81,13 +81,14 @@ static int add_lower(const struct config *conf, const struct row *row, struct ev
 }
 
 struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences,
-                          const struct seal_keys *keys, struct events *events)
+                          const struct seal_keys *keys, struct events *events, struct ledger *ledger)
 {
     struct store_conf sc = {
         .memory = memory,
         .write_behind_ms = conf->tiers.write == TIERS_WRITE_BEHIND ? conf->tiers.write_behind_ms : 0,
         .write_queue_bytes_max = conf->tiers.write_queue_bytes_max,
         .fences = fences,
+        .ledger = ledger,
         .codec = {keys},
         .shrink = {conf->compression.threshold, (int)conf->compression.level},
     };

@@ -12,10 +12,11 @@ struct config;
 struct events; /* refrain/store/events.h */
 
 /** The store over @memory (NULL: off) and all that lies below, whose records @keys seal (NULL: nothing does).
- * What happens to them is told to @events. NULL: it cannot be, and why has been logged. Free it by
+ * What happens to them is told to @events; what they owe outlives the process in @ledger, which may be NULL.
+ * NULL: it cannot be, and why has been logged. Free it by
  * store_free. */
 struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences,
-                          const struct seal_keys *keys, struct events *events);
+                          const struct seal_keys *keys, struct events *events, struct ledger *ledger);
 
 /** Sets what tiers count themselves; for a scrape. */
 void tiers_collect(struct store *s, struct store_mem *memory, struct metrics *m);

@@ -358,6 +358,8 @@ static void on_beat_timer(void *arg)
         log->moved = log->moved || ++log->beats % KEEP_AGAIN_BEATS == 0; /* the file may be a new one */
         instances_log_keep(log);
     }
+    if (in->unkept)
+        instances_keep(in);
     instances_look(in);
     publish_stats(in);
 }
@@ -499,6 +501,8 @@ static bool connect_all(struct instances *in)
     instances_log_init(&in->logs[LOG_MAIN], in, "log");
     instances_log_init(&in->logs[LOG_NOTES], in, "notes");
     in->redis = redis_new(in->loop, &redis);
+    if (in->redis)
+        instances_keep_begin(in);
     in->sub = redis_sub_new(in->loop, &in->conf.redis, &sub);
     return in->redis && in->sub && (in->disk || !in->conf.disk);
 }
@@ -652,11 +656,14 @@ void instances_free(struct instances *in, int64_t flush_ms)
         (void)pthread_join(in->thread, NULL);
     }
     in->stopping = true;
+    if (in->redis)
+        on_notes(&in->notes_msg); /* what came last is not lost either */
     redis_sub_free(in->sub);
     redis_free(in->redis); /* what is under way comes back within it */
     if (in->disk)
         in->disk->tier->ops->close(in->disk);
     loop_free(in->loop); /* what others have posted comes back, too */
+    instances_keep(in);
     notes_free(in);
     for (size_t i = 0; i < LOGS; i++)
         instances_log_done(&in->logs[i]);

@@ -295,10 +295,16 @@ void instances_ask_heard(struct instances *in, struct slice text)
 
 void instances_ask_overdue(struct instances *in, bool all)
 {
+    bool kept = false;
+
     LIST_FOR_SAFE(it, &in->asked)
     {
         struct instances_invalidation *x = CONTAINER_OF(it, struct instances_invalidation, link);
 
+        if ((all || x->due_ms <= loop_now_ms(in->loop)) && !x->appended && !kept) {
+            instances_keep(in); /* who is told that it will be told later may rely on it */
+            kept = true;
+        }
         if (all || x->due_ms <= loop_now_ms(in->loop))
             disown(in, x);
     }

@@ -393,6 +393,7 @@ void instances_log_add(struct instances_log *log, struct outgoing *o)
         list_push_back(&log->waiting, &o->link);
         log->waiting_n++;
     }
+    log->in->unkept = log->in->unkept || !redis_is_up(log->in->redis);
     instances_log_tell(log);
 }
 
@@ -411,6 +412,8 @@ static void on_appended(struct redis_call *call, const struct redis_reply *reply
         log->in->told++;
     }
     log->sent_n = 0;
+    if (log->in->keeping || !done)
+        log->in->unkept = true; /* put down at the next beat */
     if (why == REDIS_REPLIED && reply->type == REDIS_ERROR)
         instances_refused(log->in, reply);
     if (!done)

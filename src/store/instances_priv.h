@@ -112,6 +112,8 @@ struct instances {
     struct slice beat_argv[12];
     char beat_key[KEY_BYTES], beat_text[512], beat_forget[24], beat_ttl[24];
     bool beating, stopping, foreign_told, refused_told;
+    bool unkept;     /* the ledger does not say what waits to be told */
+    bool keeping;    /* it says something */
     int64_t beat_ms; /* loop time of the last answer; 0: none yet */
     int64_t flush_until_ms;
     struct instance_seen seen[INSTANCES_OTHERS_MAX + 1];
@@ -187,6 +189,13 @@ void instances_ask_told(struct instances_invalidation *x);
 /** The text of an answer has come. */
 void instances_ask_heard(struct instances *in, struct slice text);
 void instances_ask_overdue(struct instances *in, bool all);
+
+/* -- instances_keep.c -- */
+
+/** What waits to be told stands in the ledger when it returns. */
+void instances_keep(struct instances *in);
+/** What a former process could not tell waits to be told. At the start. */
+void instances_keep_begin(struct instances *in);
 
 /* -- instances_apply.c -- */
 

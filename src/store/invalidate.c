@@ -10,6 +10,7 @@
  */
 #include "refrain/store/invalidate.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,7 +18,9 @@
 #include <time.h>
 
 #include "keyset.h"
+#include "ledger_line.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/buf.h"
 #include "refrain/base/clock.h"
 #include "refrain/store/store_mem.h"
 
@@ -28,6 +31,7 @@ enum {
     TARGETS_MS = 100,    /* a target that changes all the time is deleted so often, not each time */
     DEADLINE_MS = 50 * 1000,
     RETRY_MS = 2000,
+    LEDGER_BYTES_MAX = 4 * 1024 * 1024,
 };
 
 /* What one invalidation has met. */
@@ -42,6 +46,7 @@ struct pending {
     struct selector which; /* its texts lie in own */
     char *own;
     size_t at; /* lower tier */
+    int64_t seq;
 };
 
 struct invalidator {
@@ -55,12 +60,15 @@ struct invalidator {
     bool targets_too_many; /* every stored GET is to go instead */
     bool target_busy;      /* one is being deleted */
     bool posted;
-    struct loop_msg msg, flush_msg;
+    struct loop_msg msg, flush_msg, begin_msg;
     /* the store thread's */
     struct list waiting;
     struct invalidation *running;
     struct pending pending[PENDING_MAX]; /* the oldest first */
     unsigned pending_n;
+    bool unkept;         /* the ledger does not say what is pending */
+    bool targets_failed; /* those that wait are in the ledger, too */
+    struct buf unknown;  /* lines of the ledger about tiers that are not there now */
     struct loop_timer *retry;
     struct tier_delete_if chore;
     struct pending chore_of; /* what it is about; not among the others meanwhile */
@@ -69,6 +77,8 @@ struct invalidator {
 
 static void run_next(struct invalidator *v);
 static void chore_next(struct invalidator *v);
+static void ledger_begin(struct invalidator *v);
+static void keep(struct invalidator *v);
 
 /* -- kinds -- */
 
@@ -120,6 +130,8 @@ struct invalidator *invalidator_new(const struct invalidator_conf *conf)
         v->conf.lower_n = 0;
     list_init(&v->waiting);
     (void)pthread_mutex_init(&v->lock, NULL);
+    v->unknown.max = LEDGER_BYTES_MAX;
+    ledger_begin(v);
     return v;
 }
 
@@ -134,9 +146,12 @@ void invalidator_free(struct invalidator *v)
 {
     if (!v)
         return;
+    v->targets_failed = true;
+    keep(v);
     for (unsigned i = 0; i < v->pending_n; i++)
         free(v->pending[i].own);
     free(v->chore_of.own);
+    buf_done(&v->unknown);
     (void)pthread_mutex_destroy(&v->lock);
     free(v);
 }
@@ -275,6 +290,21 @@ static void send_back(struct invalidation *inv)
     loop_post(inv->loop, &inv->msg);
 }
 
+static enum metric_tier kind_of(const struct invalidator *v, size_t at)
+{
+    return v->conf.lower[at]->tier->ops->kind;
+}
+
+/* The tier of our own that lies below memory: disk. lower_n: there is none. */
+static size_t own_tier(const struct invalidator *v)
+{
+    size_t at = 0;
+
+    while (at < v->conf.lower_n && kind_of(v, at) == TIER_REDIS)
+        at++;
+    return at;
+}
+
 /* -- what a tier could not do; on the store thread -- */
 
 static void count_pending(struct invalidator *v)
@@ -287,49 +317,165 @@ static void count_pending(struct invalidator *v)
     atomic_store(&v->pending_all, v->pending_n + targets + (v->chore_is != CHORE_NONE));
 }
 
-static bool is_pending(const struct invalidator *v, const struct selector *which, size_t at)
-{
-    for (unsigned i = 0; i < v->pending_n; i++)
-        if (v->pending[i].at == at && selector_eq(&v->pending[i].which, which))
-            return true;
-    return false;
-}
-
 /* Too many to be kept apart: all that this tier has from before now goes instead. */
-static void pending_give_up(struct invalidator *v, size_t at)
+static void pending_give_up(struct invalidator *v, size_t at, int64_t seq)
 {
     unsigned kept = 0;
 
     for (unsigned i = 0; i < v->pending_n; i++)
-        if (v->pending[i].at == at)
+        if (v->pending[i].at == at) {
+            seq = v->pending[i].seq > seq ? v->pending[i].seq : seq;
             free(v->pending[i].own);
-        else
+        } else {
             v->pending[kept++] = v->pending[i];
+        }
     v->pending_n = kept;
     if (kept == PENDING_MAX)
-        pending_give_up(v, v->pending[0].at); /* all of them are another tier's */
-    v->pending[v->pending_n++] = (struct pending){.which = {.created_before_ms = clock_wall_ms()}, .at = at};
+        pending_give_up(v, v->pending[0].at, 0); /* all of them are another tier's */
+    v->pending[v->pending_n++] =
+        (struct pending){.which = {.created_before_ms = clock_wall_ms()}, .at = at, .seq = seq};
+    v->unkept = true;
 }
 
-static void pending_add(struct invalidator *v, const struct selector *which, size_t at)
+static struct pending *pending_find(struct invalidator *v, const struct selector *which, size_t at)
 {
-    struct pending p = {.at = at};
+    for (unsigned i = 0; i < v->pending_n; i++)
+        if (v->pending[i].at == at && selector_eq(&v->pending[i].which, which))
+            return &v->pending[i];
+    return NULL;
+}
 
-    if (is_pending(v, which, at))
-        return;
-    if (v->pending_n == PENDING_MAX || selector_copy(which, &p.which, &p.own) < 0)
-        pending_give_up(v, at);
+static void pending_add(struct invalidator *v, const struct selector *which, size_t at, int64_t seq)
+{
+    struct pending p = {.at = at, .seq = seq}, *same = pending_find(v, which, at);
+
+    if (same)
+        same->seq = same->seq > seq ? same->seq : seq;
+    else if (v->pending_n == PENDING_MAX || selector_copy(which, &p.which, &p.own) < 0)
+        pending_give_up(v, at, seq);
     else
         v->pending[v->pending_n++] = p;
     count_pending(v);
 }
 
-/* -- lower tiers; on the store thread -- */
-
-static enum metric_tier kind_of(const struct invalidator *v, size_t at)
+/* Who is told that it will be done later may rely on it: it stands in the file by then. */
+static void pending_add_new(struct invalidator *v, const struct selector *which, size_t at, int64_t seq)
 {
-    return v->conf.lower[at]->tier->ops->kind;
+    pending_add(v, which, at, seq);
+    keep(v);
 }
+
+/* -- what outlives the process -- */
+
+static const char *name_of(const struct invalidator *v, size_t at)
+{
+    return v->conf.lower[at]->tier->ops->name;
+}
+
+static int add_pending(const struct invalidator *v, const struct pending *p, struct buf *out)
+{
+    const struct selector coarse = {.created_before_ms = p->seq / 1000 + 1};
+    int r = ledger_line_add(out, name_of(v, p->at), p->seq, &p->which);
+
+    return r == -EMSGSIZE ? ledger_line_add(out, name_of(v, p->at), p->seq, &coarse) : r;
+}
+
+/* Under the lock. Their fences go with the process, and are of any time before its end. */
+static int add_targets(struct invalidator *v, struct buf *out)
+{
+    struct pending p = {.at = own_tier(v), .seq = clock_wall_ms() * 1000};
+    int r = 0;
+
+    if (!v->targets_failed || p.at == v->conf.lower_n)
+        return 0;
+    if (v->targets_too_many) {
+        p.which.operation = SLICE_OF("read");
+        r = add_pending(v, &p, out);
+    }
+    for (unsigned i = 0; r == 0 && i < v->targets_n; i++) {
+        p.which = (struct selector){.target = v->targets[i]};
+        r = add_pending(v, &p, out);
+    }
+    return r;
+}
+
+static int compose(struct invalidator *v, struct buf *out)
+{
+    int r = buf_add_slice(out, buf_slice(&v->unknown));
+
+    for (unsigned i = 0; r == 0 && i < v->pending_n; i++)
+        r = add_pending(v, &v->pending[i], out);
+    if (r == 0 && (v->chore_is == CHORE_PENDING || (v->chore_is != CHORE_NONE && v->targets_failed)))
+        r = add_pending(v, &v->chore_of, out);
+    (void)pthread_mutex_lock(&v->lock);
+    if (r == 0)
+        r = add_targets(v, out);
+    (void)pthread_mutex_unlock(&v->lock);
+    return r;
+}
+
+/* On the store thread, or where it is not running. */
+static void keep(struct invalidator *v)
+{
+    AUTO(buf_done) struct buf lines = BUF_INIT(LEDGER_BYTES_MAX);
+
+    if (!v->conf.ledger)
+        return;
+    v->unkept = compose(v, &lines) < 0;
+    if (v->unkept)
+        return;
+    ledger_set(v->conf.ledger, LEDGER_INVALIDATIONS, buf_slice(&lines));
+    v->unkept = ledger_write(v->conf.ledger) < 0; /* tried again with the tier */
+}
+
+static size_t tier_named(const struct invalidator *v, struct slice name)
+{
+    size_t at = 0;
+
+    while (at < v->conf.lower_n && !slice_eq(name, slice_str(name_of(v, at))))
+        at++;
+    return at;
+}
+
+/* At the start. */
+static void on_ledger_line(void *arg, struct slice line)
+{
+    struct invalidator *v = arg;
+    struct instances_msg m;
+    struct slice tier;
+    int64_t seq;
+    size_t at;
+
+    if (!ledger_line_read(line, &tier, &seq, &m)) {
+        ledger_odd(v->conf.ledger);
+        return;
+    }
+    at = tier_named(v, tier);
+    if (at == v->conf.lower_n) { /* it may come back one day */
+        if (buf_add_slice(&v->unknown, line) < 0 || buf_add_byte(&v->unknown, '\n') < 0)
+            ledger_odd(v->conf.ledger);
+        return;
+    }
+    fences_add(v->conf.fences, &m.which, seq);
+    pending_add(v, &m.which, at, seq);
+}
+
+static void on_begin(struct loop_msg *m)
+{
+    chore_next(CONTAINER_OF(m, struct invalidator, begin_msg));
+}
+
+/* What was given up for being too many is coarser from now on; nothing else has changed. */
+static void ledger_begin(struct invalidator *v)
+{
+    ledger_read(v->conf.ledger, LEDGER_INVALIDATIONS, on_ledger_line, v);
+    if (v->pending_n == 0)
+        return;
+    v->begin_msg.on_msg = on_begin;
+    (void)post(v, &v->begin_msg);
+}
+
+/* -- lower tiers; on the store thread -- */
 
 static void on_match(struct tier_delete_if *d, const struct label *l)
 {
@@ -349,8 +495,8 @@ static void on_lower_done(struct tier_op *op)
 
     t->result = op->result;
     t->matched = inv->ask.matched;
-    if (op->result != TIER_OK && !inv->dry_run && !has_stopped(inv->by))
-        pending_add(inv->by, &inv->which, at);
+    if (op->result != TIER_OK && !inv->dry_run)
+        pending_add_new(inv->by, &inv->which, at, inv->seq);
     ask_next(inv);
 }
 
@@ -383,6 +529,9 @@ static void ask_next(struct invalidation *inv)
             ask(inv, inv->next - 1);
             return;
         }
+    while (inv->next < v->conf.lower_n && !inv->dry_run) /* the end has come in between */
+        if (is_asked(inv, inv->next++))
+            pending_add_new(v, &inv->which, inv->next - 1, inv->seq);
     v->running = NULL;
     send_back(inv);
     run_next(v);
@@ -492,7 +641,7 @@ static void chore_put_back(struct invalidator *v)
     struct pending *p = &v->chore_of;
 
     if (v->chore_is == CHORE_PENDING) {
-        pending_add(v, &p->which, p->at); /* behind the others */
+        pending_add(v, &p->which, p->at, p->seq); /* behind the others */
         return;
     }
     (void)pthread_mutex_lock(&v->lock);
@@ -501,6 +650,7 @@ static void chore_put_back(struct invalidator *v)
     else
         v->targets_too_many = true;
     (void)pthread_mutex_unlock(&v->lock);
+    v->unkept = v->targets_failed = true;
 }
 
 static void on_chore_done(struct tier_op *op)
@@ -509,13 +659,18 @@ static void on_chore_done(struct tier_op *op)
 
     if (op->result != TIER_OK)
         chore_put_back(v);
+    else
+        v->unkept = v->unkept || v->chore_is == CHORE_PENDING || v->targets_failed;
     free(v->chore_of.own);
     v->chore_of.own = NULL;
     v->chore_is = CHORE_NONE;
     (void)pthread_mutex_lock(&v->lock);
     v->target_busy = false;
+    v->targets_failed = v->targets_failed && (v->targets_n > 0 || v->targets_too_many);
     (void)pthread_mutex_unlock(&v->lock);
     count_pending(v);
+    if (v->unkept)
+        keep(v);
     if (op->result == TIER_OK)
         chore_next(v);
     else
@@ -533,20 +688,10 @@ static void chore_ask(struct invalidator *v)
     port->tier->ops->delete_if(port, &v->chore);
 }
 
-/* The tier of our own that lies below memory: disk. lower_n: there is none. */
-static size_t own_tier(const struct invalidator *v)
-{
-    size_t at = 0;
-
-    while (at < v->conf.lower_n && kind_of(v, at) == TIER_REDIS)
-        at++;
-    return at;
-}
-
 /* Takes the next one out. false: there is none. */
 static bool target_take(struct invalidator *v)
 {
-    v->chore_of = (struct pending){.at = own_tier(v)};
+    v->chore_of = (struct pending){.at = own_tier(v), .seq = clock_wall_ms() * 1000};
     (void)pthread_mutex_lock(&v->lock);
     if (v->targets_too_many) {
         v->targets_too_many = false;

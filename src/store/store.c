@@ -86,7 +86,8 @@ static bool begin(struct store *s)
     s->loop = loop_new();
     if (!s->loop)
         return false;
-    s->writes = writes_new(s);
+    s->owed = owed_new(s->conf.ledger, s->conf.lower, s->conf.lower_n);
+    s->writes = s->owed ? writes_new(s) : NULL;
     for (size_t i = 0; i < s->conf.lower_n; i++) {
         s->ports[i] = s->conf.lower[i]->ops->open(s->conf.lower[i], s->loop);
         if (!s->ports[i])
@@ -131,6 +132,7 @@ void store_free(struct store *s, int64_t flush_ms)
             s->ports[i]->tier->ops->close(s->ports[i]);
     loop_free(s->loop);
     writes_free(s->writes);
+    owed_free(s->owed);
     for (size_t i = 0; i < s->conf.lower_n; i++)
         tier_free(s->conf.lower[i]);
     free(s);

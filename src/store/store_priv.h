@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "owed.h"
 #include "refrain/store/store.h"
 
 enum {
@@ -25,6 +26,7 @@ struct store {
     bool started;
     struct store_port *own; /* the store thread's, over @ports */
     struct writes *writes;
+    struct owed *owed; /* deletions that a tier could not make */
     struct loop_timer *ping_timer;
     struct ping *pings[STORE_LOWER_MAX]; /* under way; NULL: none */
     /* How often a key of this slot was deleted: what a search found that began before is not believed. */

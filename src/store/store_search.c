@@ -171,6 +171,7 @@ static void promote(struct run *r)
     struct label label = label_of(r->found.entry);
 
     if (r->look_only || !s->conf.memory || store_holds_back(s, &label) ||
+        owed_means(s->owed, r->at, label.started_seq) ||
         store_mem_promote(s->conf.memory, r->found.entry, clock_wall_ms()) < 0)
         return;
     count_one(&s->promoted);
@@ -217,7 +218,7 @@ static bool is_taken_back(struct run *r)
     struct store *s = r->store;
     struct label label = label_of(r->found.entry);
 
-    if (!store_holds_back(s, &label))
+    if (!store_holds_back(s, &label) && !owed_means(s->owed, r->at, label.started_seq))
         return is_overtaken(r);
     if (!r->look_only)
         scrub(r);
@@ -286,8 +287,13 @@ static void ask_next(struct run *r)
 {
     struct tier_port *p;
 
+    while (r->at < r->store->conf.lower_n && owed_has(r->store->owed, &r->label.key, r->at))
+        r->at++; /* what lies there was deleted */
     if (r->at >= r->store->conf.lower_n) {
-        finish(r);
+        if (r->asked_ns == 0)
+            loop_post(r->port->loop, &r->msg); /* never within the call */
+        else
+            finish(r);
         return;
     }
     p = r->port->lower[r->at];
@@ -352,11 +358,11 @@ void store_search(struct store_port *p, struct store_search *s)
 
     s->own = r;
     s->found = (struct entry_ref){0};
+    r->msg.on_msg = on_told;
     if (!p->closing && p->store->conf.lower_n > 0 && !is_known(r)) {
         ask_next(r);
         return;
     }
-    r->msg.on_msg = on_told;
     loop_post(p->loop, &r->msg);
 }
 

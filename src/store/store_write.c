@@ -6,6 +6,9 @@
  * Of one key only one write is under way, so that what was said last is what is written last; while it is,
  * the next word waits. Bounded by bytes, of what is under way, too: a tier that is slow or away costs memory
  * up to that, then writes are lost, and counted. Nobody ever waits for it.
+ *
+ * A deletion that a tier could not make is not lost: it is owed (owed.h), what lies there is not found
+ * meanwhile, and it is made once the tier is back, unless something newer has been written there first.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +23,8 @@ enum {
     BUCKETS = 1024,
     UNDER_WAY_MAX = 64,
     SHRINK_INLINE_MAX = 4096,
+    OWED_AT_ONCE = 32,
+    OWED_MS = 100,          /* how often it is looked whether a tier that owes something is back */
     LABEL_BYTES_MAX = 1024, /* of a name: what is longer was cut when it was stored */
 };
 
@@ -28,6 +33,7 @@ enum kind {
     WRITE_NOTHING, /* nothing shall be there */
     WRITE_COPY,    /* a lower one has this, those above shall, too */
     WRITE_SCRUB,   /* this is rubbish */
+    WRITE_OWED,    /* as NOTHING, from before: whatever is said of the key since counts more */
 };
 
 struct write;
@@ -72,9 +78,11 @@ struct writes {
     bool posted, hurried, stopped;
     struct loop_msg msg;
     struct loop_timer *timer; /* the store thread's */
+    struct loop_timer *owed_timer;
 };
 
 static void pump(struct writes *w);
+static void on_owed_due(void *arg);
 
 /* -- start and end -- */
 
@@ -98,7 +106,16 @@ struct writes *writes_new(struct store *s)
         list_init(&w->under_way[i]);
     }
     w->timer = loop_timer_new(s->loop, on_due, w);
+    w->owed_timer = loop_timer_new(s->loop, on_owed_due, w);
+    loop_timer_start(w->owed_timer, OWED_MS, OWED_MS);
     return w;
+}
+
+static void write_drop(struct write *one)
+{
+    count_one(&one->store->dropped);
+    if (one->kind == WRITE_NOTHING)
+        owed_add(one->store->owed, &one->label, one->tiers);
 }
 
 static void write_free(struct write *one)
@@ -115,7 +132,7 @@ void writes_free(struct writes *w)
     if (!w)
         return;
     while ((link = list_pop_front(&w->queue)) != NULL) {
-        count_one(&w->store->dropped);
+        write_drop(CONTAINER_OF(link, struct write, link));
         write_free(CONTAINER_OF(link, struct write, link));
     }
     (void)pthread_cond_destroy(&w->empty);
@@ -196,7 +213,7 @@ static enum entered try_enter(struct writes *w, struct write *one, struct write 
         return ENTERED_NOT;
     if (!is_word(one) && (there || running))
         return ENTERED_NOT;
-    if (!has_room(w, one, there))
+    if (!has_room(w, one, there) && !(one->kind == WRITE_NOTHING && there))
         return ENTERED_DROPPED;
     if (there) {
         one->due_ms = there->due_ms < one->due_ms ? there->due_ms : one->due_ms;
@@ -247,7 +264,7 @@ static void submit(struct writes *w, struct write *one)
     if (replaced)
         write_free(replaced);
     if (r == ENTERED_DROPPED)
-        count_one(&w->store->dropped);
+        write_drop(one);
     if (r != ENTERED)
         write_free(one);
 }
@@ -306,6 +323,17 @@ void writes_nothing(struct writes *w, const struct label *l)
 
     if (one)
         submit(w, one);
+}
+
+/* On the store thread. */
+static void writes_owed(struct writes *w, const struct label *l, unsigned tiers)
+{
+    struct write *one = write_new(w, WRITE_OWED, l, true);
+
+    if (!one)
+        return;
+    one->tiers = tiers;
+    submit(w, one);
 }
 
 void writes_copy(struct writes *w, struct entry_box *box, struct blob *blob, size_t below)
@@ -398,16 +426,33 @@ static void write_end(struct write *one)
 /* It was written while it was invalidated. */
 static void undo_if_fenced(struct write *one)
 {
-    if (one->kind != WRITE_NOTHING && one->kind != WRITE_SCRUB && store_holds_back(one->store, &one->label))
+    if ((one->kind == WRITE_ENTRY || one->kind == WRITE_COPY) && store_holds_back(one->store, &one->label))
         writes_nothing(one->store->writes, &one->label);
+}
+
+/* What is there now is what was said last, or nothing: whatever was to be deleted is gone. */
+static void settle(struct write *one, unsigned tier, bool made)
+{
+    struct owed *owed = one->store->owed;
+
+    if (one->kind == WRITE_SCRUB)
+        return;
+    if (made && one->kind == WRITE_ENTRY)
+        owed_done(owed, &one->label.key, tier, one->label.started_seq);
+    else if (made && one->kind != WRITE_COPY)
+        owed_done(owed, &one->label.key, tier, INT64_MAX);
+    else if (one->kind == WRITE_NOTHING)
+        owed_add(owed, &one->label, tier);
+    if (!made && one->kind != WRITE_OWED)
+        count_one(&one->store->dropped);
 }
 
 static void on_asked(struct tier_op *op)
 {
-    struct write *one = CONTAINER_OF(op, struct asked, op)->write;
+    struct asked *a = CONTAINER_OF(op, struct asked, op);
+    struct write *one = a->write;
 
-    if (op->result != TIER_OK && op->result != TIER_ABSENT && one->kind != WRITE_SCRUB)
-        count_one(&one->store->dropped);
+    settle(one, 1U << (a - one->asked), op->result == TIER_OK || op->result == TIER_ABSENT);
     if (--one->waits_for > 0)
         return;
     undo_if_fenced(one);
@@ -461,7 +506,7 @@ static void ask_all(struct write *one)
     size_t n = one->store->conf.lower_n;
 
     if (is_stopped(one->store->writes)) { /* the ports are closed, or about to be */
-        count_one(&one->store->dropped);
+        write_drop(one);
         write_end(one);
         return;
     }
@@ -569,4 +614,35 @@ static void pump(struct writes *w)
     } while (one);
     if (wait_ms >= 0)
         loop_timer_start(w->timer, wait_ms, 0);
+}
+
+/* -- what is owed; on the store thread -- */
+
+static bool is_back(struct tier *t)
+{
+    struct tier_state state = {0};
+
+    t->ops->state(t, &state);
+    return state.health != TIER_IS_DOWN;
+}
+
+static void make_owed(struct writes *w, size_t at)
+{
+    struct owed_one one;
+
+    for (unsigned i = 0; i < OWED_AT_ONCE && owed_next(w->store->owed, at, &one); i++)
+        writes_owed(w, &one.label, 1U << at);
+}
+
+static void on_owed_due(void *arg)
+{
+    struct writes *w = arg;
+    struct store *s = w->store;
+
+    for (size_t i = 0; i < s->conf.lower_n && !is_stopped(w); i++)
+        if (owed_any(s->owed, i) && is_back(s->conf.lower[i])) {
+            owed_clear_old(s->owed, i, s->ports[i]);
+            make_owed(w, i);
+        }
+    owed_keep(s->owed);
 }

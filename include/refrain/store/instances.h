@@ -30,6 +30,7 @@
 #include "refrain/store/redis.h"
 
 struct instances;
+struct ledger;          /* ledger.h */
 struct store_disk_meta; /* store_disk.h */
 
 enum { INSTANCES_OTHERS_MAX = 64, INSTANCE_NAME_BYTES = 64, INSTANCES_ANSWER_MS = 1000 };
@@ -62,6 +63,7 @@ struct instances_conf {
     struct tier *disk;
     void (*meta_get)(struct tier_port *p, struct store_disk_meta *m);
     void (*meta_put)(struct tier_port *p, struct store_disk_meta *m);
+    struct ledger *ledger;     /* what could not be told outlives the process there; NULL: it does not */
     bool strict;               /* instances_may_serve is false while cut off */
     int64_t (*seq)(void *arg); /* flights_seq */
     /* What begins here from now on is to count as later than @seq (flights_pass); NULL: clocks agree.

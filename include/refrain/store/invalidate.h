@@ -23,6 +23,7 @@
 
 struct store_mem; /* store_mem.h */
 struct invalidator;
+struct ledger; /* ledger.h */
 
 enum { INVALIDATE_LOWER_MAX = 2, INVALIDATE_TIERS = 3 /* by enum metric_tier */ };
 
@@ -32,6 +33,9 @@ struct invalidator_conf {
     struct loop *loop;        /* the store thread's; NULL: there is none, nor any lower tier */
     struct tier_port *lower[INVALIDATE_LOWER_MAX]; /* that thread's own, in order */
     size_t lower_n;
+    /* What lower tiers have still to do outlives the process there; NULL: it does not. What it holds is
+     * fenced and done again. */
+    struct ledger *ledger;
     int64_t deadline_ms; /* for one lower tier to carry out one invalidation; 0: 50 s */
     int64_t retry_ms;    /* how long until it is asked once more; 0: 2 s */
 };

@@ -28,6 +28,7 @@
 #include "refrain/store/tier.h"
 
 struct fences; /* fences.h */
+struct ledger; /* ledger.h */
 struct store;
 struct store_port;
 
@@ -43,6 +44,8 @@ struct store_conf {
     struct record_codec codec;    /* how records are written and read */
     struct shrink_conf shrink;    /* what is gzip-coded before it is written below */
     struct fences *fences;        /* of invalidations; NULL: there are none. Outlive the store */
+    struct ledger *ledger; /* deletions that a tier could not make outlive the process there; NULL: they
+                            * do not. Outlives the store */
 };
 /** Starts the store thread where there are lower tiers. NULL when out of memory or threads. */
 struct store *store_new(const struct store_conf *conf);
