@@ -51,6 +51,10 @@ struct pending {
 
 struct invalidator {
     struct invalidator_conf conf;
+    struct { /* as the tiers say, who may be gone before the end */
+        const char *name;
+        enum metric_tier kind;
+    } lower[INVALIDATE_LOWER_MAX];
     atomic_bool stopped, flushing;
     atomic_uint_fast64_t counts[INVALIDATION_KINDS];
     atomic_uint pending_all; /* for whoever asks */
@@ -128,6 +132,10 @@ struct invalidator *invalidator_new(const struct invalidator_conf *conf)
         v->conf.retry_ms = RETRY_MS;
     if (!conf->loop)
         v->conf.lower_n = 0;
+    for (size_t i = 0; i < v->conf.lower_n; i++) {
+        v->lower[i].name = conf->lower[i]->tier->ops->name;
+        v->lower[i].kind = conf->lower[i]->tier->ops->kind;
+    }
     list_init(&v->waiting);
     (void)pthread_mutex_init(&v->lock, NULL);
     v->unknown.max = LEDGER_BYTES_MAX;
@@ -292,7 +300,7 @@ static void send_back(struct invalidation *inv)
 
 static enum metric_tier kind_of(const struct invalidator *v, size_t at)
 {
-    return v->conf.lower[at]->tier->ops->kind;
+    return v->lower[at].kind;
 }
 
 /* The tier of our own that lies below memory: disk. lower_n: there is none. */
@@ -369,7 +377,7 @@ static void pending_add_new(struct invalidator *v, const struct selector *which,
 
 static const char *name_of(const struct invalidator *v, size_t at)
 {
-    return v->conf.lower[at]->tier->ops->name;
+    return v->lower[at].name;
 }
 
 static int add_pending(const struct invalidator *v, const struct pending *p, struct buf *out)

@@ -305,6 +305,82 @@ def test_redis_being_away_is_told_and_made_up_for(join, redis):
     redis.never(*NEVER)
 
 
+def killed(instance):
+    instance.process.kill()
+    instance.exits()
+    instance.stop = lambda: None
+
+
+def ended(instance):
+    instance.stop()
+
+
+@pytest.fixture
+def redis_with_the_old_entry(join, redis, tmp_path, upstream):
+    """An instance with "a" tagged red in Redis, which goes away; call it, and Redis is back and has that entry."""
+    upstream.always(whole, chat_answer("an answer"))
+    first = join(cache={"state_dir": str(tmp_path / "state")})
+    first.client.post(tagged(chat("a"), "red")).was("MISS")
+    lies_in(first, "redis", 1)
+    name = redis.keys("refrain:*:*:*:*")[0]
+    record = redis.cli("DUMP", name)
+    redis.kill()
+
+    def back():
+        redis.restart()
+        redis.cli("RESTORE", name, 600_000, record)
+    first.redis_comes_back = back
+    return first
+
+
+@pytest.mark.parametrize("end", [killed, ended])
+@pytest.mark.parametrize("back_before_the_start", [True, False], ids=["redis-first", "instance-first"])
+def test_what_redis_could_not_be_told_outlives_the_process(join, tmp_path, upstream, end, back_before_the_start,
+                                                           redis_with_the_old_entry):
+    first = redis_with_the_old_entry
+    told = gone(first, tag="red")
+    assert "redis" in told["not_yet"]
+    owed = (tmp_path / "state" / "owed.1").read_text()
+    assert '"tag":"red"' in owed and "an answer" not in owed
+    assert (tmp_path / "state" / "owed.1").stat().st_mode & 0o777 == 0o600
+    end(first)
+    if back_before_the_start:
+        first.redis_comes_back()
+    again = join(cache={"state_dir": str(tmp_path / "state")}, tiers={"memory": {"enabled": False}})
+    assert [event for event in again.events if event.get("event") == "owed_found"]
+    if not back_before_the_start:
+        first.redis_comes_back()
+        wait_until(lambda: again.metric("tier_up", tier="redis") == 1, "Redis to be up again")
+    again.client.post(tagged(chat("a"), "red").but(model="o3")).was("MISS")
+    again.client.post(tagged(chat("a"), "red")).was("MISS")
+    upstream.saw(3)
+    wait_until(lambda: not (tmp_path / "state" / "owed.1").exists(), "what was owed to be done")
+
+
+@pytest.mark.parametrize("end", [killed, ended])
+def test_what_redis_could_not_be_told_is_deleted_there_and_told_to_others(join, redis, tmp_path, end,
+                                                                          redis_with_the_old_entry):
+    """Nobody asks for it: it goes all the same, and who was away meanwhile hears of it in the log."""
+    first = redis_with_the_old_entry
+    gone(first, tag="red")
+    end(first)
+    first.redis_comes_back()
+    join(cache={"state_dir": str(tmp_path / "state")})
+    wait_until(lambda: redis.keys("refrain:*:*:*:*") == [], "the old entry to go from Redis")
+    wait_until(lambda: b'"tag":"red"' in redis.everything(), "the invalidation to stand in the fleet's log")
+    wait_until(lambda: not (tmp_path / "state" / "owed.1").exists(), "what was owed to be done")
+
+
+def test_a_file_of_what_is_owed_that_cannot_be_read_is_set_aside(begin, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "owed.1").write_bytes(b"refrain ledger 1\ninvalidation redis 17")
+    first = begin(cache={"state_dir": str(state)})
+    assert [event for event in first.events if event.get("event") == "owed_set_aside"]
+    assert (state / "owed.1.odd").exists() and not (state / "owed.1").exists()
+    first.client.post(chat("a")).was("MISS")
+
+
 def test_what_redis_still_has_is_not_given_out(join, redis, upstream):
     """It could not be deleted yet; the fence holds it back, and it is deleted as it is met."""
     first = join(tiers={"memory": {"enabled": False}})
