@@ -4,6 +4,7 @@
 #include "instances_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/buf.h"
+#include "refrain/store/fences.h"
 #include "refrain/store/ledger.h"
 
 enum { LEDGER_BYTES_MAX = 24 * 1024 * 1024 };
@@ -51,6 +52,18 @@ static struct instances_log *log_named(struct instances *in, struct slice name)
     return NULL;
 }
 
+/* Until it stands in the log, this is where it is known; Redis may have what it means. */
+static void fence(const struct instances *in, const struct instances_msg *m)
+{
+    const struct selector target = {.target = m->sum};
+    int64_t now = instances_seq(in), seq = m->at_ms >= now / 1000 ? now : m->at_ms * 1000 + 999;
+
+    if (m->kind == MSG_INVALIDATED)
+        fences_add(in->conf.fences, &m->which, seq);
+    else if (m->kind == MSG_TARGET)
+        fences_add(in->conf.fences, &target, seq);
+}
+
 /* Nobody waits for an answer any more; whoever hears of it, this instance included, does what it says. */
 static void on_line(void *arg, struct slice line)
 {
@@ -64,6 +77,7 @@ static void on_line(void *arg, struct slice line)
         ledger_odd(in->conf.ledger);
     } else if (!m->dry_run) {
         m->ask = 0;
+        fence(in, m);
         instances_log_add(log, instances_outgoing(m));
     }
     free(m);

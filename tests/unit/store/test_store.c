@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
@@ -679,6 +680,39 @@ static void of_one_key_the_last_word_is_written(void **state)
     world_free(w);
 }
 
+static void wait_gone(struct scripted *s, unsigned n)
+{
+    int64_t until_ms = clock_mono_ms() + WATCHDOG_MS;
+
+    while (lies_in(s, n)) {
+        assert_true(clock_mono_ms() < until_ms);
+        (void)nanosleep(&(struct timespec){0, 1000 * 1000}, NULL);
+    }
+}
+
+static void a_deletion_that_a_tier_could_not_make_is_made_later(void **state)
+{
+    struct world *w = world_new(&(struct setup){.one_tier = true});
+    struct label label = label_for(1);
+
+    (void)state;
+    assert_int_equal(put(w, 1, 10), 0);
+    flush(w);
+    scripted_answers(w->disk, TIER_DOWN);
+    store_delete(w->store, &label);
+    flush(w);
+    assert_true(lies_in(w->disk, 1));
+    assert_int_equal(ask(w, 1), -1);
+    scripted_answers(w->disk, TIER_OK); /* it is back, and has it still */
+    assert_int_equal(ask(w, 1), -1);
+    wait_gone(w->disk, 1);
+    assert_int_equal(put(w, 1, clock_wall_ms() * 2000), 0);
+    flush(w);
+    forget(w, 1);
+    assert_int_equal(ask(w, 1), TIER_DISK); /* what is new is found */
+    world_free(w);
+}
+
 static void who_writes_behind_writes_the_last_alone(void **state)
 {
     struct world *w = world_new(&(struct setup){.write_behind_ms = 3600 * 1000, .one_tier = true});
@@ -891,6 +925,7 @@ int main(void)
         cmocka_unit_test(what_began_before_an_invalidation_is_refused),
         cmocka_unit_test(a_full_queue_drops_and_counts),
         cmocka_unit_test(of_one_key_the_last_word_is_written),
+        cmocka_unit_test(a_deletion_that_a_tier_could_not_make_is_made_later),
         cmocka_unit_test(who_writes_behind_writes_the_last_alone),
         cmocka_unit_test(what_was_deleted_does_not_outlive_an_older_answer),
         cmocka_unit_test(the_end_writes_what_waits),
