@@ -2,6 +2,7 @@
 operators are told, and it comes back by itself. SPEC section 8, docs/disk.md."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -72,14 +73,21 @@ def is_up(refrain):
     return refrain
 
 
-def tier_is(refrain, word):
-    """Waits until readiness says this of the disk tier."""
+@contextlib.contextmanager
+def readiness(refrain):
+    """A function that tells what /readyz says of the disk tier."""
     def tells():
-        return json.loads(asking.get("/readyz", on=kept).whole().body)["tiers"]["disk"] == word
+        return json.loads(asking.get("/readyz", on=kept).whole().body)["tiers"]["disk"]
 
     with contextlib.closing(Client(refrain.admin, credential=None)) as asking:
         kept = asking.connect()  # a connection for each look would be too many on a slow machine
-        wait_until(tells, f"the disk tier to be {word}")
+        yield tells
+
+
+def tier_is(refrain, word):
+    """Waits until readiness says this of the disk tier."""
+    with readiness(refrain) as tells:
+        wait_until(lambda: tells() == word, f"the disk tier to be {word}")
 
 
 def stored(refrain, n):
@@ -178,14 +186,19 @@ def test_a_full_disk_is_no_trouble_for_clients(small_disk):
     disk = small_disk
     refrain = is_up(disk.opens(compression={"level": "off"}))
     client = disk.client(refrain)
-    for n in range(70):
+    numbers = itertools.count()
+
+    def is_full_after_another():  # it finds a little room again and again, while it has time to
         disk.upstream.reply(whole, chat_answer(random.randbytes(500_000).hex()))
-        client.post(chat(f"long {n}")).was("MISS").whole()
+        client.post(chat(f"long {next(numbers)}")).was("MISS").whole()
+        return tells() == "degraded"
+
+    with readiness(refrain) as tells:
+        wait_until(is_full_after_another, "the disk to be full")
+    client.post(chat(f"long {next(numbers) - 1}")).was("HIT").whole()
     told = refrain.logged(lambda e: e.get("event") == "disk_degraded", "the full disk to be told")
     assert told["why"] == "disk full" and told["level"] == "warn"
     assert refrain.metric("tier_errors_total", tier="disk", kind="full") >= 1
-    tier_is(refrain, "degraded")
-    client.post(chat("long 69")).was("HIT").whole()
     client.post(chat("short")).was("MISS").whole()
     client.post(chat("short")).was("HIT").whole()
 
