@@ -172,11 +172,10 @@ def test_an_end_while_certificates_are_being_read_is_a_good_one(start, redis_ser
         instance.stop()
 
 
-@pytest.mark.parametrize("name", ["redis.test", "localhost", None])
+@pytest.mark.parametrize("name", ["redis.test", "localhost"])  # by its address: test_redis.py
 def test_tls_with_our_certificate_and_a_user_of_least_rights(start, redis_server, certificates, name):
     server = redis_server(certificates=certificates, user="refrain", password="secret")
-    tier = server.tier() if name is None else server.tier(server_name=name)
-    instance = start(tiers={"redis": tier, "memory": {"enabled": False}})
+    instance = start(tiers={"redis": server.tier(server_name=name), "memory": {"enabled": False}})
     client = start.client(instance)
     client.post(chat()).was("MISS")
     wait_until(lambda: stored(server), "the answer in Redis")
