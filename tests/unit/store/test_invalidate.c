@@ -292,10 +292,9 @@ static void markers_below_are_not_counted(void **state)
 
 static void recover(struct fake *f)
 {
-    if (f->asked == 3)
-        f->answer = TIER_OK;
-    if (f->asked == 4)
-        loop_stop(loop);
+    if (f->answer == TIER_OK)
+        loop_stop(loop); /* it has been asked once more, and has done it */
+    f->answer = TIER_OK;
 }
 
 static void what_a_tier_could_not_do_is_done_later(void **state)
