@@ -32,13 +32,15 @@ def instance_of(request, start):
 @pytest.fixture
 def begin(instance_of, tmp_path):
     """begin(): an instance with a disk tier. Those begun one after the other have the same file."""
-    return lambda **groups: instance_of(merged({"tiers": {"disk": {"path": str(tmp_path / "cache.db")}}}, groups))
+    disk = {"path": str(tmp_path / "cache.db"), "timeout": "10s"}  # of which a busy machine needs some
+    return lambda **groups: instance_of(merged({"tiers": {"disk": disk}}, groups))
 
 
 @pytest.fixture
 def join(instance_of, redis):
     """join(): an instance with Redis below memory; all have the same Redis."""
-    return lambda **groups: instance_of(merged({"tiers": {"redis": {"url": redis.url}}}, groups))
+    below = {"url": redis.url, "timeout": "1s"}  # a busy machine needs more than 50 ms now and then
+    return lambda **groups: instance_of(merged({"tiers": {"redis": below}}, groups))
 
 
 def gone(instance, **body):

@@ -25,7 +25,7 @@ class Instance:
         self.relay = Relay((redis.host, redis.port)) if relayed else None
         url = f"redis://127.0.0.1:{self.relay.port}" if relayed else redis.url
         cache = {"secret": SECRET, **groups.pop("cache", {})}
-        tiers = {"redis": {"url": url}, **groups.pop("tiers", {})}
+        tiers = {"redis": {"url": url, "timeout": "1s"}, **groups.pop("tiers", {})}
         self.refrain = start(tiers=tiers, cache=cache, **groups)
         self.client = start.client(self.refrain)
         self.operator = Operator(self.refrain)

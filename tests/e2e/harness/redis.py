@@ -318,7 +318,8 @@ class Certificates:
     def __init__(self, folder):
         self.folder = folder
         for name in ("ca", "stranger-ca"):
-            self._openssl(f"req -x509 {CERTIFICATE} -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem")
+            self._openssl(f"req -x509 {CERTIFICATE} -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem "
+                          "-addext keyUsage=critical,keyCertSign,cRLSign")  # which strict clients ask of an authority
         for name, extensions in self.SIGNED.items():
             (folder / f"{name}.ext").write_text(extensions + "\n")
             self._openssl(f"req {CERTIFICATE} -subj /CN={name} -keyout {name}.key -out {name}.csr")
