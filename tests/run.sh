@@ -121,9 +121,11 @@ e2e_in_halves() { # DIRECTORY [FILE…]: all files without any
         if is_about_tiers "$file"; then tiers+=("$file"); else others+=("$file"); fi
     done
     e2e "$dir" "${tiers[@]}" >"$logs/half" 2>&1 &
-    e2e "$dir" "${others[@]}" || status=$?
+    e2e "$dir" "${others[@]}" >"$logs/other" 2>&1 || status=$?
     wait $! || status=$?
-    cat "$logs/half"
+    cat "$logs/other" "$logs/half"
+    # Once more at the end, where a log that is cut short still shows it.
+    [ $status -eq 0 ] || grep -hE '^(FAILED|ERROR) ' "$logs/other" "$logs/half" | cut -c 1-300
     return $status
 }
 
