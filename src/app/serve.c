@@ -773,9 +773,11 @@ static void stop(struct server *s)
     instances_free(s->instances, flush_ms < TELL_MS_MAX ? flush_ms : TELL_MS_MAX);
     atomic_store(&s->tiers_at.stopped, true);
     store_port_free(s->store_port);
-    store_free(s->store, flush_ms);
+    store_stop(s->store, flush_ms);
     secret_check_free(s->secret_check);
-    loop_free(s->loop); /* after the store, which answers on it */
+    loop_free(
+        s->loop); /* after the store, which answers on it; work on the pool still looks at it until now */
+    store_free(s->store, 0);
     site_unref(s->site);
     flights_free(s->flights);
     breakers_free(s->breakers);

@@ -116,10 +116,11 @@ struct store *store_new(const struct store_conf *conf)
     return s;
 }
 
-void store_free(struct store *s, int64_t flush_ms)
+void store_stop(struct store *s, int64_t flush_ms)
 {
-    if (!s)
+    if (!s || s->ended)
         return;
+    s->ended = true;
     if (s->started) {
         (void)store_flush(s, flush_ms);
         writes_stop(s->writes);
@@ -135,6 +136,11 @@ void store_free(struct store *s, int64_t flush_ms)
     owed_free(s->owed);
     for (size_t i = 0; i < s->conf.lower_n; i++)
         tier_free(s->conf.lower[i]);
+}
+
+void store_free(struct store *s, int64_t flush_ms)
+{
+    store_stop(s, flush_ms);
     free(s);
 }
 

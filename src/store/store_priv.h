@@ -24,6 +24,7 @@ struct store {
     struct loop *loop;                        /* NULL: nothing lies below memory */
     pthread_t thread;
     bool started;
+    bool ended;
     struct store_port *own; /* the store thread's, over @ports */
     struct writes *writes;
     struct owed *owed; /* deletions that a tier could not make */

@@ -52,6 +52,8 @@ struct store *store_new(const struct store_conf *conf);
 /** Ends the store thread; what waits to be written is written first, for at most @flush_ms. Every port is
  * closed. NULL is fine. */
 void store_free(struct store *s, int64_t flush_ms);
+/** The same but for @s itself, which those may still look at who are not done: then store_free. */
+void store_stop(struct store *s, int64_t flush_ms);
 
 /** One for each thread that searches; @counts is that thread's, NULL: nothing is measured. NULL when out of
  * memory. Before the loop runs, or on its thread. */
