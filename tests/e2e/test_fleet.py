@@ -228,7 +228,9 @@ def test_what_upstream_confirms_is_confirmed_for_all(fleet, upstream):
     upstream.reply(bodiless, status=304, before=hold("g"), headers={"Cache-Control": "public, max-age=60", "ETag": '"v1"'})
     both = fleet(2)
     both_have(both, lambda client: client.get("/v1/models"))
-    time.sleep(1.2)  # its second is over, at each of them
+    for client in both.clients:
+        wait_until(lambda client=client: client.get("/v1/models", headers={"Cache-Control": "only-if-cached"})
+                   .whole().status == 504, "its second to be over, at each of them")
     a = both.clients[0].get("/v1/models")
     upstream.held("g")
     b = both.clients[1].get("/v1/models")
