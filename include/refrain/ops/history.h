@@ -1,0 +1,27 @@
+/*
+ * history - the readings of the last hour: a ring of HISTORY_MAX, one every HISTORY_EVERY_MS. SPEC
+ * section 12.
+ *
+ * Threads: one at a time.
+ */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "refrain/ops/reading.h"
+
+enum { HISTORY_MAX = 1000, HISTORY_EVERY_MS = 3600 };
+
+struct history;
+
+/** Aborts when out of memory. */
+struct history *history_new(void);
+void history_free(struct history *h);
+/** Copies @r in as the newest; the oldest goes when it is full. */
+void history_add(struct history *h, const struct reading *r);
+size_t history_n(const struct history *h);
+/** The @i-th, 0 being the newest; borrowed until the next history_add. NULL past the oldest. */
+const struct reading *history_at(const struct history *h, size_t i);
+/** The newest that is at least @ms older (by monotonic time) than the newest of all; the oldest where none is
+ * so old; NULL of an empty history. */
+const struct reading *history_before(const struct history *h, int64_t ms);

@@ -1,0 +1,50 @@
+/*
+ * reading - what the counts of this instance say at one time, as plain numbers. Statistics, alerts,
+ * recommendations and their history are made of readings alone, so each can be tested without an instance.
+ * SPEC section 12.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "refrain/base/metrics.h"
+
+/* Durations that were measured since the reading before. All are 0 where there were none. */
+struct reading_times {
+    uint64_t n;
+    int64_t mean_ns, min_ns, p50_ns, p95_ns, p99_ns, max_ns;
+};
+
+struct reading_tier {
+    bool on; /* configured */
+    bool up;
+    unsigned breaker; /* 0 closed, 1 half-open, 2 open */
+    uint64_t entries, bytes, limit_bytes;
+    uint64_t hits, evicted_for_space, errors; /* since the start */
+    struct reading_times get;                 /* looking for an answer; not kept of memory */
+};
+
+struct reading {
+    int64_t at_ms;   /* wall clock, ms since the epoch */
+    int64_t mono_ms; /* monotonic */
+
+    /* counts since the start */
+    uint64_t requests[LABEL_MAX_RESULT]; /* by enum metric_result, over all operations */
+    uint64_t coalesced, invalidations, corrupt, writes_dropped, evicted;
+    uint64_t not_stored[LABEL_MAX_REASON];
+    uint64_t memo_hits, memo_misses;
+    uint64_t upstream_calls, upstream_failures; /* failures: without a status, or 5xx */
+    uint64_t connections_refused, log_lines_dropped;
+    uint64_t tokens_saved_in, tokens_saved_out, saved_ns, saved_nano_dollars;
+
+    /* as it is now */
+    uint64_t flights, readers, connections, buffered_bytes, write_queue_bytes, rss_bytes;
+    unsigned breakers_open; /* of upstreams, half-open ones included */
+    unsigned credentials_suspended;
+    unsigned instances;                        /* heard of lately; 0: there is no Redis */
+    bool linked;                               /* to them */
+    struct reading_tier tiers[LABEL_MAX_TIER]; /* by enum metric_tier */
+
+    /* since the reading before */
+    struct reading_times request, hit, miss, key, upstream;
+};
