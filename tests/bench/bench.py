@@ -7,6 +7,7 @@ the server's threads (/proc/PID/task/*/schedstat) over the requests answered: of
 others also depend on how fast the generator is.
 """
 import argparse
+import math
 import os
 import pathlib
 import shutil
@@ -165,15 +166,15 @@ class Bench:
         return self.start("varnish", ["varnishd", "-F", "-n", directory / "n", "-a", f"127.0.0.1:{port}", "-f", vcl,
                                       "-s", "malloc,1g", "-p", "workspace_client=256k"], port, directory=directory)
 
-    def refrain(self, upstream, settings=()):
-        port, directory = free_port(), self.directory("refrain")
-        command = [REFRAIN, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--listen", f"127.0.0.1:{port}",
+    def refrain(self, upstream, settings=(), name="refrain", binary=REFRAIN):
+        port, directory = free_port(), self.directory(name)
+        command = [binary, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--listen", f"127.0.0.1:{port}",
                    "--admin", f"127.0.0.1:{free_port()}", "--set", "listen.workers=1",
                    "--set", f"cache.state_dir={directory}",
                    "--set", "log.requests=false"]  # nginx's access log is off, too; the default costs what the log costs
         for setting in settings:
             command += ["--set", setting]
-        return self.start("refrain", command, port, directory=directory)
+        return self.start(name, command, port, directory=directory)
 
 
 # --- load ---
@@ -283,6 +284,37 @@ def print_ratios(ratios):
             print(f"  {size:8} {kind:12} {name:10} {ratio:6.2f} {held}")
 
 
+# --- two builds ---
+
+def compare_builds(args):
+    """Hits of this build beside those of another, in pairs whose order turns: what a change has cost."""
+    with Bench() as bench:
+        upstream = bench.bare("upstream", LOAD_CORE).port
+        was = bench.refrain(upstream, args.set, "other", args.against)
+        is_ = bench.refrain(upstream, args.set + args.only_here, "this")
+        print(f"\nHits, {args.rounds} pairs of {args.seconds} s, this build over the other; CPU a request")
+        for size in args.sizes:
+            for server in (was, is_):
+                load(server.port, body=SIZES[size], connections=1, seconds=0.1)
+            rounds = rounds_of([was, is_], args.rounds, body=SIZES[size], seconds=args.seconds, connections=args.connections,
+                               rate=args.rate)
+            ratios = sorted(new["cpu"] / old["cpu"] for old, new in zip(rounds["other"], rounds["this"]))
+            low, high, sure = interval(ratios)
+            print(f"  {size:8} other {median(rounds['other'], 'cpu'):6.2f} us, this {median(rounds['this'], 'cpu'):6.2f} us; median ratio "
+                  f"{statistics.median(ratios):.3f}, between {low:.3f} and {high:.3f} ({100 * sure:.0f} % sure)", flush=True)
+
+
+def interval(values):
+    """Two order statistics that the true median lies between with at least 95 % (of few values: all there are), and how
+    surely; of any distribution."""
+    n, outside, cut = len(values), 0.0, 0
+    while cut < n // 2 and 2 * (outside + math.comb(n, cut) / 2**n) <= 0.05:
+        outside += math.comb(n, cut) / 2**n
+        cut += 1
+    first = max(cut - 1, 0)
+    return values[first], values[n - 1 - first], 1 - 2 * sum(math.comb(n, k) for k in range(first + 1)) / 2**n
+
+
 # --- entries ---
 
 def compare_entries(args):
@@ -336,6 +368,8 @@ def main():
     parser = argparse.ArgumentParser(description="Measures Refrain beside a bare responder, nginx and Varnish.")
     parser.add_argument("--entries", action="store_true", help="CPU a hit at rising numbers of entries")
     parser.add_argument("--miss", action="store_true", help="what a miss adds to asking upstream directly")
+    parser.add_argument("--against", metavar="BINARY", help="hits beside those of another build, in pairs")
+    parser.add_argument("--only-here", action="append", default=[], metavar="a.b=c", help="with --against: for this build alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
     parser.add_argument("--connections", type=int, default=32)
@@ -348,7 +382,9 @@ def main():
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("two cores are needed: one for the server, one for the load generator")
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))  # so that what was started is stopped
-    if args.entries:
+    if args.against:
+        compare_builds(args)
+    elif args.entries:
         compare_entries(args)
     elif args.miss:
         compare_misses(args)
