@@ -20,8 +20,8 @@ struct reading_tier {
     bool up;
     unsigned breaker; /* 0 closed, 1 half-open, 2 open */
     uint64_t entries, bytes, limit_bytes;
-    uint64_t hits, evicted_for_space, errors; /* since the start */
-    struct reading_times get;                 /* looking for an answer; not kept of memory */
+    uint64_t hits, evicted_for_space, expired, replaced, errors; /* since the start */
+    struct reading_times get; /* looking for an answer; not kept of memory */
 };
 
 struct reading {
@@ -32,6 +32,7 @@ struct reading {
     uint64_t requests[LABEL_MAX_RESULT]; /* by enum metric_result, over all operations */
     uint64_t coalesced, invalidations, corrupt, writes_dropped, evicted;
     uint64_t not_stored[LABEL_MAX_REASON];
+    uint64_t unreadable[LABEL_MAX_RECORD]; /* records, by enum record_result */
     uint64_t memo_hits, memo_misses;
     uint64_t upstream_calls, upstream_failures; /* failures: without a status, or 5xx */
     uint64_t connections_refused, log_lines_dropped;
@@ -39,7 +40,8 @@ struct reading {
 
     /* as it is now */
     uint64_t flights, readers, connections, buffered_bytes, write_queue_bytes, rss_bytes;
-    unsigned breakers_open; /* of upstreams, half-open ones included */
+    uint64_t compression_nano; /* bytes before for each byte after it, of all so far, in 1e-9; 0: none was */
+    unsigned breakers_open;    /* of upstreams, half-open ones included */
     unsigned credentials_suspended;
     unsigned instances;                        /* heard of lately; 0: there is no Redis */
     bool linked;                               /* to them */
