@@ -142,6 +142,30 @@ static struct node *lay_preset(struct loading *l, struct node *tree)
     return node_merge(l->pool, tree_from_preset(l, preset->text), tree);
 }
 
+static void add_items(struct loading *l, struct node *to, const struct node *from)
+{
+    for (size_t i = 0; from && i < from->n; i++)
+        node_add(l->pool, to, NULL, from->members[i].node);
+}
+
+/* The rows of pricing_file stand behind the configuration's own. */
+static void lay_prices(struct loading *l, struct node *tree)
+{
+    const struct node *file = node_get(tree, SLICE_OF("pricing_file"));
+    struct node *more, *all;
+
+    if (!file || file->kind == NODE_NULL)
+        return;
+    more = tree_from_section_file(l, file->text, "pricing");
+    if (!more)
+        return;
+    config_check(l, more);
+    all = node_new(l->pool, NODE_LIST, SLICE_OF(""), more->origin);
+    add_items(l, all, node_get(tree, SLICE_OF("pricing")));
+    add_items(l, all, node_get(more, SLICE_OF("pricing")));
+    node_put(l->pool, tree, "pricing", all);
+}
+
 static bool is_given(const struct node *tree, const char *path)
 {
     const struct node *n = node_find(tree, path);
@@ -172,6 +196,7 @@ static void load(struct loading *l)
     if (l->report->errors_n > 0 && !is_given(tree, "upstreams") && !is_given(tree, "upstream"))
         return; /* what a faulty source failed to say is not missed a second time */
     tree = lay_preset(l, tree);
+    lay_prices(l, tree);
     config_complete(l, tree);
     config_bind(l, tree);
     config_judge(l);

@@ -156,6 +156,11 @@ struct operation_conf {
     struct text_list tags;
 };
 
+struct price_conf {
+    struct text_list models;    /* globs */
+    uint64_t in_pico, out_pico; /* 1e-12 dollars a token: millionths of a dollar a million of them */
+};
+
 struct key_conf {
     uint64_t body_bytes_max;
     struct text_list ignore_fields;
@@ -254,6 +259,8 @@ struct config {
     size_t event_rules_n;
     struct operation_conf *operations; /* the operator's own, and those shipped like them */
     size_t operations_n;
+    struct price_conf *pricing; /* first match wins; those of pricing_file come last */
+    size_t pricing_n;
     struct key_conf key;
     struct tiers_conf tiers;
     struct compression_conf compression;
@@ -265,6 +272,7 @@ struct config {
     struct redact_conf redact;
     struct log_section log;
     const char *preset;           /* NULL: none */
+    const char *pricing_file;     /* NULL: none; pricing has taken it up */
     const char *upstream;         /* the one-upstream form; upstreams and routes have taken it up */
     struct config_origin *origin; /* where it all came from: private to config_*.c */
 };

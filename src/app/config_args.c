@@ -106,7 +106,7 @@ static void expand(struct loading *l, struct node *n)
         expand(l, n->members[i].node);
 }
 
-struct node *tree_from_file(struct loading *l, const char *file)
+static struct node *tree_of_any_kind(struct loading *l, const char *file)
 {
     struct origin origin = {SOURCE_FILE, pool_text(l->pool, slice_str(file)), 0};
     struct slice text = {NULL, 0}, name = slice_str(file);
@@ -119,15 +119,30 @@ struct node *tree_from_file(struct loading *l, const char *file)
     }
     root = slice_ends(name, SLICE_OF(".json")) ? tree_from_json(l, text, origin)
                                                : tree_from_yaml(l, text, origin);
+    if (root)
+        expand(l, root);
+    return root;
+}
+
+struct node *tree_from_file(struct loading *l, const char *file)
+{
+    struct node *root = tree_of_any_kind(l, file);
+
+    if (!root || root->kind == NODE_MAP)
+        return root;
+    report_error(l->report, &root->origin, NULL, "expected a map of options, such as `listen: {address: …}`");
+    return NULL;
+}
+
+struct node *tree_from_section_file(struct loading *l, const char *file, const char *section)
+{
+    struct node *root = tree_of_any_kind(l, file), *tree;
+
     if (!root)
         return NULL;
-    if (root->kind != NODE_MAP) {
-        report_error(l->report, &root->origin, NULL,
-                     "expected a map of options, such as `listen: {address: …}`");
-        return NULL;
-    }
-    expand(l, root);
-    return root;
+    tree = node_new(l->pool, NODE_MAP, SLICE_OF(""), root->origin);
+    node_add(l->pool, tree, section, root);
+    return tree;
 }
 
 /* -- names and texts -- */

@@ -181,7 +181,7 @@ static bool kind_fits(const struct option_row *row, enum node_kind kind)
         return kind == NODE_PLAIN || kind == NODE_BOOL;
     if (row->type == OPTION_MAYBE)
         return kind == NODE_PLAIN || kind == NODE_BOOL || kind == NODE_TEXT;
-    if (row->type == OPTION_COUNT || row->type == OPTION_DECIMAL)
+    if (row->type == OPTION_COUNT || row->type == OPTION_DECIMAL || row->type == OPTION_DOLLARS)
         return kind == NODE_PLAIN || kind == NODE_NUMBER || (kind == NODE_TEXT && row->word);
     if (option_is_number(row) || row->type == OPTION_LIFETIMES)
         return kind == NODE_PLAIN || kind == NODE_NUMBER || kind == NODE_TEXT;
@@ -319,19 +319,32 @@ static bool check_named(struct loading *l, const struct option_section *s, struc
     return true;
 }
 
+/* A member of a map that stands for a list: its name becomes an option of the item. */
+static void take_name(struct loading *l, const struct option_section *s, const char *shown, struct member *m)
+{
+    if (node_get(m->node, slice_str(s->key)))
+        report_error(l->report, &m->node->origin, shown, "its name in the map is its %s; not both", s->key);
+    else
+        node_add(l->pool, m->node, s->key, node_new(l->pool, NODE_TEXT, slice_str(m->name), m->node->origin));
+    m->name = NULL;
+}
+
 static bool check_items(struct loading *l, const struct option_section *s, struct node *n)
 {
+    bool is_map = s->key && n->kind == NODE_MAP;
     size_t kept = 0;
 
     if (n->kind == NODE_NULL)
         return false;
-    if (n->kind != NODE_LIST) {
-        report_error(l->report, &n->origin, s->name, "expected a list, got %s",
+    if (n->kind != NODE_LIST && !is_map) {
+        report_error(l->report, &n->origin, s->name, "expected a list%s, got %s", s->key ? " or a map" : "",
                      n->kind == NODE_MAP ? "a map" : "a value");
         return false;
     }
+    n->kind = NODE_LIST;
     for (size_t i = 0; i < n->n; i++) {
-        const char *shown = pool_printf(l->pool, "%s[%zu]", s->name, i);
+        const char *shown =
+            is_map ? join(l->pool, s->name, n->members[i].name) : pool_printf(l->pool, "%s[%zu]", s->name, i);
         struct node *item = n->members[i].node;
 
         if (item->kind != NODE_MAP) {
@@ -341,6 +354,8 @@ static bool check_items(struct loading *l, const struct option_section *s, struc
                                                    : "a value");
             continue;
         }
+        if (is_map)
+            take_name(l, s, shown, &n->members[i]);
         check_item(l, s, shown, item);
         n->members[kept++] = n->members[i];
     }

@@ -9,6 +9,7 @@
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
 #include "refrain/policy/ask.h"
+#include "refrain/policy/pricing.h"
 #include "refrain/policy/rule.h"
 #include "refrain/store/seal.h"
 #include "refrain/wire/dialect.h"
@@ -430,6 +431,20 @@ static void judge_rules(struct loading *l)
     judge_invalidation(l);
 }
 
+/* -- prices -- */
+
+static void judge_pricing(struct loading *l)
+{
+    const struct config *c = l->conf;
+    size_t globs = 0;
+
+    for (size_t i = 0; i < c->pricing_n; i++)
+        globs += c->pricing[i].models.n;
+    if (globs > PRICES_MAX)
+        report_error(l->report, origin_of(l, "pricing[0].model"), "pricing", "at most %d models, got %zu",
+                     PRICES_MAX, globs);
+}
+
 /* -- upstreams and routes -- */
 
 static bool url_is_exposed(const char *url)
@@ -617,6 +632,7 @@ void config_judge(struct loading *l)
     config_judge_redis(l);
     judge_sizes(l);
     judge_disk(l);
+    judge_pricing(l);
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);
         judge_upstream(l, i);

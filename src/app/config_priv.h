@@ -50,6 +50,8 @@ void origin_print(const struct origin *o, char *out, size_t cap);
 
 /** A file's tree; NULL after telling why not. The file's name decides between JSON (".json") and YAML. */
 struct node *tree_from_file(struct loading *l, const char *file);
+/** The same of a file that holds one section alone, as if it stood under its name. */
+struct node *tree_from_section_file(struct loading *l, const char *file, const char *section);
 struct node *tree_from_yaml(struct loading *l, struct slice text, struct origin origin);
 struct node *tree_from_json(struct loading *l, struct slice text, struct origin origin);
 struct node *tree_from_env(struct loading *l);

@@ -128,25 +128,16 @@ static void full_name(const struct option_section *s, const struct option_row *r
 static const char *type_name(const struct option_row *row)
 {
     static const char *const names[] = {
-        [OPTION_BOOL] = "true or false",
-        [OPTION_COUNT] = "number",
-        [OPTION_BYTES] = "size",
-        [OPTION_MS] = "time",
-        [OPTION_SECONDS] = "time",
-        [OPTION_DECIMAL] = "number",
-        [OPTION_MAYBE] = "true or false",
-        [OPTION_ENUM] = "choice",
-        [OPTION_TEXT] = "text",
-        [OPTION_PATH] = "path",
-        [OPTION_NAME] = "name",
-        [OPTION_PREFIX] = "path prefix",
-        [OPTION_URL] = "URL",
-        [OPTION_ADDRESS] = "address",
-        [OPTION_LIST] = "list",
-        [OPTION_NAMES] = "list",
-        [OPTION_HEADERS] = "map",
-        [OPTION_SECRET] = "secret",
-        [OPTION_LIFETIMES] = "map",
+        [OPTION_BOOL] = "true or false", [OPTION_COUNT] = "number",
+        [OPTION_BYTES] = "size",         [OPTION_MS] = "time",
+        [OPTION_SECONDS] = "time",       [OPTION_DECIMAL] = "number",
+        [OPTION_DOLLARS] = "dollars",    [OPTION_MAYBE] = "true or false",
+        [OPTION_ENUM] = "choice",        [OPTION_TEXT] = "text",
+        [OPTION_PATH] = "path",          [OPTION_NAME] = "name",
+        [OPTION_PREFIX] = "path prefix", [OPTION_URL] = "URL",
+        [OPTION_ADDRESS] = "address",    [OPTION_LIST] = "list",
+        [OPTION_NAMES] = "list",         [OPTION_HEADERS] = "map",
+        [OPTION_SECRET] = "secret",      [OPTION_LIFETIMES] = "map",
     };
 
     return names[row->type];
@@ -319,6 +310,7 @@ static void put_scalar_type(struct writer *w, const struct option_row *row)
             put(w, "\"type\": \"integer\"");
         break;
     case OPTION_DECIMAL:
+    case OPTION_DOLLARS:
         if (row->word)
             putf(w, "\"anyOf\": [{\"type\": \"number\"}, {\"const\": \"%s\"}]", row->word);
         else
@@ -364,9 +356,9 @@ static void put_type(struct writer *w, const struct option_row *row)
 /* As the type has it: a truth and a number without quotes, but a word in them. */
 static void put_default(struct writer *w, const struct option_row *row)
 {
-    bool bare =
-        row->type == OPTION_BOOL || row->flags & OPTION_NUMBERS ||
-        ((row->type == OPTION_COUNT || row->type == OPTION_DECIMAL) && strspn(row->fallback, "0123456789"));
+    bool bare = row->type == OPTION_BOOL || row->flags & OPTION_NUMBERS ||
+                ((row->type == OPTION_COUNT || row->type == OPTION_DECIMAL || row->type == OPTION_DOLLARS) &&
+                 strspn(row->fallback, "0123456789"));
 
     put(w, ", \"default\": ");
     if (bare)
@@ -422,20 +414,36 @@ static void put_properties(struct writer *w, const struct option_section *s, con
     }
 }
 
-static void put_section(struct writer *w, const struct option_section *s)
+/* The items of a list, or of a map by @name: there, an item's own key need not be said. */
+static void put_items(struct writer *w, const struct option_section *s, const char *name, bool keyed)
 {
-    bool named = s->kind == SECTION_NAMED, any = false;
+    bool any = false;
 
-    putf(w, ",\n  \"%s\": {\"type\": \"%s\", \"%s\": {\"type\": \"object\", \"additionalProperties\": false",
-         s->name, named ? "object" : "array", named ? "additionalProperties" : "items");
+    putf(w, "\"%s\": {\"type\": \"object\", \"additionalProperties\": false", name);
     for (size_t i = 0; i < s->rows_n; i++)
-        if (s->rows[i].flags & OPTION_REQUIRED) {
+        if (s->rows[i].flags & OPTION_REQUIRED && !(keyed && strcmp(s->rows[i].name, s->key) == 0)) {
             putf(w, any ? ", \"%s\"" : ", \"required\": [\"%s\"", s->rows[i].name);
             any = true;
         }
     put(w, any ? "], \"properties\": {\n" : ", \"properties\": {\n");
     put_properties(w, s, "", 2);
-    put(w, "}}}");
+    put(w, "}}");
+}
+
+static void put_section(struct writer *w, const struct option_section *s)
+{
+    bool named = s->kind == SECTION_NAMED;
+
+    putf(w, ",\n  \"%s\": {\"type\": %s, ", s->name,
+         named    ? "\"object\""
+         : s->key ? "[\"array\", \"object\"]"
+                  : "\"array\"");
+    put_items(w, s, named ? "additionalProperties" : "items", false);
+    if (s->key) {
+        put(w, ", ");
+        put_items(w, s, "additionalProperties", true);
+    }
+    put(w, "}");
 }
 
 int config_show_schema(struct buf *out)

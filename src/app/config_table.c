@@ -10,6 +10,7 @@
 #define RULE(member)        FIELD(struct rule_conf, member)
 #define EVENT_RULE(member)  FIELD(struct event_rule_conf, member)
 #define OPERATION(member)   FIELD(struct operation_conf, member)
+#define PRICE(member)       FIELD(struct price_conf, member)
 
 /* clang-format off */
 #define RANGE(low, high)    .min = (low), .max = (high)
@@ -88,6 +89,9 @@ static const struct option_row root_rows[] = {
     {"upstream", OPTION_URL, .choices = origin_schemes, ROOT(upstream),
      .help = "The short form for a single upstream: stands for `upstreams.default.url` and a route of "
              "everything to it."},
+    {"pricing_file", OPTION_PATH, 0, NULL, ROOT(pricing_file),
+     .help = "A YAML or JSON file of the same form as `pricing`, read anew on SIGHUP; its rows stand behind "
+             "those. `config/pricing-2026-11.yaml` is one to begin with."},
 
     {"listen.address", OPTION_ADDRESS, OPTION_FIXED, "127.0.0.1:8080", ROOT(listen.address),
      .help = "Where clients connect. Port 0 takes a free one."},
@@ -512,20 +516,35 @@ static const struct option_row operation_rows[] = {
     {"tags", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, OPERATION(tags), .help = "Tags of what is stored."},
 };
 
+/* A million dollars a million tokens, in 1e-12 dollars a token. */
+#define PRICE_MAX INT64_C(1000000000000)
+
+static const struct option_row price_rows[] = {
+    {"model", OPTION_LIST, OPTION_ONE_OR_MANY | OPTION_REQUIRED, NULL, PRICE(models),
+     .help = "Globs for the model, as requests name it: `gpt-4o*`. Where `pricing` is written as a map, its "
+             "names."},
+    {"input", OPTION_DOLLARS, OPTION_REQUIRED, NULL, RANGE(0, PRICE_MAX), PRICE(in_pico),
+     .help = "Dollars for a million tokens of input, cached and uncached alike."},
+    {"output", OPTION_DOLLARS, 0, "0", RANGE(0, PRICE_MAX), PRICE(out_pico),
+     .help = "Dollars for a million tokens of output."},
+};
+
 const struct option_section option_sections[OPTION_SECTIONS] = {
-    {SECTION_ROOT, "", root_rows, ARRAY_LEN(root_rows), 0, 0, 0, 0},
+    {SECTION_ROOT, "", root_rows, ARRAY_LEN(root_rows), 0, 0, 0, 0, NULL},
     {SECTION_NAMED, "upstreams", upstream_rows, ARRAY_LEN(upstream_rows), sizeof(struct upstream_section),
      offsetof(struct config, upstreams), offsetof(struct config, upstreams_n),
-     offsetof(struct upstream_section, conf.name)},
+     offsetof(struct upstream_section, conf.name), NULL},
     {SECTION_LIST, "routes", route_rows, ARRAY_LEN(route_rows), sizeof(struct route_conf),
-     offsetof(struct config, routes), offsetof(struct config, routes_n), 0},
+     offsetof(struct config, routes), offsetof(struct config, routes_n), 0, NULL},
     {SECTION_LIST, "rules", rule_rows, ARRAY_LEN(rule_rows), sizeof(struct rule_conf),
-     offsetof(struct config, rules), offsetof(struct config, rules_n), 0},
+     offsetof(struct config, rules), offsetof(struct config, rules_n), 0, NULL},
     {SECTION_LIST, "event_rules", event_rule_rows, ARRAY_LEN(event_rule_rows), sizeof(struct event_rule_conf),
-     offsetof(struct config, event_rules), offsetof(struct config, event_rules_n), 0},
+     offsetof(struct config, event_rules), offsetof(struct config, event_rules_n), 0, NULL},
     {SECTION_NAMED, "operations", operation_rows, ARRAY_LEN(operation_rows), sizeof(struct operation_conf),
      offsetof(struct config, operations), offsetof(struct config, operations_n),
-     offsetof(struct operation_conf, name)},
+     offsetof(struct operation_conf, name), NULL},
+    {SECTION_LIST, "pricing", price_rows, ARRAY_LEN(price_rows), sizeof(struct price_conf),
+     offsetof(struct config, pricing), offsetof(struct config, pricing_n), 0, "model"},
 };
 
 const struct option_group option_groups[] = {
@@ -545,6 +564,10 @@ const struct option_group option_groups[] = {
      "Kinds of requests of your own, found by the header `Refrain-Operation`, by path or by model. "
      "`summarize` (2h), "
      "`sentiment` (1d), `key_points` (2h), `questions` (1h) and `qa` (30m) are there without being listed."},
+    {"pricing",
+     "What tokens cost, by model, so that saved money can be told: a list of rows, or a map of globs for "
+     "models to their prices. The first row that matches is taken, those of `pricing_file` last; of a model "
+     "without one only tokens are counted. See docs/savings.md."},
     {"tiers", "Where answers are kept."},
     {"compression", "What is made smaller before it is kept."},
     {"encryption", "What is sealed before it leaves the process for disk and Redis."},

@@ -65,18 +65,28 @@ static bool parse_digits(struct slice s, int64_t *out)
     return true;
 }
 
-/* "0.5", "1", "1.25": at most three places, in thousandths. */
-static bool parse_decimal(struct slice s, int64_t *out)
+enum { DECIMAL_PLACES = 3, DOLLAR_PLACES = 6 };
+
+static int64_t ten_to(size_t n)
+{
+    int64_t power = 1;
+
+    for (; n > 0; n--)
+        power *= 10;
+    return power;
+}
+
+/* "0.5", "1", "1.25": at most @places_max places, in units of the last of them. */
+static bool parse_decimal(struct slice s, size_t places_max, int64_t *out)
 {
     struct slice places = s, whole = slice_cut(&places, '.');
     int64_t number, part = 0;
 
-    if (!parse_digits(whole, &number) || __builtin_mul_overflow(number, 1000, &number))
+    if (!parse_digits(whole, &number) || __builtin_mul_overflow(number, ten_to(places_max), &number))
         return false;
-    if (places.data && (places.len > 3 || !parse_digits(places, &part)))
+    if (places.data && (places.len > places_max || !parse_digits(places, &part)))
         return false;
-    for (size_t i = places.len; i < 3; i++)
-        part *= 10;
+    part *= ten_to(places_max - places.len);
     return !__builtin_add_overflow(number, part, out);
 }
 
@@ -196,7 +206,10 @@ bool option_parse(const struct option_row *row, struct slice text, int64_t *out)
         ok = parse_time(text, &n);
         break;
     case OPTION_DECIMAL:
-        ok = parse_decimal(text, &n);
+        ok = parse_decimal(text, DECIMAL_PLACES, &n);
+        break;
+    case OPTION_DOLLARS:
+        ok = parse_decimal(text, DOLLAR_PLACES, &n);
         break;
     case OPTION_SECONDS:
     case OPTION_LIFETIMES:
@@ -338,6 +351,8 @@ void option_expected(const struct option_row *row, struct buf *out)
         return say_number(row, out, "a time such as 250ms, 5s or 1h");
     case OPTION_DECIMAL:
         return say_number(row, out, "a number such as 0.5");
+    case OPTION_DOLLARS:
+        return say_number(row, out, "dollars such as 0.15");
     case OPTION_SECONDS:
         return say_number(row, out, "a time such as 90s, 2h or 7d");
     case OPTION_ENUM:
@@ -382,11 +397,11 @@ static void format_unit(const struct unit *units, size_t units_n, int64_t number
     say(out, "0");
 }
 
-static void format_decimal(int64_t number, struct buf *out)
+static void format_decimal(int64_t number, size_t places, struct buf *out)
 {
-    char text[24];
-    int n =
-        snprintf(text, sizeof(text), "%lld.%03lld", (long long)(number / 1000), (long long)(number % 1000));
+    char text[32];
+    int n = snprintf(text, sizeof(text), "%lld.%0*lld", (long long)(number / ten_to(places)), (int)places,
+                     (long long)(number % ten_to(places)));
 
     while (text[n - 1] == '0')
         n--;
@@ -409,7 +424,9 @@ void option_format(const struct option_row *row, int64_t number, struct buf *out
     case OPTION_MS:
         return format_unit(time_units, ARRAY_LEN(time_units), number, out);
     case OPTION_DECIMAL:
-        return format_decimal(number, out);
+        return format_decimal(number, DECIMAL_PLACES, out);
+    case OPTION_DOLLARS:
+        return format_decimal(number, DOLLAR_PLACES, out);
     case OPTION_SECONDS:
     case OPTION_LIFETIMES:
         return format_unit(time_units, ARRAY_LEN(time_units), number * 1000, out);

@@ -20,6 +20,7 @@ enum option_type {
     OPTION_MS,      /* int64_t, milliseconds: "5s" */
     OPTION_SECONDS, /* int64_t, seconds: "1h" */
     OPTION_DECIMAL, /* unsigned or uint64_t, in thousandths: "0.5" */
+    OPTION_DOLLARS, /* uint64_t, in millionths: "0.15" */
     OPTION_MAYBE,   /* enum maybe: a truth, or a word where there is none */
     OPTION_ENUM,    /* an enum: its place among the choices */
     /* texts: const char * */

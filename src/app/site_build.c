@@ -23,6 +23,7 @@ struct build {
     struct key_scope *scopes;         /* one a rule */
     struct event_rule *event_rules;
     struct own_operation *own;
+    struct price *prices;
     struct slice *reads; /* names of headers */
     struct buf own_names;
     struct slice *ignored[OP_COUNT]; /* of canon rules: the dialect's and the operator's */
@@ -44,6 +45,7 @@ static void build_free(void *owner)
     free(b->rule_headers);
     free(b->scopes);
     free(b->own);
+    free(b->prices);
     free(b->reads);
     buf_done(&b->own_names);
     free(b->finishes);
@@ -432,6 +434,29 @@ static bool build_own_operations(struct build *b, const struct config *conf)
     return r == 0;
 }
 
+/* -- prices -- */
+
+/* A row for each glob. */
+static bool build_prices(struct build *b, const struct config *conf)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < conf->pricing_n; i++)
+        n += conf->pricing[i].models.n;
+    b->prices = calloc(n + 1, sizeof(*b->prices));
+    if (!b->prices)
+        return false;
+    b->site.pricing = (struct pricing){b->prices, n};
+    n = 0;
+    for (size_t i = 0; i < conf->pricing_n; i++) {
+        const struct price_conf *p = &conf->pricing[i];
+
+        for (size_t k = 0; k < p->models.n; k++)
+            b->prices[n++] = (struct price){p->models.at[k], p->in_pico, p->out_pico};
+    }
+    return true;
+}
+
 static void build_values(struct site *s, const struct config *conf, const struct site_parts *parts)
 {
     s->ttl_max_s = conf->cache.max_ttl_s;
@@ -488,7 +513,7 @@ struct site *site_build(const struct config *conf, const struct site_parts *part
     b->site.headers = b->headers;
     build_values(&b->site, conf, parts);
     ok = b->headers && build_routes(b, conf, parts) && build_gate(b, conf) && build_rules(b, conf, parts) &&
-         build_event_rules(b, conf) && build_own_operations(b, conf);
+         build_event_rules(b, conf) && build_own_operations(b, conf) && build_prices(b, conf);
     for (enum operation op = 0; ok && op < OP_COUNT; op++)
         ok = build_operation(b, conf, op);
     if (!ok) {

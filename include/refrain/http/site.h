@@ -23,6 +23,7 @@
 #include "refrain/policy/gate.h"
 #include "refrain/policy/key.h"
 #include "refrain/policy/lifetime.h"
+#include "refrain/policy/pricing.h"
 #include "refrain/policy/rule.h"
 #include "refrain/store/shrink.h"
 #include "refrain/store/store.h"
@@ -80,6 +81,7 @@ struct site {
     struct siphash_key targets; /* of the sums of GETs' targets (changes.h) */
     struct key_scope reads;     /* lists every header that some scope or rule reads: for the memo's tags */
     struct rules rules;
+    struct pricing pricing; /* what tokens cost */
     struct event_rules event_rules;
     const char *own_operations; /* what to tell who names one that there is none of */
     bool coalesce;

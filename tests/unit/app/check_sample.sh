@@ -16,9 +16,12 @@ install -m 0600 /dev/stdin "$dir/cache.secret" <<<0123456789abcdef
 install -m 0600 /dev/stdin "$dir/encryption.key" <<<0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 install -m 0600 /dev/stdin "$dir/redis.password" <<<0123456789abcdef
 install -m 0644 /dev/null "$dir/internal.pem"
+install -m 0644 "$(dirname "$2")/pricing-2026-11.yaml" "$dir"
 env -i "$refrain" config check --strict --config "$dir/all.yaml"
 env -i "$refrain" config show --config "$dir/all.yaml" >"$dir/shown" # a pipe would break at the first match
 grep -q '^upstreams.openai.headers.remove: \[Cookie\]' "$dir/shown"
+grep -q '^pricing\[0\].model: \[my-finetune-\*\]' "$dir/shown" # one's own row, …
+grep -q '^pricing\[1\].model: \[gpt-5-nano\*\]' "$dir/shown"   # … then those of the file
 
 # The schema knows every name of both.
 python3 - "$schema" "$sample" "$dir/all.yaml" <<'EOF'

@@ -553,6 +553,22 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "c.yaml:4: upstreams.default.retries.retry_on: expected connect, reset, timeout, 429, 502, 503 or "
          "504, "
          "got 418\n"},
+        {"prices as a list", "c.yaml",
+         UP "pricing:\n  - {model: [a, b], input: 1}\n  - 5\n  - {input: 0.1234567}\n",
+         "c.yaml:4: pricing[1]: expected a map of options, got a value\n"
+         "c.yaml:5: pricing[2].input: expected dollars such as 0.15 from 0 to 1000000, got 0.1234567\n"
+         "c.yaml:5: pricing[1].model: must be given, and is not\n"},
+        {"prices as a map", "c.yaml",
+         UP "pricing:\n  a: {inptu: 1}\n  b: 2\n  c:\n    model: d\n    input: -1\n",
+         "c.yaml:3: pricing.a.inptu: no such option; did you mean input?\n"
+         "c.yaml:4: pricing.b: expected a map of options, got a value\n"
+         "c.yaml:5: pricing.c: its name in the map is its model; not both\n"
+         "c.yaml:7: pricing.c.input: expected dollars such as 0.15 from 0 to 1000000, got -1\n"
+         "c.yaml:3: pricing[0].input: must be given, and is not\n"},
+        {"prices of another kind", "c.yaml", UP "pricing: 5\n",
+         "c.yaml:2: pricing: expected a list or a map, got a value\n"},
+        {"no file of prices", "c.yaml", UP "pricing_file: nowhere.yaml\n",
+         "nowhere.yaml: cannot read it: No such file or directory\n"},
         {"no file", "absent.yaml", NULL, "absent.yaml: cannot read it: No such file or directory\n"},
     };
 
@@ -727,6 +743,102 @@ static void a_hostile_file_ends_quickly(void **state)
     assert_string_equal(nested, "c.json:1: too deep or too large\n");
 }
 
+/* -- prices -- */
+
+static void prices_are_a_list_or_a_map_and_those_of_the_file_come_last(void **state)
+{
+    static const struct {
+        const char *why, *text, *file, *models;
+    } cases[] = {
+        {"a list", "pricing: [{model: [a*, b], input: 1, output: 2}, {model: c, input: 3}]\n", NULL,
+         "a*=1000000/2000000 b=1000000/2000000 c=3000000/0 "},
+        {"a map", "pricing: {gpt-4.1: {input: 2, output: 8}, \"*\": {input: 0.02}}\n", NULL,
+         "gpt-4.1=2000000/8000000 *=20000/0 "},
+        {"a file that is a map", "pricing_file: p.yaml\n", "x: {input: 5}\n", "x=5000000/0 "},
+        {"a file that is a list", "pricing_file: p.yaml\n", "- {model: x, input: 5}\n", "x=5000000/0 "},
+        {"one's own rows first", "pricing_file: p.yaml\npricing: {y: {input: 1}}\n", "x: {input: 5}\n",
+         "y=1000000/0 x=5000000/0 "},
+        {"a file that is empty", "pricing_file: p.yaml\npricing: {y: {input: 1}}\n", "# nothing\n",
+         "y=1000000/0 "},
+        {"nothing at all", "pricing:\n", NULL, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf models = BUF_INIT(1000);
+        char text[500];
+
+        (void)snprintf(text, sizeof(text), "%s%s", UP, cases[i].text);
+        write_file("c.yaml", text);
+        if (cases[i].file)
+            write_file("p.yaml", cases[i].file);
+        AUTO(free_config) struct config *c = good((struct config_sources){.file = "c.yaml"});
+        for (size_t k = 0; k < c->pricing_n; k++)
+            for (size_t m = 0; m < c->pricing[k].models.n; m++)
+                assert_int_equal(buf_addf(&models, "%s=%llu/%llu ", c->pricing[k].models.at[m].data,
+                                          (unsigned long long)c->pricing[k].in_pico,
+                                          (unsigned long long)c->pricing[k].out_pico),
+                                 0);
+        assert_int_equal(buf_add_byte(&models, '\0'), 0);
+        if (strcmp(models.data, cases[i].models) != 0)
+            fail_msg("%s: %s", cases[i].why, models.data);
+        buf_done(&models);
+    }
+}
+
+static void faults_of_the_price_file_say_its_name_and_line(void **state)
+{
+    write_file("c.yaml", UP "pricing_file: p.yaml\n");
+    write_file("p.yaml", "a: {input: 1}\nb:\n  inptu: 2\n");
+    AUTO(done_text) char *slip = said((struct config_sources){.file = "c.yaml"});
+    write_file("p.json", "[{\"model\": \"a\",\n \"input\": \"much\"}]");
+    AUTO(done_text)
+    char *kind = said((struct config_sources){.file = "c.yaml", FLAGS(SET("pricing_file", "p.json"))});
+
+    (void)state;
+    assert_string_equal(slip, "p.yaml:3: pricing.b.inptu: no such option; did you mean input?\n"
+                              "p.yaml:2: pricing[1].input: must be given, and is not\n");
+    assert_string_equal(kind, "p.json:2: pricing[0].input: expected dollars such as 0.15 from 0 to 1000000, "
+                              "got the text \"much\"\n");
+}
+
+static void there_is_an_end_to_prices(void **state)
+{
+    struct buf text = BUF_INIT(1 << 20);
+
+    (void)state;
+    write_file("c.yaml", UP "pricing_file: p.yaml\n");
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(buf_addf(&text, "m%u: {input: 1}\n", i), 0);
+    assert_int_equal(buf_add_byte(&text, '\0'), 0);
+    write_file("p.yaml", text.data);
+    AUTO(free_config) struct config *c = good((struct config_sources){.file = "c.yaml"});
+    assert_int_equal(c->pricing_n, 1000);
+
+    text.len--;
+    assert_int_equal(buf_addf(&text, "one-more: {input: 1}\n"), 0);
+    assert_int_equal(buf_add_byte(&text, '\0'), 0);
+    write_file("p.yaml", text.data);
+    AUTO(done_text) char *got = said((struct config_sources){.file = "c.yaml"});
+    assert_string_equal(got, "p.yaml:1: pricing: at most 1000 models, got 1001\n");
+    buf_done(&text);
+}
+
+static void a_reload_reads_the_prices_again(void **state)
+{
+    AUTO(config_report_done) struct config_report report = CONFIG_REPORT_INIT;
+
+    (void)state;
+    write_file("c.yaml", UP "pricing_file: p.yaml\n");
+    write_file("p.yaml", "a: {input: 1}\n");
+    AUTO(free_config) struct config *was = good((struct config_sources){.file = "c.yaml"});
+    AUTO(free_config) struct config *is = NULL;
+    write_file("p.yaml", "a: {input: 2}\n");
+    assert_int_equal(config_reload(was, &is, &report), 0);
+    assert_int_equal(was->pricing[0].in_pico, 1000000);
+    assert_int_equal(is->pricing[0].in_pico, 2000000);
+}
+
 static char *shown(const struct config *conf, bool json, bool changed)
 {
     struct buf out = BUF_INIT(1 << 20);
@@ -837,6 +949,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_unwise_is_a_warning, enter, leave),
         cmocka_unit_test_setup_teardown(a_readable_secret_is_warned_of, enter, leave),
         cmocka_unit_test_setup_teardown(a_hostile_file_ends_quickly, enter, leave),
+        cmocka_unit_test_setup_teardown(prices_are_a_list_or_a_map_and_those_of_the_file_come_last, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(faults_of_the_price_file_say_its_name_and_line, enter, leave),
+        cmocka_unit_test_setup_teardown(there_is_an_end_to_prices, enter, leave),
+        cmocka_unit_test_setup_teardown(a_reload_reads_the_prices_again, enter, leave),
         cmocka_unit_test_setup_teardown(show_tells_values_and_sources_but_no_secret, enter, leave),
         cmocka_unit_test_setup_teardown(a_reload_reads_the_file_again_and_names_what_is_fixed, enter, leave),
         cmocka_unit_test(without_an_upstream_it_can_still_be_shown),

@@ -57,6 +57,13 @@ static void numbers_are_read(void **state)
         {"nothing before it", OPTION_DECIMAL, ".5", NOT},
         {"two points", OPTION_DECIMAL, "1.2.3", NOT},
         {"too large", OPTION_DECIMAL, "9223372036854775807", NOT},
+        {"a price", OPTION_DOLLARS, "0.15", 150000},
+        {"whole dollars", OPTION_DOLLARS, "15", 15000000},
+        {"the finest price", OPTION_DOLLARS, "0.000001", 1},
+        {"finer than that", OPTION_DOLLARS, "0.0000001", NOT},
+        {"a price with its sign", OPTION_DOLLARS, "$2", NOT},
+        {"less than nothing", OPTION_DOLLARS, "-1", NOT},
+        {"a price too large", OPTION_DOLLARS, "9300000000000", NOT},
         {"lifetime", OPTION_SECONDS, "2h", 7200},
         {"a whole second from parts", OPTION_SECONDS, "1000ms", 1},
         {"part of a second", OPTION_SECONDS, "1500ms", NOT},
@@ -115,6 +122,10 @@ static void numbers_are_shown_as_short_as_they_go(void **state)
         {OPTION_DECIMAL, 1025, "1.025"},
         {OPTION_DECIMAL, 2000, "2"},
         {OPTION_DECIMAL, 0, "0"},
+        {OPTION_DOLLARS, 150000, "0.15"},
+        {OPTION_DOLLARS, 75000, "0.075"},
+        {OPTION_DOLLARS, 1, "0.000001"},
+        {OPTION_DOLLARS, 15000000, "15"},
         {OPTION_COUNT, 7, "7"},
         {OPTION_BOOL, 1, "true"},
         {OPTION_ENUM, 1, "pear"},
@@ -204,7 +215,7 @@ static void check_row(const struct option_section *s, const struct option_row *r
         fail_msg("%s %s: has no field", s->name, row->name);
     if ((row->type == OPTION_ENUM || row->type == OPTION_URL) && !row->choices)
         fail_msg("%s %s: has no choices", s->name, row->name);
-    if (option_is_number(row) && row->flags & OPTION_UNSAID) {
+    if (option_is_number(row) && row->flags & (OPTION_UNSAID | OPTION_REQUIRED)) {
         assert_null(row->fallback);
         return;
     }
