@@ -136,6 +136,14 @@ void metric_slot_observe(struct metric_block *block, enum metric m, unsigned slo
     metric_slot_add(block, slot + METRIC_BUCKETS + 1, ns > 0 ? (uint64_t)ns : 0);
 }
 
+struct sketch *metric_slot_sketch(struct metric_block *block, unsigned slot)
+{
+    struct sketch *s = calloc(1, sizeof(*s));
+
+    atomic_store_explicit(&block->time[slot], s, memory_order_release);
+    return s;
+}
+
 struct metrics *metrics_new(void)
 {
     struct metrics *m = aligned_alloc(_Alignof(struct metrics), sizeof(*m));
@@ -158,6 +166,8 @@ void metrics_free(struct metrics *m)
         struct metric_block *block = m->blocks;
 
         m->blocks = block->next;
+        for (unsigned i = 0; i < TIME_SLOTS; i++)
+            free(atomic_load(&block->time[i]));
         free(block);
     }
     free(m);
@@ -192,6 +202,23 @@ uint64_t metrics_slot_sum(struct metrics *m, unsigned slot)
         sum += atomic_load_explicit(&b->slot[slot], memory_order_relaxed);
     pthread_mutex_unlock(&m->lock);
     return sum;
+}
+
+bool metrics_slot_times(struct metrics *m, unsigned slot, struct sketch *into)
+{
+    bool any = false;
+
+    pthread_mutex_lock(&m->lock);
+    for (struct metric_block *b = m->blocks; b; b = b->next) {
+        const struct sketch *s = atomic_load_explicit(&b->time[slot], memory_order_acquire);
+
+        if (!s)
+            continue;
+        sketch_merge(into, s);
+        any = true;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return any;
 }
 
 void metrics_on_scrape(struct metrics *m, void (*collect)(void *arg, struct metrics *m), void *arg)
@@ -310,8 +337,7 @@ void metrics_name_labels(struct metrics *m, enum metric_label set, unsigned n,
     m->name[set] = name;
 }
 
-/* What a value is called, NULL when it has no name and so no meaning. */
-static const char *label_text(struct metrics *m, enum metric_label set, unsigned value)
+const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigned value)
 {
     static const struct {
         const char *const *names;
@@ -375,7 +401,7 @@ static int write_labels(struct metrics *m, struct buf *out, const struct metric_
             continue;
         r = buf_addf(out, "%s%s=\"", before, label_rows[row->label[i]].name);
         if (r == 0)
-            r = write_escaped(out, slice_str(label_text(m, row->label[i], value[i])));
+            r = write_escaped(out, slice_str(metrics_label_text(m, row->label[i], value[i])));
         if (r == 0)
             r = buf_add_byte(out, '"');
         before = ",";
@@ -436,7 +462,8 @@ static bool is_shown(struct metrics *m, const struct metric_row *row, unsigned s
     unsigned at = row->at + series * row->width, b = label_rows[row->label[1]].max;
 
     for (int i = 0; i < 2; i++)
-        if (row->label[i] != LABEL_NONE && !label_text(m, row->label[i], i == 0 ? series / b : series % b))
+        if (row->label[i] != LABEL_NONE &&
+            !metrics_label_text(m, row->label[i], i == 0 ? series / b : series % b))
             return false;
     if (row->label[0] == LABEL_NONE || atomic_load_explicit(&m->touched[at], memory_order_relaxed))
         return true;
@@ -493,13 +520,18 @@ static int write_process(struct buf *out)
     return r;
 }
 
+void metrics_collect(struct metrics *m)
+{
+    metrics_set(m, LOG_LINES_DROPPED, log_lines_dropped());
+    for (unsigned i = 0; i < m->collectors_n; i++)
+        m->collectors[i].collect(m->collectors[i].arg, m);
+}
+
 int metrics_write(struct metrics *m, struct buf *out)
 {
     int r = 0;
 
-    metrics_set(m, LOG_LINES_DROPPED, log_lines_dropped());
-    for (unsigned i = 0; i < m->collectors_n; i++)
-        m->collectors[i].collect(m->collectors[i].arg, m);
+    metrics_collect(m);
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(rows); i++)
         r = write_row(m, out, &rows[i]);
     if (r == 0)

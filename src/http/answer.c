@@ -552,6 +552,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && !x->gzip && !x->head_request;
     unchanged = flight_unchanged(x, head, decode);
     x->status = unchanged ? 304 : head->status;
+    x->streamed |= head->stream;
     if (head->relayed) {
         x->collapsed = true;
         x->outcome = OUT_COALESCED;

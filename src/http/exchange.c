@@ -141,6 +141,12 @@ static unsigned operation_label(const struct exchange *x)
     return x->own ? x->view->own_labels[x->own - site_of(x)->rules.own] : operation_kind(x->op);
 }
 
+/* Streams take as long as upstream likes to talk: their times are kept apart. */
+static bool is_stream(const struct exchange *x)
+{
+    return x->streamed || (x->entry.entry && x->entry.entry->flags & ENTRY_STREAM);
+}
+
 static void count_and_log(struct exchange *x, bool sent)
 {
     int64_t took_ns = clock_mono_ns() - x->started_ns;
@@ -149,6 +155,10 @@ static void count_and_log(struct exchange *x, bool sent)
 
     metric_add2(x->worker->counts, REQUESTS, operation_label(x), results[x->outcome], 1);
     metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
+    if (is_stream(x))
+        metric_time2(x->worker->counts, STREAM, operation_label(x), results[x->outcome], took_ns);
+    else
+        metric_time2(x->worker->counts, REQUEST, operation_label(x), results[x->outcome], took_ns);
     if (x->outcome == OUT_HIT || x->outcome == OUT_STALE)
         metric_add1(x->worker->counts, HITS, x->entry.tier, 1);
     if (x->collapsed)
@@ -562,11 +572,12 @@ static enum step step_make(struct exchange *x)
 {
     trace_new(x);
     if (x->body.len <= MAKE_INLINE_MAX) {
-        int64_t before = clock_mono_ns();
+        int64_t before = clock_mono_ns(), took_ns;
 
         canonicalise(x);
-        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->facts.characters),
-                        clock_mono_ns() - before);
+        took_ns = clock_mono_ns() - before;
+        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->facts.characters), took_ns);
+        metric_time(x->worker->counts, KEY, took_ns);
         return STEP_MADE;
     }
     x->waiting_for_work = true;

@@ -44,9 +44,11 @@ static const char *name_of(enum upstream_result result, unsigned status)
 static void count_try(const struct tries *t, enum upstream_result result, unsigned status)
 {
     unsigned code = result == UPSTREAM_OK ? metric_code(status) : results[result].code;
+    int64_t took_ns = clock_mono_ns() - t->started_ns;
 
     metric_add2(t->counts, UPSTREAM_REQUESTS, t->upstream_label, code, 1);
-    metric_observe(t->counts, UPSTREAM_DURATION, clock_mono_ns() - t->started_ns);
+    metric_observe(t->counts, UPSTREAM_DURATION, took_ns);
+    metric_time(t->counts, UPSTREAM, took_ns);
 }
 
 /* -- may it be asked -- */
@@ -143,8 +145,10 @@ void tries_end(struct tries *t, enum upstream_result result, const char *why, in
     if (result != UPSTREAM_CANCELLED ||
         clock_mono_ns() >= t->started_ns) /* between two tries there is none */
         count_try(t, result, t->status);
-    if (first_byte_ns)
+    if (first_byte_ns) {
         metric_observe(t->counts, UPSTREAM_FIRST_BYTE, first_byte_ns - t->started_ns);
+        metric_time(t->counts, UPSTREAM_FIRST_BYTE, first_byte_ns - t->started_ns);
+    }
     if (result != UPSTREAM_OK && result != UPSTREAM_CANCELLED)
         log_event(LOG_WARN, "upstream_failed", LOG_STR("upstream", t->upstream->conf.name),
                   LOG_STR("why", why), LOG_STR("flight", t->id),

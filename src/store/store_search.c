@@ -267,8 +267,12 @@ static void on_got(struct tier_op *op)
         run_free(r);
         return;
     }
-    if (r->port->counts)
-        metric_observe1(r->port->counts, TIER_OP, r->kind, clock_mono_ns() - r->asked_ns);
+    if (r->port->counts) {
+        int64_t took_ns = clock_mono_ns() - r->asked_ns;
+
+        metric_observe1(r->port->counts, TIER_OP, r->kind, took_ns);
+        metric_time1(r->port->counts, TIER_GET, r->kind, took_ns);
+    }
     if (!r->blob) {
         r->at++;
         ask_next(r);

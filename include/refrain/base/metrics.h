@@ -12,9 +12,11 @@
 #pragma once
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "refrain/base/buf.h"
+#include "refrain/base/sketch.h"
 #include "refrain/base/slice.h"
 
 /*
@@ -174,6 +176,24 @@ enum metric_code {
     X(LOG_LINES_DROPPED, COUNTER, "refrain_log_lines_dropped_total", NONE, NONE, ONE,                        \
       "Log lines lost because the log could not take them.")
 
+/*
+ * Times: id, label sets. What operators are told quantiles of (SPEC section 12), beside the histograms above,
+ * whose few buckets are what Prometheus wants: a sketch a pair of labels and block, made when it is first
+ * used. Not in the exposition.
+ *
+ * REQUEST and STREAM: from a request's last byte to its answer's last byte, of answers asked for whole and of
+ * those asked for as streams, which take as long as upstream likes to talk.
+ */
+#define METRIC_TIMES(X)                                                                                      \
+    X(REQUEST, OPERATION, RESULT)                                                                            \
+    X(STREAM, OPERATION, RESULT)                                                                             \
+    X(KEY, NONE, NONE)                                                                                       \
+    X(UPSTREAM, NONE, NONE)                                                                                  \
+    X(UPSTREAM_FIRST_BYTE, NONE, NONE)                                                                       \
+    X(TIER_GET, TIER, NONE)                                                                                  \
+    X(TIER_PUT, TIER, NONE)                                                                                  \
+    X(INVALIDATION, NONE, NONE)
+
 /* -- what the tables above expand to -- */
 
 #define METRIC_X(id, name, max) LABEL_##id,
@@ -206,9 +226,18 @@ enum { METRICS(METRIC_X) METRIC_SLOTS };
 enum { METRICS(METRIC_X) };
 #undef METRIC_X
 
+#define METRIC_X(id, a, b)                                                                                   \
+    TIME_AT_##id, TIME_LAST_##id = TIME_AT_##id + (int)LABEL_MAX_##a * (int)LABEL_MAX_##b - 1,
+enum { METRIC_TIMES(METRIC_X) TIME_SLOTS };
+#undef METRIC_X
+#define METRIC_X(id, a, b) TIME_MAX_A_##id = LABEL_MAX_##a, TIME_MAX_B_##id = LABEL_MAX_##b,
+enum { METRIC_TIMES(METRIC_X) };
+#undef METRIC_X
+
 /* A worker's own counts. One thread adds, any thread reads. */
 struct metric_block {
     _Alignas(64) _Atomic(uint64_t) slot[METRIC_SLOTS];
+    struct sketch *_Atomic time[TIME_SLOTS]; /* NULL until there is a sample */
     struct metric_block *next;
 };
 
@@ -241,6 +270,29 @@ void metric_slot_observe(struct metric_block *block, enum metric m, unsigned slo
 #define metric_observe(block, id, ns)   metric_slot_observe((block), METRIC_##id, METRIC_SLOT(id, 0, 0), (ns))
 #define metric_observe1(block, id, a, ns)                                                                    \
     metric_slot_observe((block), METRIC_##id, METRIC_SLOT(id, (a), 0), (ns))
+
+#define TIME_SLOT(id, a, b)                                                                                  \
+    ((unsigned)TIME_AT_##id + metric_index((a), TIME_MAX_A_##id) * TIME_MAX_B_##id +                         \
+     metric_index((b), TIME_MAX_B_##id))
+
+/* The sketch of a slot, made now. NULL when out of memory. */
+struct sketch *metric_slot_sketch(struct metric_block *block, unsigned slot);
+
+static inline void metric_slot_time(struct metric_block *block, unsigned slot, int64_t ns)
+{
+    struct sketch *s = atomic_load_explicit(&block->time[slot], memory_order_relaxed);
+
+    if (!s)
+        s = metric_slot_sketch(block, slot);
+    if (s)
+        sketch_add(s, ns);
+}
+
+/* Timing: metric_time2(block, REQUEST, op, RESULT_HIT, ns). Allocates with the first sample of its labels,
+ * and loses samples when there is no memory. Thread: the block's. */
+#define metric_time(block, id, ns)        metric_slot_time((block), TIME_SLOT(id, 0, 0), (ns))
+#define metric_time1(block, id, a, ns)    metric_slot_time((block), TIME_SLOT(id, (a), 0), (ns))
+#define metric_time2(block, id, a, b, ns) metric_slot_time((block), TIME_SLOT(id, (a), (b)), (ns))
 
 struct metrics;
 /** Aborts when out of memory: made at start-up. */
@@ -280,6 +332,16 @@ void metrics_slot_set(struct metrics *m, unsigned slot, uint64_t value);
 #define metrics_sum1(m, id, a)    metrics_slot_sum((m), METRIC_SLOT(id, (a), 0))
 #define metrics_sum2(m, id, a, b) metrics_slot_sum((m), METRIC_SLOT(id, (a), (b)))
 uint64_t metrics_slot_sum(struct metrics *m, unsigned slot);
+
+/* Adds what all blocks have of a time to a sketch; false where none has a sample. Threads: any. */
+#define metrics_times(m, id, a, b, into) metrics_slot_times((m), TIME_SLOT(id, (a), (b)), (into))
+bool metrics_slot_times(struct metrics *m, unsigned slot, struct sketch *into);
+
+/** What a value is called; NULL when it has no name and so no meaning. Lives as long as @m. Threads: any. */
+const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigned value);
+/** Has everyone who keeps counts elsewhere bring them, as a scrape does. Threads: one at a time, scrapes
+ * included. */
+void metrics_collect(struct metrics *m);
 
 /** Appends the whole exposition: rows in table order, series that were touched, and those of the process
  * itself. Errors: as buf_reserve. Threads: one at a time. */

@@ -295,6 +295,28 @@ static int print(struct metrics *m)
     return r < 0;
 }
 
+static void times_are_merged_over_blocks(void **state)
+{
+    static struct sketch hits, misses;
+    struct metrics *m = *state;
+    struct metric_block *one = metrics_block(m), *two = metrics_block(m);
+
+    assert_false(metrics_times(m, REQUEST, 1, RESULT_HIT, &hits));
+    metric_time2(one, REQUEST, 1, RESULT_HIT, 1000);
+    metric_time2(two, REQUEST, 1, RESULT_HIT, 3000);
+    metric_time2(two, REQUEST, 1, RESULT_MISS, 5000);
+    metric_time2(two, REQUEST, LABEL_MAX_OPERATION - 1, LABEL_MAX_RESULT - 1, 1);
+    metric_time2(two, STREAM, 0, 0, 1); /* what follows it in the block */
+    metric_time(one, INVALIDATION, 1);  /* the last of all */
+    assert_true(metrics_times(m, REQUEST, 1, RESULT_HIT, &hits));
+    assert_true(metrics_times(m, REQUEST, 1, RESULT_MISS, &misses));
+    assert_int_equal(sketch_count(&hits), 2);
+    assert_int_equal(sketch_sum_ns(&hits), 4000);
+    assert_int_equal(sketch_min_ns(&hits), 1000);
+    assert_int_equal(sketch_max_ns(&hits), 3000);
+    assert_int_equal(sketch_count(&misses), 1);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +325,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(counts_kept_elsewhere_are_brought_at_the_scrape, begin, end),
         cmocka_unit_test_setup_teardown(a_label_set_is_bounded, begin, end),
         cmocka_unit_test_setup_teardown(label_values_are_escaped, begin, end),
+        cmocka_unit_test_setup_teardown(times_are_merged_over_blocks, begin, end),
         cmocka_unit_test(statuses_have_values),
         cmocka_unit_test_setup_teardown(what_does_not_fit_is_an_error, begin, end),
         cmocka_unit_test_setup_teardown(threads_agree, begin, end),
