@@ -173,10 +173,18 @@ static void count_and_log(struct exchange *x, bool sent)
                  LOG_DUR("took_ms", took_ns));
 }
 
+/* What the answer has cost is the flight's to tell, and upstream says it at its end: so before it is left. */
+static void note_tokens(struct exchange *x)
+{
+    if (flight_attached(&x->reader))
+        x->tokens = flight_tokens(&x->reader);
+}
+
 static void on_end(struct front_req *r, bool sent)
 {
     struct exchange *x = exchange_of(r);
 
+    note_tokens(x);
     if (r->head_done)
         count_and_log(x, sent);
     if (x->entry.entry) {
@@ -207,6 +215,7 @@ static void on_gone(struct front_req *r)
         x->outcome = OUT_ERROR;
         x->detail = "client_gone";
     }
+    note_tokens(x);
     (void)flight_leave(&x->reader); /* at once: the last to leave lets upstream be spared */
 }
 

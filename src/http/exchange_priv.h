@@ -142,6 +142,7 @@ struct exchange {
     bool instead;               /* the entry stands in for an error … */
     unsigned error_status;      /* … of upstream's, with this status; 0: one of ours */
     struct flight_reader reader;
+    struct flight_tokens tokens; /* of what a flight brought; 0: not told */
     struct upload *upload;
     struct gunzip *gunzip;
     char *decode_bytes;

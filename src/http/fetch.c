@@ -76,6 +76,8 @@ void fetch_finish(struct fetch *x, enum flight_end how)
         recent_settled(x->site->recent, &x->keep.varying.common,
                        x->keep.reason == GATE_STORE ? NULL : gate_reason_name(x->keep.reason));
     fetch_tell_end(x, how);
+    if (!x->led)
+        flight_set_tokens(f, keep_tokens(&x->keep));
     x->flight = NULL;
     if (flight_end(f, how, x->keep.reason))
         fetch_free(x);
@@ -568,8 +570,10 @@ static bool on_body(void *arg, struct slice bytes)
         pass_on(x, GATE_TOO_LARGE);
     at_end = keep_feed(&x->keep, bytes);
     r = flight_append(x->flight, bytes);
-    if (at_end)
+    if (at_end) {
+        flight_set_tokens(x->flight, keep_tokens(&x->keep));
         flight_mark_end(x->flight);
+    }
     if (r < 0 && r != -EAGAIN) {
         x->overloaded = true;
         x->keep.reason = GATE_MEMORY;

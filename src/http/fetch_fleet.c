@@ -211,6 +211,7 @@ static void take_whole(struct fetch *x, const struct relay_end *end)
         head->body_len = bytes;
     }
     take_trailers(x, &end->trailers);
+    flight_set_tokens(x->flight, (struct flight_tokens){end->tokens_in, end->tokens_out});
     fetch_drop_request(x);
     fetch_finish(x, FLIGHT_WHOLE);
 }
@@ -487,6 +488,7 @@ void fetch_tell_end(struct fetch *x, enum flight_end how)
                             .error = head->error,
                             .error_text = slice_str(head->error_text),
                             .retry_after_s = head->retry_after_s};
+    struct flight_tokens tokens = keep_tokens(&x->keep);
 
     if (!x->member)
         return;
@@ -502,6 +504,8 @@ void fetch_tell_end(struct fetch *x, enum flight_end how)
     trailers = flight_trailers_so_far(x->flight);
     if (trailers)
         end.trailers = *trailers;
+    end.tokens_in = tokens.in;
+    end.tokens_out = tokens.out;
     tell_end(x, &end, linger_ms(x, &end));
 }
 

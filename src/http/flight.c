@@ -72,6 +72,7 @@ struct flight {
     bool paused; /* the producer was told to wait */
     enum flight_end how;
     enum gate_reason verdict;
+    struct flight_tokens tokens;
     struct fields *trailers;
     bool terms_given, terms_of_opener;
     struct flight_terms terms;
@@ -717,6 +718,23 @@ enum gate_reason flight_verdict(struct flight_reader *r)
     verdict = r->flight->verdict;
     (void)pthread_mutex_unlock(&r->flight->lock);
     return verdict;
+}
+
+struct flight_tokens flight_tokens(struct flight_reader *r)
+{
+    struct flight_tokens tokens;
+
+    (void)pthread_mutex_lock(&r->flight->lock);
+    tokens = r->flight->tokens;
+    (void)pthread_mutex_unlock(&r->flight->lock);
+    return tokens;
+}
+
+void flight_set_tokens(struct flight *f, struct flight_tokens tokens)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->tokens = tokens;
+    (void)pthread_mutex_unlock(&f->lock);
 }
 
 const struct fields *flight_trailers(struct flight_reader *r)

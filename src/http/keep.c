@@ -192,6 +192,23 @@ bool keep_has_whole_stream(const struct keep *k)
     return stream_is_whole(k) && stream_judge_ended(&k->judge);
 }
 
+/* -- what it cost -- */
+
+static uint64_t count_of(int64_t told)
+{
+    return told < 0 ? 0 : told < UINT32_MAX ? (uint64_t)told : UINT32_MAX; /* an entry holds no more */
+}
+
+static struct flight_tokens tokens_of(int64_t in, int64_t out)
+{
+    return (struct flight_tokens){count_of(in), count_of(out)};
+}
+
+struct flight_tokens keep_tokens(const struct keep *k)
+{
+    return k->following ? tokens_of(k->judge.tally.tokens_in, k->judge.tally.tokens_out) : k->tokens;
+}
+
 /* -- storing -- */
 
 static int64_t later_ms(int64_t ms, int64_t by_ms)
@@ -267,6 +284,7 @@ static struct slice etag_of(const struct keep *k, const struct flight_head *head
 static enum gate_reason put(struct keep *k, const struct flight_head *head, const struct flight_terms *terms)
 {
     size_t n = k->about ? 1 : flight_pieces(k->flight, NULL, 0), kept = 0;
+    struct flight_tokens tokens = keep_tokens(k);
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
     struct field *fields = calloc(FIELDS_MAX, sizeof(*fields));
     struct entry_parts parts = {
@@ -285,8 +303,8 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
             .started_seq = flight_seq(k->flight),
             .target = k->target,
             .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
-            .tokens_in = (uint32_t)(k->tokens_in > 0 ? k->tokens_in : 0),
-            .tokens_out = (uint32_t)(k->tokens_out > 0 ? k->tokens_out : 0),
+            .tokens_in = (uint32_t)tokens.in,
+            .tokens_out = (uint32_t)tokens.out,
             .status = (uint16_t)head->status,
             .flags =
                 (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (flight_head_is_gzip(head) ? ENTRY_GZIP : 0)),
@@ -350,8 +368,7 @@ static enum gate_reason judge(struct keep *k, const struct tally *t, bool whole)
     tally_result(t, &sum);
     a.tally = &sum;
     k->finish_ttl_s = gate_finish_ttl_s(&a, &conf);
-    k->tokens_in = sum.tokens_in;
-    k->tokens_out = sum.tokens_out;
+    k->tokens = tokens_of(sum.tokens_in, sum.tokens_out);
     return gate_judge(&a, &conf);
 }
 

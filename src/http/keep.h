@@ -57,10 +57,10 @@ struct keep {
     uint64_t coded_bytes, plain_bytes; /* how much of it came, and what that has decoded to */
     bool damaged, swollen;             /* it is no gzip; it grows like a bomb */
     struct loop_work work;
-    struct buf joined, plain;      /* the body in one piece, and decoded */
-    int64_t fresh_until_ms;        /* of what was stored, by the wall clock */
-    int64_t finish_ttl_s;          /* gate_finish_ttl_s of what it adds up to */
-    int64_t tokens_in, tokens_out; /* -1: not told */
+    struct buf joined, plain;    /* the body in one piece, and decoded */
+    int64_t fresh_until_ms;      /* of what was stored, by the wall clock */
+    int64_t finish_ttl_s;        /* gate_finish_ttl_s of what it adds up to */
+    struct flight_tokens tokens; /* of a whole answer */
 };
 
 /** Frees what it made. Not before on_settled, where keep_settle was called. */
@@ -83,6 +83,9 @@ void keep_follow(struct keep *k);
 bool keep_feed(struct keep *k, struct slice bytes);
 /** True when what is followed is one whole answer already, whatever still comes on the wire. */
 bool keep_has_whole_stream(const struct keep *k);
+
+/** What the answer has cost, as far as it has been judged, or has come where it is followed. */
+struct flight_tokens keep_tokens(const struct keep *k);
 
 /** The message has not ended as it should, or never began: it is not stored, for @reason unless there was one
  * before. */

@@ -32,6 +32,8 @@ enum tag {
     TAG_ERROR_TEXT,
     TAG_RETRY_AFTER,
     TAG_CAME,
+    TAG_TOKENS_IN,
+    TAG_TOKENS_OUT,
 };
 enum { HEAD_STREAM = 1, HEAD_CONFIRMED = 2, END_STORED = 4 };
 
@@ -317,6 +319,10 @@ int relay_end_write(struct buf *out, const struct relay_end *end)
         r = put_text(out, TAG_REASON, end->reason);
     if (r == 0 && end->how == RELAY_FAILED)
         r = put_error(out, end);
+    if (r == 0 && end->tokens_in > 0)
+        r = put_value(out, TAG_TOKENS_IN, end->tokens_in);
+    if (r == 0 && end->tokens_out > 0)
+        r = put_value(out, TAG_TOKENS_OUT, end->tokens_out);
     if (r == 0)
         r = put_sum(out, end);
     return r < 0 ? r : put_fields(out, &end->trailers);
@@ -340,6 +346,15 @@ static void take_sum(struct walk *w, struct relay_end *end)
     }
     end->bytes = get_number(w->text.data, 8);
     memcpy(end->sum.bytes, w->text.data + 8, sizeof(end->sum.bytes));
+}
+
+/* As many as an entry holds: a sum of savings is not to be spoilt by one message. */
+static uint64_t tokens_of(struct walk *w)
+{
+    uint64_t n = number_of(w);
+
+    w->bad |= n > UINT32_MAX;
+    return n;
 }
 
 static void take_of_end(struct walk *w, int tag, struct relay_end *end)
@@ -372,6 +387,12 @@ static void take_of_end(struct walk *w, int tag, struct relay_end *end)
         break;
     case TAG_BYTES_SUM:
         take_sum(w, end);
+        break;
+    case TAG_TOKENS_IN:
+        end->tokens_in = tokens_of(w);
+        break;
+    case TAG_TOKENS_OUT:
+        end->tokens_out = tokens_of(w);
         break;
     case TAG_NAME:
     case TAG_VALUE:

@@ -192,6 +192,12 @@ void flight_offer_unread(struct flight *f, const struct flight_terms *terms);
 
 /** What came of an answer that was sent before its verdict was known: once flight_read has said _END. */
 enum gate_reason flight_verdict(struct flight_reader *r);
+/* What the answer cost by upstream's own word; 0: not told. */
+struct flight_tokens {
+    uint64_t in, out;
+};
+/** As far as is known; all, once flight_read has said _END or flight_has_all is true. @r is attached. */
+struct flight_tokens flight_tokens(struct flight_reader *r);
 /** Trailer fields of the answer, or NULL: once flight_read has said _END. */
 const struct fields *flight_trailers(struct flight_reader *r);
 
@@ -250,6 +256,8 @@ bool flight_has_room(struct flight *f);
 /** The API's terminal event is in: a reader that leaves with it has had its answer, though the message has
  * not ended. */
 void flight_mark_end(struct flight *f);
+/** What is known by now of what the answer cost; before flight_mark_end and flight_end. */
+void flight_set_tokens(struct flight *f, struct flight_tokens tokens);
 /** True while it has not outgrown bytes_max: everything appended is still there for storing. */
 bool flight_is_complete(struct flight *f);
 /** Its bytes so far, as pieces, oldest first; complete flights only. Returns how many pieces there are; at

@@ -69,10 +69,11 @@ enum relay_how {
 };
 struct relay_end {
     enum relay_how how;
-    bool stored;         /* it is in the store, or on its way there */
-    struct slice reason; /* why not */
-    uint64_t bytes;      /* of the body, all in all, … */
-    struct digest sum;   /* … and their SHA-256 */
+    bool stored;                    /* it is in the store, or on its way there */
+    struct slice reason;            /* why not */
+    uint64_t bytes;                 /* of the body, all in all, … */
+    struct digest sum;              /* … and their SHA-256 */
+    uint64_t tokens_in, tokens_out; /* what it cost, by upstream's own word; 0: not told */
     enum error_code error;
     struct slice error_text;
     int64_t retry_after_s;
