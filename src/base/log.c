@@ -465,6 +465,7 @@ static bool put_value(struct line *l, const struct log_field *f)
             return false;
         put(l, word.data, word.len);
         return true;
+    case LOG_TYPE_ABSENT:
     case LOG_TYPE_END:
         break;
     }
@@ -479,7 +480,7 @@ static bool put_fields(struct line *l, const struct log_field *fields)
     for (const struct log_field *f = fields; f->type != LOG_TYPE_END; f++) {
         char *before = l->at;
 
-        if (f->type == LOG_TYPE_TEXT && !f->text.data)
+        if (f->type == LOG_TYPE_ABSENT || (f->type == LOG_TYPE_TEXT && !f->text.data))
             continue;
         if (!put_name(l, f->name) || !put_value(l, f)) {
             l->at = before;

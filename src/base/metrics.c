@@ -45,6 +45,7 @@ static const char *const message_names[] = {"told", "heard", "foreign"};
 static const char *const invalidation_names[] = {"id",        "pattern", "tag",    "operation", "model",
                                                  "namespace", "age",     "target", "all"};
 static const char *const breaker_names[] = {"validation", "availability"};
+static const char *const tokens_names[] = {"input", "output"};
 static const char *const size_names[] = {"small", "medium", "large", "xlarge"};
 /* In the order of enum metric_code, then statuses in order. 520 to 526 are Cloudflare's, 529 is Anthropic's.
  */
@@ -71,6 +72,7 @@ _Static_assert(ARRAY_LEN(record_names) == LABEL_MAX_RECORD, "a name a result");
 _Static_assert(ARRAY_LEN(message_names) == LABEL_MAX_MESSAGE, "a name a kind");
 _Static_assert(ARRAY_LEN(fleet_names) == LABEL_MAX_FLEET, "a name a result");
 _Static_assert(ARRAY_LEN(invalidation_names) == LABEL_MAX_INVALIDATION, "a name a kind");
+_Static_assert(ARRAY_LEN(tokens_names) == LABEL_MAX_TOKENS, "a name a kind");
 _Static_assert(ARRAY_LEN(breaker_names) == LABEL_MAX_BREAKER, "a name a kind");
 _Static_assert(ARRAY_LEN(size_names) == LABEL_MAX_SIZE, "a name a size");
 _Static_assert(ARRAY_LEN(code_names) <= LABEL_MAX_CODE, "room for every code");
@@ -107,7 +109,7 @@ struct metrics {
     struct metric_block *blocks;
     struct metric_block set;           /* what metrics_set brought */
     atomic_bool touched[METRIC_SLOTS]; /* by metrics_set: shown even at 0 */
-    struct names upstreams, models, operations;
+    struct names upstreams, models, namespaces, operations;
     unsigned named[LABEL_SETS]; /* how many values have a name by callback */
     const char *(*name[LABEL_SETS])(unsigned value);
     unsigned collectors_n;
@@ -154,6 +156,7 @@ struct metrics *metrics_new(void)
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->upstreams.lock, NULL);
     pthread_mutex_init(&m->models.lock, NULL);
+    pthread_mutex_init(&m->namespaces.lock, NULL);
     pthread_mutex_init(&m->operations.lock, NULL);
     return m;
 }
@@ -292,6 +295,8 @@ static struct names *names_of(struct metrics *m, enum metric_label set)
         return &m->upstreams;
     case LABEL_MODEL:
         return &m->models;
+    case LABEL_NAMESPACE:
+        return &m->namespaces;
     case LABEL_OPERATION:
         return &m->operations;
     default:
@@ -314,7 +319,8 @@ unsigned metrics_label(struct metrics *m, enum metric_label set, struct slice te
     return value == NAMES_MAX ? label_rows[set].max - 1 : m->named[set] + (unsigned)value;
 }
 _Static_assert(LABEL_MAX_OPERATION > NAMES_MAX + 1, "some are named, the rest interned");
-_Static_assert(LABEL_MAX_UPSTREAM == NAMES_MAX + 1 && LABEL_MAX_MODEL == NAMES_MAX + 1,
+_Static_assert(LABEL_MAX_UPSTREAM == NAMES_MAX + 1 && LABEL_MAX_MODEL == NAMES_MAX + 1 &&
+                   LABEL_MAX_NAMESPACE == NAMES_MAX + 1,
                "the last one is `other`");
 
 unsigned metric_code(unsigned status)
@@ -352,6 +358,7 @@ const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigne
         [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
         [LABEL_MESSAGE] = {message_names, ARRAY_LEN(message_names)},
         [LABEL_FLEET] = {fleet_names, ARRAY_LEN(fleet_names)},
+        [LABEL_TOKENS] = {tokens_names, ARRAY_LEN(tokens_names)},
         [LABEL_BREAKER] = {breaker_names, ARRAY_LEN(breaker_names)},
         [LABEL_INVALIDATION] = {invalidation_names, ARRAY_LEN(invalidation_names)},
         [LABEL_CODE] = {code_names, ARRAY_LEN(code_names)},

@@ -19,12 +19,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "account.h"
 #include "exchange_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
-#include "refrain/base/log.h"
 #include "refrain/wire/gunzip.h"
-#include "telling.h"
 
 enum {
     MAKE_INLINE_MAX = 64 * 1024, /* larger bodies are canonicalised on the thread pool */
@@ -125,52 +124,15 @@ static void exchange_maybe_recycle(struct exchange *x)
         exchange_recycle(x);
 }
 
-static const enum metric_result results[] = {
-    [OUT_HIT] = RESULT_HIT,     [OUT_STALE] = RESULT_STALE,         [OUT_REVALIDATED] = RESULT_REVALIDATED,
-    [OUT_MISS] = RESULT_MISS,   [OUT_COALESCED] = RESULT_COALESCED, [OUT_BYPASS] = RESULT_BYPASS,
-    [OUT_ERROR] = RESULT_ERROR,
-};
-static const char *const result_words[] = {
-    [OUT_HIT] = "hit",     [OUT_STALE] = "stale",         [OUT_REVALIDATED] = "revalidated",
-    [OUT_MISS] = "miss",   [OUT_COALESCED] = "coalesced", [OUT_BYPASS] = "bypass",
-    [OUT_ERROR] = "error",
-};
-
-static unsigned operation_label(const struct exchange *x)
+/* Once for every request that had a head, so that the results add up to the requests. */
+static void settle_account(const struct exchange *x, bool sent)
 {
-    return x->own ? x->view->own_labels[x->own - site_of(x)->rules.own] : operation_kind(x->op);
-}
+    struct account_to to = {x->worker->metrics, x->worker->counts, site_of(x)->events,
+                            site_of(x)->log_requests};
+    struct account account;
 
-/* Streams take as long as upstream likes to talk: their times are kept apart. */
-static bool is_stream(const struct exchange *x)
-{
-    return x->streamed || (x->entry.entry && x->entry.entry->flags & ENTRY_STREAM);
-}
-
-static void count_and_log(struct exchange *x, bool sent)
-{
-    int64_t took_ns = clock_mono_ns() - x->started_ns;
-    struct slice model =
-        x->entry.entry ? entry_slice(x->entry.entry, x->entry.entry->model) : slice_str(x->model);
-
-    metric_add2(x->worker->counts, REQUESTS, operation_label(x), results[x->outcome], 1);
-    metric_observe1(x->worker->counts, REQUEST_DURATION, results[x->outcome], took_ns);
-    if (is_stream(x))
-        metric_time2(x->worker->counts, STREAM, operation_label(x), results[x->outcome], took_ns);
-    else
-        metric_time2(x->worker->counts, REQUEST, operation_label(x), results[x->outcome], took_ns);
-    if (x->outcome == OUT_HIT || x->outcome == OUT_STALE)
-        metric_add1(x->worker->counts, HITS, x->entry.tier, 1);
-    if (x->collapsed)
-        metric_add(x->worker->counts, COALESCED, 1);
-    telling_request(x);
-    if (!site_of(x)->log_requests)
-        return;
-    log_buffered(LOG_INFO, "request", LOG_STR("id", x->request_id), LOG_SLICE("operation", operation_name(x)),
-                 LOG_SLICE("model", model), LOG_STR("result", result_words[x->outcome]),
-                 LOG_STR("tier", x->entry.entry ? exchange_tier(x) : NULL), LOG_STR("reason", x->detail),
-                 LOG_INT("status", x->status), LOG_INT("bytes", x->bytes_sent), LOG_BOOL("complete", sent),
-                 LOG_DUR("took_ms", took_ns));
+    account_of(x, sent, &account);
+    account_settle(&to, &account);
 }
 
 /* What the answer has cost is the flight's to tell, and upstream says it at its end: so before it is left. */
@@ -186,7 +148,7 @@ static void on_end(struct front_req *r, bool sent)
 
     note_tokens(x);
     if (r->head_done)
-        count_and_log(x, sent);
+        settle_account(x, sent);
     if (x->entry.entry) {
         entry_ref_release(&x->entry);
         x->entry.entry = NULL;

@@ -1,7 +1,7 @@
 #include "telling.h"
 
+#include "account.h"
 #include "exchange_priv.h"
-#include "refrain/base/clock.h"
 #include "refrain/store/events.h"
 
 enum { TAGS_BYTES_SHOWN = 256 };
@@ -51,51 +51,45 @@ static const struct {
     enum event_type type;
     const char *result; /* NULL: neither hit nor miss */
 } tellings[] = {
-    [OUT_HIT] = {EVENT_HIT, "hit"},
-    [OUT_STALE] = {EVENT_HIT, "stale"},
-    [OUT_REVALIDATED] = {EVENT_HIT, "revalidated"},
-    [OUT_MISS] = {EVENT_MISS, "miss"},
-    [OUT_COALESCED] = {EVENT_MISS, "coalesced"},
-    [OUT_BYPASS] = {EVENT_MISS, NULL},
-    [OUT_ERROR] = {EVENT_MISS, NULL},
+    [RESULT_HIT] = {EVENT_HIT, "hit"},
+    [RESULT_STALE] = {EVENT_HIT, "stale"},
+    [RESULT_REVALIDATED] = {EVENT_HIT, "revalidated"},
+    [RESULT_MISS] = {EVENT_MISS, "miss"},
+    [RESULT_COALESCED] = {EVENT_MISS, "coalesced"},
+    [RESULT_BYPASS] = {EVENT_MISS, NULL},
+    [RESULT_ERROR] = {EVENT_MISS, NULL},
 };
 
-static struct labels labels_of(const struct exchange *x)
+static struct labels labels_of(const struct account *a)
 {
-    const struct entry *e = x->entry.entry;
-    struct labels l = {.operation = operation_name(x),
-                       .model = slice_str(x->model),
-                       .namespace_ = plan_namespace(&x->plan, &x->ask, site_of(x)->namespace_)};
-
-    if (!e)
-        return l;
-    l.id = slice_make(e->id, ENTRY_ID_LEN);
-    l.model = entry_slice(e, e->model);
-    l.namespace_ = entry_slice(e, e->namespace_);
-    l.tags = entry_slice(e, e->tags);
-    return l;
+    return (struct labels){
+        .id = a->entry ? a->entry_id : (struct slice){NULL, 0},
+        .operation = a->operation,
+        .model = a->model,
+        .namespace_ = a->namespace_,
+        .tags = a->entry ? entry_slice(a->entry, a->entry->tags) : (struct slice){NULL, 0},
+    };
 }
 
-void telling_request(const struct exchange *x)
+void telling_request(struct events *e, const struct account *a)
 {
-    struct events *e = site_of(x)->events;
-    enum event_type type = tellings[x->outcome].type;
+    enum event_type type = tellings[a->result].type;
     struct event_draft d;
     struct labels labels;
     struct jout *j;
 
-    if (!events_wanted(e, type) || !tellings[x->outcome].result)
+    if (!events_wanted(e, type) || !tellings[a->result].result)
         return;
-    labels = labels_of(x);
+    labels = labels_of(a);
     j = event_begin(&d, type);
-    jout_str(j, "result", tellings[x->outcome].result);
+    jout_str(j, "result", tellings[a->result].result);
     add_labels(j, &labels);
-    if (x->detail)
-        jout_str(j, "reason", x->detail);
-    jout_int(j, "status", x->status);
-    jout_int(j, "bytes", (int64_t)x->bytes_sent);
-    jout_milli(j, "took_ms", (clock_mono_ns() - x->started_ns) / 1000);
-    events_publish(e, &d, slice_str(x->request_id));
+    if (a->reason)
+        jout_str(j, "reason", a->reason);
+    jout_int(j, "status", a->status);
+    jout_int(j, "bytes", (int64_t)a->bytes);
+    jout_milli(j, "took_ms", a->took_ns / 1000);
+    events_publish(e, &d, a->request_id);
 }
 
 /* -- answers -- */

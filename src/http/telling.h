@@ -7,11 +7,11 @@
  */
 #pragma once
 
-struct exchange;
+struct account;
 struct events;
 struct entry_parts;
 
-/** The exchange has ended, and is counted. */
-void telling_request(const struct exchange *x);
+/** A request has ended like this. */
+void telling_request(struct events *e, const struct account *a);
 /** An answer of these @parts has been stored. */
 void telling_stored(struct events *e, const struct entry_parts *parts);

@@ -57,7 +57,7 @@ bool log_enabled(enum log_level level);
 /** By name ("warn"), for configuration; -1 when it is none. */
 int log_level_by_name(struct slice name);
 
-enum log_type { LOG_TYPE_END, LOG_TYPE_TEXT, LOG_TYPE_INT, LOG_TYPE_MS, LOG_TYPE_BOOL };
+enum log_type { LOG_TYPE_END, LOG_TYPE_ABSENT, LOG_TYPE_TEXT, LOG_TYPE_INT, LOG_TYPE_MS, LOG_TYPE_BOOL };
 
 struct log_field {
     enum log_type type;
@@ -75,6 +75,11 @@ struct log_field {
 #define LOG_BOOL(lit, b)  ((struct log_field){LOG_TYPE_BOOL, SLICE(lit), {.number = (b)}})
 /* A duration in nanoseconds, written in milliseconds with three places: its name ends in _ms. */
 #define LOG_DUR(lit, ns) ((struct log_field){LOG_TYPE_MS, SLICE(lit), {.number = (ns)}})
+/* The same of what may not be known: a negative number leaves its field out. */
+#define LOG_INT_KNOWN(lit, n)                                                                                \
+    ((struct log_field){(n) < 0 ? LOG_TYPE_ABSENT : LOG_TYPE_INT, SLICE(lit), {.number = (n)}})
+#define LOG_DUR_KNOWN(lit, ns)                                                                               \
+    ((struct log_field){(ns) < 0 ? LOG_TYPE_ABSENT : LOG_TYPE_MS, SLICE(lit), {.number = (ns)}})
 /* What an errno means, of either sign; 0 leaves the field out. */
 #define LOG_ERRNO(lit, err)                                                                                  \
     ((struct log_field){LOG_TYPE_TEXT, SLICE(lit), {.text = slice_str(log_errno_text(err))}})

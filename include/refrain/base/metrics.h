@@ -21,9 +21,9 @@
 
 /*
  * Label sets: id, name in the exposition, how many values at most. Fixed values are those of the enums below;
- * of OPERATION and REASON, which belong to other layers, they are named by metrics_name_labels; UPSTREAM and
- * MODEL are interned by metrics_label, and so are OPERATION's behind those named (their last value is
- * "other").
+ * of OPERATION and REASON, which belong to other layers, they are named by metrics_name_labels; UPSTREAM,
+ * MODEL and NAMESPACE are interned by metrics_label, and so are OPERATION's behind those named (their last
+ * value is "other").
  */
 #define METRIC_LABELS(X)                                                                                     \
     X(NONE, "", 1)                                                                                           \
@@ -36,6 +36,8 @@
     X(REASON, "reason", 32)                                                                                  \
     X(SIZE, "tier", 4)                                                                                       \
     X(MODEL, "model", 101)                                                                                   \
+    X(NAMESPACE, "namespace", 101)                                                                           \
+    X(TOKENS, "kind", 2)                                                                                     \
     X(BREAKER, "kind", 2)                                                                                    \
     X(INVALIDATION, "kind", 9)                                                                               \
     X(RETRY, "why", 7)                                                                                       \
@@ -66,6 +68,7 @@ enum metric_fleet {
     FLEET_LOST,        /* another has taken over while this one led */
     FLEET_DESERTED,    /* nobody read what it led, anywhere */
 };
+enum metric_tokens { TOKENS_INPUT, TOKENS_OUTPUT };
 enum metric_breaker { KIND_VALIDATION, KIND_AVAILABILITY };
 enum metric_size { SIZE_SMALL, SIZE_MEDIUM, SIZE_LARGE, SIZE_XLARGE }; /* of a prompt: SPEC section 4 */
 enum metric_message { MESSAGE_TOLD, MESSAGE_HEARD, MESSAGE_FOREIGN };  /* between instances */
@@ -88,9 +91,15 @@ enum metric_code {
 #define METRICS(X)                                                                                           \
     X(REQUESTS, COUNTER, "refrain_requests_total", OPERATION, RESULT, ONE,                                   \
       "Requests answered, by operation and by what the cache made of them.")                                 \
+    X(NAMESPACE_REQUESTS, COUNTER, "refrain_namespace_requests_total", NAMESPACE, RESULT, ONE,               \
+      "The same, by namespace.")                                                                             \
     X(REQUEST_DURATION, CALL, "refrain_request_duration_seconds", RESULT, NONE, NANO,                        \
       "Time from a request's last byte to its answer's last byte.")                                          \
     X(HITS, COUNTER, "refrain_hits_total", TIER, NONE, ONE, "Answers found, by the tier that had them.")     \
+    X(TOKENS_SAVED, COUNTER, "refrain_tokens_saved_total", MODEL, TOKENS, ONE,                               \
+      "Tokens of answers that upstream did not have to make again, by its own count.")                       \
+    X(SECONDS_SAVED, COUNTER, "refrain_seconds_saved_total", NONE, NONE, NANO,                               \
+      "Time that upstream would have taken for these answers.")                                              \
     X(UPSTREAM_REQUESTS, COUNTER, "refrain_upstream_requests_total", UPSTREAM, CODE, ONE,                    \
       "Calls to upstream, by status or by why there was none.")                                              \
     X(UPSTREAM_DURATION, CALL, "refrain_upstream_duration_seconds", NONE, NONE, NANO,                        \
@@ -303,8 +312,8 @@ void metrics_free(struct metrics *m);
 struct metric_block *metrics_block(struct metrics *m);
 
 /**
- * The value of @text in an interned set (LABEL_UPSTREAM, LABEL_MODEL; LABEL_OPERATION, once its own are
- * named): the same for the same text as long as
+ * The value of @text in an interned set (LABEL_UPSTREAM, LABEL_MODEL, LABEL_NAMESPACE; LABEL_OPERATION, once
+ * its own are named): the same for the same text as long as
  * @m lives. Past the ceiling, and for a text over 64 bytes that is new, that of "other". A known text costs
  * about 10 ns and no lock. Threads: any.
  */

@@ -1,0 +1,135 @@
+#include "account.h"
+
+#include "exchange_priv.h"
+#include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/base/log.h"
+#include "telling.h"
+
+static const char *const result_words[] = {
+    [RESULT_HIT] = "hit",
+    [RESULT_MISS] = "miss",
+    [RESULT_COALESCED] = "coalesced",
+    [RESULT_STALE] = "stale",
+    [RESULT_REVALIDATED] = "revalidated",
+    [RESULT_BYPASS] = "bypass",
+    [RESULT_ERROR] = "error",
+};
+_Static_assert(ARRAY_LEN(result_words) == LABEL_MAX_RESULT, "a word a result");
+
+static const char *const tier_words[] = {
+    [TIER_MEMORY] = "memory",
+    [TIER_DISK] = "disk",
+    [TIER_REDIS] = "redis",
+};
+_Static_assert(ARRAY_LEN(tier_words) == LABEL_MAX_TIER, "a word a tier");
+
+/* -- the counts -- */
+
+static void count(const struct account_to *to, const struct account *a)
+{
+    struct metric_block *c = to->counts;
+
+    metric_add2(c, REQUESTS, a->operation_label, a->result, 1);
+    metric_add2(c, NAMESPACE_REQUESTS, metrics_label(to->metrics, LABEL_NAMESPACE, a->namespace_), a->result,
+                1);
+    metric_observe1(c, REQUEST_DURATION, a->result, a->took_ns);
+    if (a->streamed)
+        metric_time2(c, STREAM, a->operation_label, a->result, a->took_ns);
+    else
+        metric_time2(c, REQUEST, a->operation_label, a->result, a->took_ns);
+    if (a->result == RESULT_HIT || a->result == RESULT_STALE)
+        metric_add1(c, HITS, a->tier, 1);
+    if (a->collapsed)
+        metric_add(c, COALESCED, 1);
+}
+
+/* What of upstream's work was not done again. */
+static void count_saved(const struct account_to *to, const struct account *a)
+{
+    unsigned model = metrics_label(to->metrics, LABEL_MODEL, a->model);
+
+    if (a->tokens_in > 0)
+        metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_INPUT, a->tokens_in);
+    if (a->tokens_out > 0)
+        metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_OUTPUT, a->tokens_out);
+    metric_add(to->counts, SECONDS_SAVED, a->saved_ns);
+}
+
+/* -- the log -- */
+
+static void log_request(const struct account *a)
+{
+    log_buffered(LOG_INFO, "request", LOG_SLICE("id", a->request_id), LOG_SLICE("operation", a->operation),
+                 LOG_SLICE("model", a->model), LOG_SLICE("namespace", a->namespace_),
+                 LOG_SLICE("client", a->client), LOG_STR("result", result_words[a->result]),
+                 LOG_STR("tier", a->entry ? tier_words[a->tier] : NULL), LOG_STR("reason", a->reason),
+                 LOG_SLICE("entry", a->entry_id), LOG_INT("status", a->status), LOG_INT("bytes", a->bytes),
+                 LOG_BOOL("complete", a->complete), LOG_INT_KNOWN("tokens_in", a->tokens_in),
+                 LOG_INT_KNOWN("tokens_out", a->tokens_out), LOG_DUR("took_ms", a->took_ns));
+}
+
+void account_settle(const struct account_to *to, const struct account *a)
+{
+    count(to, a);
+    if (account_saves(a))
+        count_saved(to, a);
+    telling_request(to->events, a);
+    if (to->logs)
+        log_request(a);
+}
+
+/* -- what an exchange has to say -- */
+
+static const enum metric_result results[] = {
+    [OUT_HIT] = RESULT_HIT,     [OUT_STALE] = RESULT_STALE,         [OUT_REVALIDATED] = RESULT_REVALIDATED,
+    [OUT_MISS] = RESULT_MISS,   [OUT_COALESCED] = RESULT_COALESCED, [OUT_BYPASS] = RESULT_BYPASS,
+    [OUT_ERROR] = RESULT_ERROR,
+};
+
+static unsigned operation_label(const struct exchange *x)
+{
+    return x->own ? x->view->own_labels[x->own - site_of(x)->rules.own] : operation_kind(x->op);
+}
+
+/* It was answered from the store: who made the entry says what it is of. */
+static void take_entry(const struct exchange *x, struct account *out)
+{
+    const struct entry *e = x->entry.entry;
+
+    out->entry = e;
+    out->tier = x->entry.tier;
+    out->entry_id = slice_make(e->id, ENTRY_ID_LEN);
+    out->model = entry_slice(e, e->model);
+    out->namespace_ = entry_slice(e, e->namespace_);
+    out->tokens_in = e->tokens_in > 0 ? (int64_t)e->tokens_in : -1;
+    out->tokens_out = e->tokens_out > 0 ? (int64_t)e->tokens_out : -1;
+    out->saved_ns = (int64_t)e->upstream_ms * 1000000;
+}
+
+void account_of(const struct exchange *x, bool sent, struct account *out)
+{
+    const struct site *s = site_of(x);
+
+    *out = (struct account){
+        .request_id = slice_str(x->request_id),
+        .namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_),
+        .operation_label = operation_label(x),
+        .operation = operation_name(x),
+        .model = slice_str(x->model),
+        .result = results[x->outcome],
+        .reason = x->detail,
+        .status = x->status,
+        .bytes = x->bytes_sent,
+        .streamed = x->streamed || (x->entry.entry && x->entry.entry->flags & ENTRY_STREAM),
+        .complete = sent,
+        .collapsed = x->collapsed,
+        .took_ns = clock_mono_ns() - x->started_ns,
+        .tokens_in = -1,
+        .tokens_out = -1,
+    };
+    if (x->route)
+        out->upstream = slice_str(s->upstreams[x->route->upstream].conf.name);
+    if (x->entry.entry)
+        take_entry(x, out);
+}

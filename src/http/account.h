@@ -1,0 +1,71 @@
+/*
+ * account - the one place where a request that has ended is counted, timed, told and logged.
+ *
+ *   exchange ends ──► struct account ──► account_settle ─┬─► counts of the worker (base/metrics.h)
+ *                     (all that is known)                ├─► events: HIT, MISS (telling.h)
+ *                                                        └─► the request's line in the log
+ *
+ * Every request that had a head is settled once, so the results add up to the requests. What is to be known
+ * of every request is a member here, filled in by account_of, and a line in account.c.
+ *
+ * Nothing here may fail, nor hold the request up: all of it is arithmetic on the worker's own counts, but for
+ * the log's buffer. Names and numbers only: no prompt, answer, credential or key.
+ *
+ * Threads: the worker's whose counts they are.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "refrain/base/metrics.h"
+#include "refrain/base/slice.h"
+
+struct entry;    /* store/entry.h */
+struct events;   /* store/events.h */
+struct exchange; /* exchange_priv.h */
+
+/* Texts are borrowed for the call. Times are in nanoseconds. -1, and an empty text: not known. */
+struct account {
+    /* whose */
+    struct slice request_id;
+    struct slice namespace_;
+    struct slice client; /* its name, where clients have names */
+    /* for what */
+    unsigned operation_label; /* of LABEL_OPERATION */
+    struct slice operation, model, upstream;
+    /* what became of it */
+    enum metric_result result;
+    const struct entry *entry; /* what it was answered from; NULL: not from the store */
+    enum metric_tier tier;     /* of @entry */
+    struct slice entry_id;     /* the same, or what its answer was stored as */
+    const char *reason;        /* static text, or NULL */
+    unsigned status;
+    uint64_t bytes;
+    bool streamed;  /* it takes as long as upstream likes to talk: its time is kept apart */
+    bool complete;  /* all of the answer was sent */
+    bool collapsed; /* answered by a call that another request had begun */
+    int64_t took_ns;
+    int64_t tokens_in, tokens_out; /* of the answer, by upstream's own word, whoever asked for it */
+    int64_t saved_ns;              /* of upstream's time that nobody had to wait; 0: nothing was saved */
+};
+
+/* Where it goes. */
+struct account_to {
+    struct metrics *metrics;
+    struct metric_block *counts;
+    struct events *events; /* NULL: nobody can listen */
+    bool logs;             /* a line a request */
+};
+
+/** True of an answer that upstream was not asked for, or not in full. */
+static inline bool account_saves(const struct account *a)
+{
+    return a->result == RESULT_HIT || a->result == RESULT_STALE || a->result == RESULT_REVALIDATED ||
+           a->result == RESULT_COALESCED;
+}
+
+/** Enters @a everywhere. */
+void account_settle(const struct account_to *to, const struct account *a);
+
+/** exchange's word for itself: it has ended, and all was sent, or not (@sent). */
+void account_of(const struct exchange *x, bool sent, struct account *out);
