@@ -83,7 +83,8 @@ build() { # DIRECTORY MESON-OPTION…
 
 unit() { # DIRECTORY
     local status=0 failures
-    failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs) || status=$?
+    # Most of their time they wait, for servers that they start and stop: more of them at once than there are cores.
+    failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs --num-processes $((4 * $(nproc)))) || status=$?
     cat "$1/meson-logs/testlog.txt"
     # What failed stands last, where a log that is cut short still shows it; marked, so that it counts once.
     [ "$status" -eq 0 ] || printf '> %s\n' "${failures//$'\n'/$'\n'> }"
@@ -98,35 +99,31 @@ binary() { # DIRECTORY
     [ -x "$root/$1/refrain" ] && echo "$root/$1/refrain"
 }
 
+scenarios() { # FILE LOG
+    timeout 900 /usr/bin/python3 -m pytest "$1" >"$2" 2>&1
+}
+export -f scenarios
+
+# Several files at once, since most of the time they wait for servers, clusters and disks; those that take longest first.
 e2e() { # DIRECTORY FILE…
-    local dir=$1
+    local out=$logs/e2e status=0 binary
+    binary=$(binary "$1") || return 1
     shift
-    (cd tests/e2e && REFRAIN_BIN=$(binary "$dir") && export REFRAIN_BIN && timeout 900 /usr/bin/python3 -m pytest "$@")
-}
-
-# What lies below memory: servers, clusters and disks that come and go. Mostly waiting, so that others run beside it.
-is_about_tiers() { # FILE
-    case $1 in
-    test_at_rest.py | test_disk.py | test_fleet.py | test_invalidation_tiers.py | test_redaction.py) return 0 ;;
-    test_redis*.py | test_tier*.py | test_two_instances.py) return 0 ;;
-    *) return 1 ;;
-    esac
-}
-
-e2e_in_halves() { # DIRECTORY [FILE…]: all files without any
-    local dir=$1 tiers=() others=() status=0 file
-    shift
-    [ $# -gt 0 ] || set -- tests/e2e/test_*.py
-    for file in "${@##*/}"; do
-        if is_about_tiers "$file"; then tiers+=("$file"); else others+=("$file"); fi
-    done
-    e2e "$dir" "${tiers[@]}" >"$logs/half" 2>&1 &
-    e2e "$dir" "${others[@]}" >"$logs/other" 2>&1 || status=$?
-    wait $! || status=$?
-    cat "$logs/other" "$logs/half"
+    rm -rf "$out" && mkdir "$out"
+    (cd tests/e2e && export REFRAIN_BIN=$binary &&
+        printf '%s\n' "$@" | xargs -P $(($(nproc) + 1)) -I{} bash -c "scenarios {} $out/{}") || status=$?
+    cat "$out"/*
     # Once more at the end, where a log that is cut short still shows it.
-    [ $status -eq 0 ] || grep -hE '^(FAILED|ERROR) ' "$logs/other" "$logs/half" | cut -c 1-300
+    [ $status -eq 0 ] || grep -hE '^(FAILED|ERROR) ' "$out"/* | cut -c 1-300
     return $status
+}
+
+e2e_files() { # all scenarios
+    local first=(test_fleet.py test_two_instances.py test_redis_cluster.py test_disk.py test_flights.py) file
+    printf '%s\n' "${first[@]}"
+    for file in tests/e2e/test_*.py; do
+        [[ " ${first[*]} " == *" ${file##*/} "* ]] || printf '%s\n' "${file##*/}"
+    done
 }
 
 http() { # DIRECTORY
@@ -157,11 +154,14 @@ suite 'unit asan' count_unit unit build-asan
 suite 'unit tsan' count_unit unit build-tsan
 [ -z "$long" ] || suite 'unit long' count_long long build
 suite 'fuzz' count_line tests/fuzz/run.sh "$fuzz_seconds"
-suite 'e2e' count_pytest e2e_in_halves build
-suite 'e2e asan' count_pytest e2e_in_halves build-asan
+mapfile -t files < <(e2e_files)
+suite 'e2e' count_pytest e2e build "${files[@]}"
+# A browser and a Prometheus find out nothing more about another build.
+mapfile -t files < <(e2e_files | grep -vE '^test_(dashboard|prometheus)\.py$')
+suite 'e2e asan' count_pytest e2e build-asan "${files[@]}"
 # Where threads meet: one flight with readers on all workers, one store, reload and shutdown under load; what lies below.
-suite 'e2e tsan' count_pytest e2e_in_halves build-tsan test_flights.py test_hits.py test_lifecycle.py test_load.py \
-    test_tiers.py test_two_instances.py test_fleet.py
+suite 'e2e tsan' count_pytest e2e build-tsan test_fleet.py test_two_instances.py test_flights.py test_tiers.py \
+    test_lifecycle.py test_load.py test_hits.py
 suite 'http' count_pytest http build
 suite 'http asan' count_pytest http build-asan
 suite 'http tsan' count_pytest http build-tsan

@@ -107,11 +107,13 @@ def test_what_began_before_many_reloads_ends_well_and_nothing_of_them_is_left(cl
             refrain.reload()
             refrain.logged(lambda e: e.get("event") == "reloaded", f"reload {times}", times)
 
-    reloads(1, 100)
-    before = refrain.rss_bytes()
-    reloads(101, 500)
-    grown = refrain.rss_bytes() - before
-    assert sanitized() or grown < 400 * 16_000, f"400 reloads leave {grown} bytes behind"
+    sizes = []
+    for last in (100, 300, 500):
+        reloads(last - 99 if last == 100 else last - 199, last)
+        sizes.append(refrain.rss_bytes())
+    # A worker that lags behind holds several configurations for a moment: what leaks, leaks each time.
+    grown = min(sizes[1] - sizes[0], sizes[2] - sizes[1])
+    assert sanitized() or grown < 200 * 16_000, f"200 reloads leave {grown} bytes behind"
     upstream.release("g")
     begun.sees("beta").whole()
     client.post(chat("after")).was("MISS")

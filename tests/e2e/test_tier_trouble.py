@@ -243,7 +243,8 @@ def test_it_ends_while_an_operator_has_the_file_locked(both, folder, start):
     with contextlib.closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as operator:
         operator.execute("BEGIN IMMEDIATE")
         client.post(chat("meanwhile")).was("MISS")
-        Operator(instance).does("/invalidate", {"all": True})
+        Operator(instance).post("/invalidate", {"all": True})  # answered once the disk gives up: after the end has begun
+        instance.waits_for("invalidations_total", 1)
         ends_in_time(instance)
 
 
