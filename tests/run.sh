@@ -106,7 +106,7 @@ export -f scenarios
 
 # Several files at once, since most of the time they wait for servers, clusters and disks; those that take longest first.
 e2e() { # DIRECTORY FILE…
-    local out=$logs/e2e status=0 binary
+    local out=$logs/scenarios status=0 binary
     binary=$(binary "$1") || return 1
     shift
     rm -rf "$out" && mkdir "$out"
