@@ -1,0 +1,39 @@
+#include "window.h"
+
+static const struct reading at_the_start; /* when nothing had been counted */
+
+struct window window_of(const struct history *h, int64_t ms)
+{
+    const struct reading *now = history_at(h, 0), *then = history_before(h, ms);
+    bool whole = now->mono_ms - then->mono_ms >= ms || history_n(h) == HISTORY_MAX;
+    struct window w = {now, whole ? then : &at_the_start, 0, now->mono_ms - then->mono_ms};
+
+    /* The reading it begins with tells of times before it. */
+    while (w.n < history_n(h) && (!whole || history_at(h, w.n) != then))
+        w.n++;
+    return w;
+}
+
+struct window_requests window_requests(const struct window *w)
+{
+    struct window_requests r = {0};
+
+    r.misses = WINDOW_COUNT(w, requests[RESULT_MISS]);
+    r.stale = WINDOW_COUNT(w, requests[RESULT_STALE]);
+    r.passed = WINDOW_COUNT(w, requests[RESULT_BYPASS]);
+    r.answered = WINDOW_COUNT(w, requests[RESULT_HIT]) + r.stale +
+                 WINDOW_COUNT(w, requests[RESULT_REVALIDATED]) + WINDOW_COUNT(w, requests[RESULT_COALESCED]);
+    r.asked = r.answered + r.misses;
+    return r;
+}
+
+void window_times_add(struct window_times *t, const struct reading_times *of)
+{
+    t->n += of->n;
+    t->sum_p95_ns += (double)of->p95_ns * (double)of->n;
+}
+
+int64_t window_times_p95(const struct window_times *t)
+{
+    return t->n > 0 ? (int64_t)(t->sum_p95_ns / (double)t->n) : 0;
+}
