@@ -1,16 +1,16 @@
 #include "cli.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "option.h"
 #include "refrain/base/attr.h"
 
-static const struct cli_flag help_flag = {"help", NULL, "Print this."};
-
 /* How many words of @argv the command's name takes; 0 when it is another. */
-static int name_words(const struct command *c, int argc, char **argv)
+static int name_words(const struct command *c, int argc, const char *const *argv)
 {
     struct slice rest = slice_str(c->name);
     int n = 0;
@@ -23,65 +23,26 @@ static int name_words(const struct command *c, int argc, char **argv)
     return n;
 }
 
-static const struct command *find_command(const struct command *commands, size_t commands_n, int argc,
-                                          char **argv, int *out_words)
+const struct command *cli_find(const struct command *const *commands, int argc, const char *const *argv,
+                               int *out_words)
 {
-    for (size_t i = 0; i < commands_n; i++) {
-        *out_words = name_words(&commands[i], argc, argv);
+    for (; *commands; commands++) {
+        *out_words = name_words(*commands, argc, argv);
         if (*out_words > 0)
-            return &commands[i];
+            return *commands;
     }
     return NULL;
 }
 
 static const struct cli_flag *find_flag(const struct command *c, struct slice name)
 {
-    if (slice_eq(name, slice_str(help_flag.name)))
-        return &help_flag;
+    if (slice_eq(name, slice_str(cli_help_flag.name)))
+        return &cli_help_flag;
     for (const struct cli_flag *const *list = c->flags; *list; list++)
         for (const struct cli_flag *f = *list; f->name; f++)
             if (slice_eq(slice_str(f->name), name))
                 return f;
     return NULL;
-}
-
-/* -- help -- */
-
-/* Commands whose name begins with @first, "" for all. */
-static void print_commands(FILE *to, const struct command *commands, size_t commands_n, const char *first)
-{
-    for (size_t i = 0; i < commands_n; i++)
-        if (strncmp(commands[i].name, first, strlen(first)) == 0)
-            (void)fprintf(to, "  %-18s %s\n", commands[i].name, commands[i].help);
-}
-
-static void print_overview(FILE *to, const struct command *commands, size_t commands_n)
-{
-    (void)fprintf(to,
-                  "Refrain %s: a response cache in front of LLM APIs.\n\nUsage: refrain COMMAND [FLAGS]\n\n",
-                  REFRAIN_VERSION);
-    print_commands(to, commands, commands_n, "");
-    (void)fputs("\n`refrain COMMAND --help` tells a command's flags; `refrain --version` what this is.\n"
-                "Exit status: 0 done, 1 a finding, 2 could not.\n",
-                to);
-}
-
-static void print_flag(const struct cli_flag *f)
-{
-    char left[64];
-
-    (void)snprintf(left, sizeof(left), "--%s%s%s", f->name, f->arg ? " " : "", f->arg ? f->arg : "");
-    (void)printf("  %-24s %s\n", left, f->help);
-}
-
-static int print_help(const struct command *c)
-{
-    (void)printf("Usage: refrain %s %s\n\n%s\n\n", c->name, c->args, c->help);
-    for (const struct cli_flag *const *list = c->flags; *list; list++)
-        for (const struct cli_flag *f = *list; f->name; f++)
-            print_flag(f);
-    print_flag(&help_flag);
-    return c->more_help ? c->more_help() : EXIT_DONE;
 }
 
 /* -- what was not understood -- */
@@ -93,7 +54,7 @@ static int complain(const char *what, const char *given, const char *meant_befor
     return EXIT_COULD_NOT;
 }
 
-static int unknown_command(const struct command *commands, size_t commands_n, int argc, char **argv)
+static int unknown_command(const struct command *const *commands, int argc, char **argv)
 {
     const char *meant = NULL;
     unsigned distance, best = UINT_MAX;
@@ -101,21 +62,23 @@ static int unknown_command(const struct command *commands, size_t commands_n, in
     char given[128], group[64];
 
     (void)snprintf(group, sizeof(group), "%s ", argv[0]);
-    for (size_t i = 0; i < commands_n; i++)
-        if (strncmp(commands[i].name, group, strlen(group)) == 0 && (alone || argv[1][0] == '-')) {
-            print_commands(alone ? stderr : stdout, commands, commands_n, group);
+    for (size_t i = 0; commands[i]; i++)
+        if (strncmp(commands[i]->name, group, strlen(group)) == 0 && (alone || argv[1][0] == '-')) {
+            cli_print_commands(alone ? stderr : stdout, commands, group);
             return alone ? EXIT_COULD_NOT : EXIT_DONE;
         }
     (void)snprintf(given, sizeof(given), "%s%s%s", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
-    for (size_t i = 0; i < commands_n; i++) {
-        const char *wrote = strchr(commands[i].name, ' ') ? given : argv[0];
+    for (size_t i = 0; commands[i]; i++) {
+        const char *wrote = strchr(commands[i]->name, ' ') ? given : argv[0];
 
-        if (text_is_near(slice_str(wrote), slice_str(commands[i].name), &distance) && distance < best) {
-            meant = commands[i].name;
+        if (text_is_near(slice_str(wrote), slice_str(commands[i]->name), &distance) && distance < best) {
+            meant = commands[i]->name;
             best = distance;
         }
     }
-    return complain("no such command", argc > 1 && !meant ? given : argv[0], "refrain ", meant);
+    if (!meant)
+        return complain("no such command; `refrain --help` lists them", argc > 1 ? given : argv[0], "", NULL);
+    return complain("no such command", argv[0], "refrain ", meant);
 }
 
 static int unknown_flag(const struct command *c, const char *given, struct slice name)
@@ -130,6 +93,23 @@ static int unknown_flag(const struct command *c, const char *given, struct slice
                 best = distance;
             }
     return complain("no such flag", given, "--", meant);
+}
+
+static bool is_choice(const struct cli_flag *flag, const char *value)
+{
+    for (const char *const *c = flag->choices; *c; c++)
+        if (strcmp(*c, value) == 0)
+            return true;
+    return false;
+}
+
+static int not_a_choice(const struct cli_flag *flag, const char *value)
+{
+    (void)fprintf(stderr, "refrain: --%s %s: expected one of", flag->name, value);
+    for (const char *const *c = flag->choices; *c; c++)
+        (void)fprintf(stderr, "%s %s", c == flag->choices ? "" : ",", *c);
+    (void)fputc('\n', stderr);
+    return EXIT_COULD_NOT;
 }
 
 /* -- parsing -- */
@@ -165,6 +145,8 @@ static int parse_one(struct cli *cli, int argc, char **argv)
     }
     if (cli->given_n == CLI_FLAGS_MAX)
         return -complain("one flag too many", argv[0], "", NULL);
+    if (flag->choices && !is_choice(flag, value.data))
+        return -not_a_choice(flag, value.data);
     cli->given[cli->given_n++] = (struct cli_given){flag, flag->arg ? value.data : NULL};
     return taken;
 }
@@ -177,32 +159,32 @@ static int parse_and_run(struct cli *cli, int argc, char **argv)
             return -taken;
     }
     if (cli_has(cli, "help"))
-        return print_help(cli->command);
+        return cli_print_help(cli->command);
     return cli->command->run(cli);
 }
 
-int cli_run(const struct command *commands, size_t commands_n, int argc, char **argv)
+int cli_run(const struct command *const *commands, int argc, char **argv)
 {
-    struct cli cli = {0};
+    struct cli cli = {.commands = commands};
     int words;
 
     argc--;
     argv++;
     if (argc == 0) {
-        print_overview(stderr, commands, commands_n);
+        cli_print_overview(stderr, commands);
         return EXIT_COULD_NOT;
     }
     if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "help") == 0) {
-        print_overview(stdout, commands, commands_n);
+        cli_print_overview(stdout, commands);
         return EXIT_DONE;
     }
     if (strcmp(argv[0], "--version") == 0) {
         (void)printf("refrain %s\n", REFRAIN_VERSION);
         return EXIT_DONE;
     }
-    cli.command = find_command(commands, commands_n, argc, argv, &words);
+    cli.command = cli_find(commands, argc, (const char *const *)argv, &words);
     if (!cli.command)
-        return unknown_command(commands, commands_n, argc, argv);
+        return unknown_command(commands, argc, argv);
     return parse_and_run(&cli, argc - words, argv + words);
 }
 
@@ -222,6 +204,33 @@ bool cli_has(const struct cli *cli, const char *flag)
         if (strcmp(cli->given[i].flag->name, flag) == 0)
             return true;
     return false;
+}
+
+bool cli_number(const struct cli *cli, const char *flag, unsigned long min, unsigned long max,
+                unsigned long otherwise, unsigned long *out)
+{
+    const char *text = cli_value(cli, flag);
+    char *end = NULL;
+
+    *out = otherwise;
+    if (!text)
+        return true;
+    errno = 0;
+    *out = strtoul(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && !*end && errno == 0 && *out >= min && *out <= max)
+        return true;
+    (void)fprintf(stderr, "refrain: --%s %s: expected a number", flag, text);
+    if (max != ULONG_MAX)
+        (void)fprintf(stderr, " from %lu to %lu", min, max);
+    (void)fputc('\n', stderr);
+    return false;
+}
+
+int cli_no_words(const struct cli *cli)
+{
+    (void)fprintf(stderr, "refrain: %s: %s: expected flags alone; --help tells them\n", cli->command->name,
+                  cli->words[0]);
+    return EXIT_COULD_NOT;
 }
 
 int cli_print(struct buf *out, int r)

@@ -11,21 +11,23 @@
 
 enum { PRINT_BYTES_MAX = 16 << 20 };
 
+static const char *const presets[] = {"development", "production", "testing", NULL};
+
 const struct cli_flag config_flags[] = {
-    {"config", "FILE", "Read this file: YAML, or JSON when it ends in .json."},
-    {"upstream", "URL", "Where requests go; enough by itself."},
-    {"listen", "ADDRESS", "Where clients connect (127.0.0.1:8080)."},
-    {"admin", "ADDRESS", "Where metrics, health and API are (127.0.0.1:9180)."},
-    {"preset", "NAME", "Begin with development, production or testing."},
-    {"set", "NAME=VALUE", "Set any option by its name; may be given again and again."},
-    {NULL, NULL, NULL},
+    {"config", "FILE", "Read this file: YAML, or JSON when it ends in .json.", NULL},
+    {"upstream", "URL", "Where requests go; enough by itself.", NULL},
+    {"listen", "ADDRESS", "Where clients connect (127.0.0.1:8080).", NULL},
+    {"admin", "ADDRESS", "Where metrics, health and API are (127.0.0.1:9180).", NULL},
+    {"preset", "NAME", "Begin with development, production or testing.", presets},
+    {"set", "NAME=VALUE", "Set any option by its name; may be given again and again.", NULL},
+    {NULL, NULL, NULL, NULL},
 };
 
 /* Of commands that only need to know where things are: their --admin is a URL. */
 const struct cli_flag config_file_flags[] = {
-    {"config", "FILE", "The configuration of the instance; REFRAIN_CONFIG names one, too."},
-    {"set", "NAME=VALUE", "Set any option by its name."},
-    {NULL, NULL, NULL},
+    {"config", "FILE", "The configuration of the instance; REFRAIN_CONFIG names one, too.", NULL},
+    {"set", "NAME=VALUE", "Set any option by its name.", NULL},
+    {NULL, NULL, NULL, NULL},
 };
 
 /* Flags that are short for an option. */
@@ -123,7 +125,7 @@ static bool file_is_readable(const struct cli *cli)
     return false;
 }
 
-int cmd_config_check(const struct cli *cli)
+static int cmd_config_check(const struct cli *cli)
 {
     AUTO(config_report_done) struct config_report report = CONFIG_REPORT_INIT;
     bool json = cli_has(cli, "json");
@@ -152,7 +154,7 @@ static void tell(const struct config_report *report)
                       report->faults[i].text);
 }
 
-int cmd_config_show(const struct cli *cli)
+static int cmd_config_show(const struct cli *cli)
 {
     AUTO(config_report_done) struct config_report report = CONFIG_REPORT_INIT;
     AUTO(buf_done) struct buf out = BUF_INIT(PRINT_BYTES_MAX);
@@ -168,7 +170,7 @@ int cmd_config_show(const struct cli *cli)
     return status;
 }
 
-int cmd_config_reference(const struct cli *cli)
+static int cmd_config_reference(const struct cli *cli)
 {
     AUTO(buf_done) struct buf out = BUF_INIT(PRINT_BYTES_MAX);
 
@@ -176,7 +178,7 @@ int cmd_config_reference(const struct cli *cli)
     return cli_print(&out, config_show_reference(&out));
 }
 
-int cmd_config_schema(const struct cli *cli)
+static int cmd_config_schema(const struct cli *cli)
 {
     AUTO(buf_done) struct buf out = BUF_INIT(PRINT_BYTES_MAX);
 
@@ -194,3 +196,74 @@ struct config *config_for_remote(const struct cli *cli)
     tell(&report);
     return NULL;
 }
+
+/* -- rows -- */
+
+static const struct cli_flag check_flags[] = {
+    {"json", NULL, "Print JSON.", NULL},
+    {"strict", NULL, "Take warnings for findings.", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+static const struct cli_flag show_flags[] = {
+    {"json", NULL, "Print JSON.", NULL},
+    {"changed", NULL, "Leave out what is built-in.", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+static const struct cli_flag *const check_lists[] = {config_flags, check_flags, NULL};
+static const struct cli_flag *const show_lists[] = {config_flags, show_flags, NULL};
+static const struct cli_flag *const no_lists[] = {NULL};
+
+static const struct cli_example check_examples[] = {
+    {"refrain config check --config refrain.yaml", NULL},
+    {"refrain config check --config refrain.yaml --strict --json", "for continuous integration"},
+    {NULL, NULL},
+};
+const struct command command_config_check = {
+    .name = "config check",
+    .args = "[FLAGS]",
+    .help = "Say what is wrong or unwise in a configuration.",
+    .group = GROUP_CONFIG,
+    .flags = check_lists,
+    .run = cmd_config_check,
+    .finding = "there is a fault (with --strict: or a warning)",
+    .examples = check_examples,
+};
+
+static const struct cli_example show_examples[] = {
+    {"refrain config show --config refrain.yaml --changed", NULL},
+    {"refrain config show --set log.level=warn --json", NULL},
+    {NULL, NULL},
+};
+const struct command command_config_show = {
+    .name = "config show",
+    .args = "[FLAGS]",
+    .help = "Print every option's value and where it comes from.",
+    .group = GROUP_CONFIG,
+    .flags = show_lists,
+    .run = cmd_config_show,
+    .examples = show_examples,
+};
+
+static const struct cli_example reference_examples[] = {{"refrain config reference | less", NULL},
+                                                        {NULL, NULL}};
+const struct command command_config_reference = {
+    .name = "config reference",
+    .args = "",
+    .help = "Print the reference of all options, in Markdown.",
+    .group = GROUP_CONFIG,
+    .flags = no_lists,
+    .run = cmd_config_reference,
+    .examples = reference_examples,
+};
+
+static const struct cli_example schema_examples[] = {{"refrain config schema > refrain.schema.json", NULL},
+                                                     {NULL, NULL}};
+const struct command command_config_schema = {
+    .name = "config schema",
+    .args = "",
+    .help = "Print the JSON Schema of configuration files.",
+    .group = GROUP_CONFIG,
+    .flags = no_lists,
+    .run = cmd_config_schema,
+    .examples = schema_examples,
+};

@@ -1,46 +1,17 @@
 /* invalidate, keys, get: what a running instance and its tiers hold, and having it go. */
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
-#include "config.h"
 #include "config_tree.h"
+#include "progress.h"
 #include "refrain/base/attr.h"
 #include "remote.h"
+#include "text.h"
+#include "view.h"
 
 enum { TEXT_BYTES_MAX = 16 * 1024, PAGE_MAX = 1000 };
-
-#define MEANT_FLAGS                                                                                          \
-    {"id", "ID", "The entry of this id, as Refrain-Entry tells it."},                                        \
-        {"pattern", "GLOB", "Those whose NAMESPACE:OPERATION:MODEL:HEX is like this."},                      \
-        {"tag", "TAG", "Those with this tag."}, {"operation", "NAME", "Those of this operation."},           \
-        {"model", "GLOB", "Those of models like this."}, {"namespace", "NAME", "Those of this namespace."},  \
-    {                                                                                                        \
-        "older-than", "AGE", "Those stored longer ago: seconds, or 10m, 2h, 7d."                             \
-    }
-
-const struct cli_flag invalidate_flags[] = {
-    MEANT_FLAGS,
-    {"target", "PATH", "A GET's answers to everyone, by path and query."},
-    {"upstream", "NAME", "Of --target, where there are several."},
-    {"all", NULL, "Everything."},
-    {"dry-run", NULL, "Count, and change nothing."},
-    {"json", NULL, "Print JSON."},
-    {NULL, NULL, NULL},
-};
-const struct cli_flag keys_flags[] = {
-    MEANT_FLAGS,
-    {"tier", "TIER", "Look into memory, disk or redis alone."},
-    {"limit", "N", "At most about so many; 0: all. By default 1000."},
-    {"json", NULL, "Print JSON, a page of up to 1000 a line."},
-    {NULL, NULL, NULL},
-};
-const struct cli_flag get_flags[] = {
-    {"body", NULL, "Print the stored answer's body, nothing else."},
-    {"json", NULL, "Print JSON."},
-    {NULL, NULL, NULL},
-};
 
 /* What says which entries are meant: flag, and member or parameter of the API. */
 static const struct {
@@ -54,82 +25,6 @@ static const struct {
     {"namespace", "namespace"},
     {"older-than", "older_than"},
 };
-
-int cmd_invalidate_help(void)
-{
-    (void)puts("\nWhat is given must match all together. In a pattern * is any text and ? one sign. Exits "
-               "with 1 when\n"
-               "a tier or an instance has still to do its part, which it does by itself once it can.\n\n"
-               "  refrain invalidate --tag news --dry-run          how many would go?\n"
-               "  refrain invalidate --model 'gpt-4o*' --older-than 2h\n"
-               "  refrain invalidate --pattern 'team-a:chat:*'\n"
-               "  refrain invalidate --target /v1/models           for all credentials\n"
-               "  refrain invalidate --all");
-    return EXIT_DONE;
-}
-
-int cmd_keys_help(void)
-{
-    (void)puts("\nTiers come in their order, each unsorted: memory, then what disk has beside it, then "
-               "Redis. Exits\n"
-               "with 1 when one could not be read to the end.\n\n"
-               "  refrain keys\n"
-               "  refrain keys --namespace team-a --model 'claude*' --limit 50\n"
-               "  refrain keys --tier disk --limit 0 --json");
-    return EXIT_DONE;
-}
-
-int cmd_get_help(void)
-{
-    (void)puts("\nExits with 1 when there is no such entry.\n\n"
-               "  refrain get 5e57b2f61304228c2e95c157cbbf9d36\n"
-               "  refrain get 5e57b2f61304228c2e95c157cbbf9d36 --body | jq .usage");
-    return EXIT_DONE;
-}
-
-/* -- asking -- */
-
-/* EXIT_DONE, or what the command ends with. */
-static int ask(struct remote *r, const char *method, const char *path, struct slice body, struct buf *answer)
-{
-    switch (remote_call(r, method, path, body, answer)) {
-    case REMOTE_DONE:
-        return EXIT_DONE;
-    case REMOTE_UNREACHABLE:
-        remote_tell_unreachable(r);
-        break;
-    case REMOTE_REFUSED:
-        return r->status == 404 ? EXIT_FINDING : EXIT_COULD_NOT;
-    case REMOTE_FAILED:
-        break;
-    }
-    return EXIT_COULD_NOT;
-}
-
-static int print_raw(struct slice bytes)
-{
-    (void)fwrite(bytes.data, 1, bytes.len, stdout);
-    return fflush(stdout) == 0 ? EXIT_DONE : EXIT_COULD_NOT;
-}
-
-static int with_remote(const struct cli *cli, int (*run)(const struct cli *cli, struct remote *r))
-{
-    AUTO(remote_done) struct remote remote = {.pool = POOL_INIT};
-    struct config *conf = config_for_remote(cli);
-    int status = EXIT_COULD_NOT;
-
-    if (conf && remote_init(&remote, cli, conf))
-        status = run(cli, &remote);
-    config_free(conf);
-    return status;
-}
-
-static int no_words(const struct cli *cli)
-{
-    (void)fprintf(stderr, "refrain: %s: %s: expected flags alone; --help tells them\n", cli->command->name,
-                  cli->words[0]);
-    return EXIT_COULD_NOT;
-}
 
 /* -- invalidate -- */
 
@@ -230,14 +125,22 @@ static int show_invalidated(struct slice json, bool raw)
 static int invalidate(const struct cli *cli, struct remote *r)
 {
     AUTO(buf_done) struct buf body = BUF_INIT(TEXT_BYTES_MAX), answer = BUF_INIT(0);
-    int status;
 
     if (write_request(cli, &body) < 0) {
         (void)fputs("refrain: invalidate: too much text\n", stderr);
         return EXIT_COULD_NOT;
     }
-    status = ask(r, "POST", "/invalidate", buf_slice(&body), &answer);
-    return status == EXIT_DONE ? show_invalidated(buf_slice(&answer), cli_has(cli, "json")) : EXIT_COULD_NOT;
+    switch (remote_call(r, "POST", "/invalidate", buf_slice(&body), &answer)) {
+    case REMOTE_DONE:
+        return show_invalidated(buf_slice(&answer), cli_has(cli, "json"));
+    case REMOTE_UNREACHABLE:
+        remote_tell_unreachable(r);
+        break;
+    case REMOTE_REFUSED:
+    case REMOTE_FAILED:
+        break;
+    }
+    return EXIT_COULD_NOT;
 }
 
 static bool says_what(const struct cli *cli)
@@ -249,16 +152,16 @@ static bool says_what(const struct cli *cli)
     return any;
 }
 
-int cmd_invalidate(const struct cli *cli)
+static int cmd_invalidate(const struct cli *cli)
 {
     if (cli->words_n > 0)
-        return no_words(cli);
+        return cli_no_words(cli);
     if (!says_what(cli)) {
         (void)fputs("refrain: invalidate: expected what is meant, such as --tag TAG; for everything, --all\n",
                     stderr);
         return EXIT_COULD_NOT;
     }
-    return with_remote(cli, invalidate);
+    return remote_run(cli, invalidate);
 }
 
 /* -- keys -- */
@@ -286,135 +189,194 @@ static int write_query(const struct cli *cli, const char *cursor, unsigned long 
     return r == 0 ? buf_add_byte(path, '\0') : r;
 }
 
-static void print_key(const struct node *e)
+static const struct view_column key_columns[] = {
+    {"id", "id", FORM_TEXT},
+    {"tier", "tier", FORM_TEXT, .drop = 4},
+    {"age", "age_s", FORM_SECONDS},
+    {"gone in", "gone_s", FORM_SECONDS, .drop = 3, .otherwise = "never"},
+    {"size", "bytes", FORM_BYTES, .drop = 1},
+    {"hits", "hits", FORM_COUNT},
+    {"operation", "operation", FORM_TEXT, .drop = 2},
+    {"model", "model", FORM_TEXT, .shrinks = true},
+    {"namespace", "namespace", FORM_TEXT, .shrinks = true, .drop = 5},
+    {"tags", "tags", FORM_WORDS, .shrinks = true, .drop = 6},
+    {"name", "name", FORM_TEXT, .shrinks = true, .drop = 7},
+};
+static const struct view key_view = {key_columns, ARRAY_LEN(key_columns), NULL};
+
+/* One listing, page by page. */
+struct listing {
+    const struct cli *cli;
+    struct term term;
+    struct progress progress;
+    struct table *table; /* NULL: JSON */
+    char cursor[4096];
+    unsigned long left, shown;
+    bool missed; /* a tier could not be read to the end */
+};
+
+/* Pages become one list; what could not be read comes behind it. */
+static int print_json_items(struct listing *l, const struct node *list)
 {
-    (void)printf("%s  %-6s %10s %10s %8s %6s  ", remote_text(e, "id", "?"), remote_text(e, "tier", "?"),
-                 remote_text(e, "age_s", "?"), remote_text(e, "gone_s", "never"),
-                 remote_text(e, "bytes", "-"), remote_text(e, "hits", "-"));
-    remote_print_safe(remote_text(e, "name", "?"));
-    (void)putchar('\n');
+    AUTO(buf_done) struct buf out = BUF_INIT(64 << 20);
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < list->n; i++) {
+        if (l->shown + i > 0)
+            r = buf_add_byte(&out, ',');
+        if (r == 0)
+            r = node_write_json(list->members[i].node, &out);
+    }
+    return cli_print(&out, r);
 }
 
-/* Prints one page, and takes its cursor; @out_missed becomes true where a tier could not be read. Returns how
- * many there were, or -1. */
-static long show_page(struct slice json, bool raw, char *cursor, size_t cursor_bytes, bool *out_missed)
+static int print_json_end(const struct listing *l, const struct node *failed)
+{
+    AUTO(buf_done) struct buf out = BUF_INIT(1 << 20);
+    int r = buf_add_slice(&out, SLICE_OF("],\"cursor\":"));
+
+    if (r == 0)
+        r = l->cursor[0] ? buf_add_json(&out, slice_str(l->cursor)) : buf_add_slice(&out, SLICE_OF("null"));
+    if (r == 0)
+        r = buf_add_slice(&out, SLICE_OF(",\"not_read\":"));
+    if (r == 0)
+        r = failed ? node_write_json(failed, &out) : buf_add_slice(&out, SLICE_OF("{}"));
+    if (r == 0)
+        r = buf_add_slice(&out, SLICE_OF("}\n"));
+    return cli_print(&out, r);
+}
+
+/* Prints one page, and takes its cursor. */
+static int show_page(struct listing *l, struct slice json)
 {
     AUTO(pool_done) struct pool pool = POOL_INIT;
     const struct node *t = remote_tree(&pool, json), *list = t ? node_find(t, "entries") : NULL;
     const struct node *failed = t ? node_find(t, "not_read") : NULL;
+    int status = EXIT_DONE;
 
     if (!list)
-        return -1;
-    (void)snprintf(cursor, cursor_bytes, "%s", remote_text(t, "cursor", ""));
-    if (raw)
-        (void)fwrite(json.data, 1, json.len, stdout);
-    for (size_t i = 0; !raw && i < list->n; i++)
-        print_key(list->members[i].node);
-    *out_missed = *out_missed || (failed && failed->n > 0);
+        return EXIT_COULD_NOT;
+    (void)snprintf(l->cursor, sizeof(l->cursor), "%s", remote_text(t, "cursor", ""));
+    l->missed = l->missed || (failed && failed->n > 0);
     for (size_t i = 0; failed && i < failed->n; i++)
         (void)fprintf(stderr, "refrain: keys: %s could not be read to the end: %s\n", failed->members[i].name,
                       failed->members[i].node->text);
-    return (long)list->n;
-}
-
-/* ULONG_MAX: all. false: no number. */
-static bool read_limit(const struct cli *cli, unsigned long *out)
-{
-    const char *text = cli_value(cli, "limit");
-    char *end = NULL;
-
-    *out = PAGE_MAX;
-    if (!text)
-        return true;
-    *out = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end) {
-        (void)fprintf(stderr, "refrain: --limit %s: expected a number\n", text);
-        return false;
-    }
-    if (*out == 0)
-        *out = (unsigned long)-1;
-    return true;
+    for (size_t i = 0; l->table && i < list->n; i++)
+        view_add(&key_view, l->table, &l->term, list->members[i].node);
+    progress_pause(&l->progress);
+    if (l->table)
+        table_flush(l->table);
+    else
+        status = print_json_items(l, list);
+    l->shown += list->n;
+    l->left = l->left > list->n ? l->left - list->n : 0;
+    progress_at(&l->progress, l->shown);
+    if (status == EXIT_DONE && !l->table && (!l->cursor[0] || l->left == 0))
+        status = print_json_end(l, failed);
+    return status;
 }
 
 static int keys(const struct cli *cli, struct remote *r)
 {
     AUTO(buf_done) struct buf path = BUF_INIT(TEXT_BYTES_MAX);
-    char cursor[4096] = "";
-    unsigned long left;
-    bool raw = cli_has(cli, "json"), missed = false;
-    long n;
+    struct listing l = {.cli = cli};
+    int status = EXIT_DONE;
 
-    if (!read_limit(cli, &left))
+    if (!cli_number(cli, "limit", 0, ULONG_MAX, PAGE_MAX, &l.left))
         return EXIT_COULD_NOT;
-    if (!raw)
-        (void)printf("%-32s  %-6s %10s %10s %8s %6s  %s\n", "id", "tier", "age_s", "gone_s", "bytes", "hits",
-                     "name");
+    if (l.left == 0 || cli_has(cli, "all"))
+        l.left = ULONG_MAX;
+    term_init(&l.term, cli);
+    progress_begin(&l.progress, "entries listed", 0);
+    if (cli_has(cli, "json"))
+        (void)fputs("{\"entries\":[", stdout);
+    else
+        l.table = view_table(&key_view, &l.term);
     do {
         AUTO(buf_done) struct buf answer = BUF_INIT(0);
 
-        if (write_query(cli, cursor, left < PAGE_MAX ? left : PAGE_MAX, &path) < 0 ||
-            ask(r, "GET", path.data, (struct slice){NULL, 0}, &answer) != EXIT_DONE)
-            return EXIT_COULD_NOT;
-        n = show_page(buf_slice(&answer), raw, cursor, sizeof(cursor), &missed);
-        if (n < 0)
-            return EXIT_COULD_NOT;
-        left = left > (unsigned long)n ? left - (unsigned long)n : 0;
-    } while (cursor[0] && left > 0);
-    if (fflush(stdout) != 0)
+        if (write_query(cli, l.cursor, l.left < PAGE_MAX ? l.left : PAGE_MAX, &path) < 0)
+            status = EXIT_COULD_NOT;
+        else if (remote_get(r, path.data, &answer) != EXIT_DONE)
+            status = EXIT_COULD_NOT;
+        else
+            status = show_page(&l, buf_slice(&answer));
+    } while (status == EXIT_DONE && l.cursor[0] && l.left > 0);
+    progress_end(&l.progress);
+    table_free(l.table);
+    if (status != EXIT_DONE || fflush(stdout) != 0)
         return EXIT_COULD_NOT;
-    return missed ? EXIT_FINDING : EXIT_DONE;
+    return l.missed ? EXIT_FINDING : EXIT_DONE;
 }
 
-int cmd_keys(const struct cli *cli)
+static int cmd_keys(const struct cli *cli)
 {
-    return cli->words_n > 0 ? no_words(cli) : with_remote(cli, keys);
+    return cli->words_n > 0 ? cli_no_words(cli) : remote_run(cli, keys);
 }
 
 /* -- get -- */
 
-static void print_line(const char *name, const char *text)
-{
-    (void)printf("%-12s ", name);
-    remote_print_safe(text);
-    (void)putchar('\n');
-}
+static const struct view_column entry_lines[] = {
+    {"id", "id", FORM_TEXT},
+    {"name", "name", FORM_TEXT},
+    {"namespace", "namespace", FORM_TEXT},
+    {"operation", "operation", FORM_TEXT},
+    {"model", "model", FORM_TEXT},
+    {"status", "status", FORM_TEXT},
+    {"size", "body_bytes", FORM_BYTES},
+    {"stream", "stream", FORM_TEXT},
+    {"gzip", "gzip", FORM_TEXT},
+    {"age", "age_s", FORM_SECONDS},
+    {"fresh for", "ttl_s", FORM_SECONDS, .otherwise = "ever"},
+    {"hits", "hits", FORM_COUNT},
+    {"tokens in", "tokens_in", FORM_COUNT},
+    {"tokens out", "tokens_out", FORM_COUNT},
+    {"upstream", "upstream_s", FORM_SECONDS},
+    {"prompt", "prompt", FORM_TEXT},
+    {"tags", "tags", FORM_WORDS},
+};
 
-static void print_tags(const struct node *tags)
+/* "memory (gone in 59 min 58 s), disk (never gone)" */
+static void print_places(const struct term *term, const struct node *tiers)
 {
-    (void)printf("%-12s", "tags");
-    for (size_t i = 0; tags && i < tags->n; i++) {
-        (void)putchar(' ');
-        remote_print_safe(tags->members[i].node->text);
-    }
-    (void)putchar('\n');
-}
-
-static void print_places(const struct node *tiers)
-{
-    (void)printf("%-12s", "tiers");
+    (void)printf(term->live ? "%-12s" : "tiers\t", "tiers");
     for (size_t i = 0; tiers && i < tiers->n; i++) {
-        const char *gone = remote_text(tiers->members[i].node, "gone_s", NULL);
+        const struct node *place = tiers->members[i].node;
+        double gone;
 
-        (void)printf("%s %s (%s%s%s)", i > 0 ? "," : "", remote_text(tiers->members[i].node, "tier", "?"),
-                     gone ? "gone in " : "never gone", gone ? gone : "", gone ? " s" : "");
+        (void)printf("%s%s (", i > 0 ? ", " : "", remote_text(place, "tier", "?"));
+        if (!remote_number(place, "gone_s", &gone))
+            (void)printf("never gone)");
+        else if (term->live)
+            (void)printf("gone in %s)", text_of_seconds(gone).text);
+        else
+            (void)printf("gone in %s s)", remote_text(place, "gone_s", "?"));
     }
     (void)putchar('\n');
 }
 
-static int show_entry(struct slice json)
+static int show_entry(const struct cli *cli, struct slice json)
 {
-    static const char *const lines[] = {"id",         "name",       "status", "body_bytes", "stream",
-                                        "gzip",       "age_s",      "ttl_s",  "hits",       "tokens_in",
-                                        "tokens_out", "upstream_s", "prompt"};
     AUTO(pool_done) struct pool pool = POOL_INIT;
     const struct node *t = remote_tree(&pool, json);
+    struct term term;
 
     if (!t)
         return EXIT_COULD_NOT;
-    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
-        print_line(lines[i], remote_text(t, lines[i], "-"));
-    print_tags(node_find(t, "tags"));
-    print_places(node_find(t, "tiers"));
+    term_init(&term, cli);
+    for (size_t i = 0; i < ARRAY_LEN(entry_lines); i++) {
+        const struct view_column *line = &entry_lines[i];
+        char text[4096], clean[4096];
+
+        view_format(t, line, term.live, text, sizeof(text));
+        text_clean(text, term.ascii, clean, sizeof(clean));
+        if (term.live)
+            (void)printf("%s%-12s%s%s\n", term_tone(&term, TONE_FAINT), line->title,
+                         term_tone(&term, TONE_PLAIN), clean);
+        else
+            (void)printf("%s\t%s\n", line->path, clean);
+    }
+    print_places(&term, node_find(t, "tiers"));
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_COULD_NOT;
 }
 
@@ -430,16 +392,114 @@ static int get(const struct cli *cli, struct remote *r)
         failed = buf_addf(&path, "%s", cli_has(cli, "body") ? "?body=1" : "");
     if (failed < 0 || buf_add_byte(&path, '\0') < 0)
         return EXIT_COULD_NOT;
-    status = ask(r, "GET", path.data, (struct slice){NULL, 0}, &answer);
+    status = remote_get(r, path.data, &answer);
     if (status != EXIT_DONE)
         return status;
-    return raw ? print_raw(buf_slice(&answer)) : show_entry(buf_slice(&answer));
+    return raw ? cli_print(&answer, 0) : show_entry(cli, buf_slice(&answer));
 }
 
-int cmd_get(const struct cli *cli)
+static int cmd_get(const struct cli *cli)
 {
     if (cli->words_n == 1)
-        return with_remote(cli, get);
+        return remote_run(cli, get);
     (void)fputs("refrain: get: expected one ID, as `refrain keys` lists them\n", stderr);
     return EXIT_COULD_NOT;
 }
+
+/* -- rows -- */
+
+#define MEANT_FLAGS                                                                                          \
+    {"id", "ID", "The entry of this id, as Refrain-Entry tells it.", NULL},                                  \
+        {"pattern", "GLOB", "Those whose NAMESPACE:OPERATION:MODEL:HEX is like this.", NULL},                \
+        {"tag", "TAG", "Those with this tag.", NULL},                                                        \
+        {"operation", "NAME", "Those of this operation.", NULL},                                             \
+        {"model", "GLOB", "Those of models like this.", NULL},                                               \
+        {"namespace", "NAME", "Those of this namespace.", NULL},                                             \
+    {                                                                                                        \
+        "older-than", "AGE", "Those stored longer ago: seconds, or 10m, 2h, 7d.", NULL                       \
+    }
+
+static const char *const tier_choices[] = {"memory", "disk", "redis", NULL};
+
+static const struct cli_flag invalidate_flags[] = {
+    MEANT_FLAGS,
+    {"target", "PATH", "A GET's answers to everyone, by path and query.", NULL},
+    {"upstream", "NAME", "Of --target, where there are several.", NULL},
+    {"all", NULL, "Everything.", NULL},
+    {"dry-run", NULL, "Count, and change nothing.", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+static const struct cli_flag keys_flags[] = {
+    MEANT_FLAGS,
+    {"tier", "TIER", "Look into memory, disk or redis alone.", tier_choices},
+    {"limit", "N", "At most about so many; by default 1000.", NULL},
+    {"all", NULL, "All of them, as --limit 0.", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+static const struct cli_flag get_flags[] = {
+    {"body", NULL, "Print the stored answer's body, nothing else.", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+static const struct cli_flag *const invalidate_lists[] = {invalidate_flags, output_flags, remote_flags,
+                                                          config_file_flags, NULL};
+static const struct cli_flag *const keys_lists[] = {keys_flags, output_flags, remote_flags, config_file_flags,
+                                                    NULL};
+static const struct cli_flag *const get_lists[] = {get_flags, output_flags, remote_flags, config_file_flags,
+                                                   NULL};
+
+static const struct cli_example invalidate_examples[] = {
+    {"refrain invalidate --tag news --dry-run", "how many would go?"},
+    {"refrain invalidate --model 'gpt-4o*' --older-than 2h", NULL},
+    {"refrain invalidate --pattern 'team-a:chat:*'", NULL},
+    {"refrain invalidate --target /v1/models", "for all credentials"},
+    {"refrain invalidate --all", NULL},
+    {NULL, NULL},
+};
+const struct command command_invalidate = {
+    .name = "invalidate",
+    .args = "[FLAGS]",
+    .help = "Have entries go, from every tier of every instance.",
+    .group = GROUP_ENTRIES,
+    .flags = invalidate_lists,
+    .run = cmd_invalidate,
+    .about =
+        "What is given must match all together. In a pattern * is any text and ? one sign. What a tier or an "
+        "instance has still to do it does by itself once it can.\n",
+    .finding = "a tier or an instance has still to do its part",
+    .examples = invalidate_examples,
+};
+
+static const struct cli_example keys_examples[] = {
+    {"refrain keys", NULL},
+    {"refrain keys --namespace team-a --model 'claude*' --limit 50", NULL},
+    {"refrain keys --tier disk --all --json", NULL},
+    {"refrain keys --all | cut -f 1", "ids alone: in a pipe cells are separated by tabs"},
+    {NULL, NULL},
+};
+const struct command command_keys = {
+    .name = "keys",
+    .args = "[FLAGS]",
+    .help = "List entries.",
+    .group = GROUP_ENTRIES,
+    .flags = keys_lists,
+    .run = cmd_keys,
+    .about = "Tiers come in their order, each unsorted: memory, then what disk has beside it, then Redis.\n",
+    .finding = "a tier could not be read to the end",
+    .examples = keys_examples,
+};
+
+static const struct cli_example get_examples[] = {
+    {"refrain get 5e57b2f61304228c2e95c157cbbf9d36", NULL},
+    {"refrain get 5e57b2f61304228c2e95c157cbbf9d36 --body | jq .usage", NULL},
+    {NULL, NULL},
+};
+const struct command command_get = {
+    .name = "get",
+    .args = "ID [FLAGS]",
+    .help = "Tell of one entry, or print its body.",
+    .group = GROUP_ENTRIES,
+    .flags = get_lists,
+    .run = cmd_get,
+    .finding = "there is no such entry",
+    .examples = get_examples,
+};

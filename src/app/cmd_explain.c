@@ -16,27 +16,9 @@
 #include "remote.h"
 #include "site_build.h"
 #include "state.h"
+#include "term.h"
 
 enum { REQUEST_BYTES_MAX = 16 << 20, ANSWER_BYTES_MAX = 64 << 20, OFFLINE_MEMORY_BYTES = 4 << 20 };
-
-int cmd_explain_help(void)
-{
-    (void)puts(
-        "\nFILE holds a request, as JSON or as the text of an HTTP request; - reads standard input:\n\n"
-        "  {\"path\": \"/v1/chat/completions\", \"headers\": {\"Authorization\": \"Bearer sk-...\"},\n"
-        "   \"body\": {\"model\": \"gpt-4o-mini\", \"messages\": [{\"role\": \"user\", \"content\": "
-        "\"hello\"}]}}\n\n"
-        "Give the headers that the client sends: they are part of the key.\n\n"
-        "  refrain explain request.json\n"
-        "  refrain explain --json - < request.txt\n"
-        "  refrain explain --admin http://10.0.0.7:9180 --token-file admin.token request.json\n"
-        "  refrain explain --offline --config refrain.yaml request.json\n\n"
-        "Nothing is asked of upstream and nothing changes. Without an instance (or with --offline) it says "
-        "what the\n"
-        "configuration tells: operation, canonical form, what is left out, key; not what is stored.\n"
-        "Exit status: 0 it would hit, 1 it would not, 2 that could not be found out.");
-    return EXIT_DONE;
-}
 
 /* -- for people -- */
 
@@ -321,7 +303,7 @@ static bool read_request(const struct cli *cli, struct buf *out)
     return r == 0;
 }
 
-int cmd_explain(const struct cli *cli)
+static int cmd_explain(const struct cli *cli)
 {
     AUTO(buf_done) struct buf request = BUF_INIT(REQUEST_BYTES_MAX);
     struct config *conf;
@@ -337,3 +319,36 @@ int cmd_explain(const struct cli *cli)
     config_free(conf);
     return status;
 }
+
+static const struct cli_flag flags[] = {
+    {"offline", NULL, "Ask no instance; say what the configuration tells.", NULL},
+    {NULL, NULL, NULL, NULL},
+};
+static const struct cli_flag *const lists[] = {flags, output_flags, remote_flags, config_file_flags, NULL};
+static const struct cli_example examples[] = {
+    {"refrain explain request.json", NULL},
+    {"refrain explain --json - < request.txt", NULL},
+    {"refrain explain --admin http://10.0.0.7:9180 --token-file admin.token request.json", NULL},
+    {"refrain explain --offline --config refrain.yaml request.json", NULL},
+    {NULL, NULL},
+};
+const struct command command_explain = {
+    .name = "explain",
+    .args = "FILE [FLAGS]",
+    .help = "Say what would become of a request, and why.",
+    .group = GROUP_ENTRIES,
+    .flags = lists,
+    .run = cmd_explain,
+    .about =
+        "FILE holds a request, as JSON or as the text of an HTTP request; - reads standard input:\n\n"
+        "  {\"path\": \"/v1/chat/completions\", \"headers\": {\"Authorization\": \"Bearer sk-...\"},\n"
+        "   \"body\": {\"model\": \"gpt-4o-mini\", \"messages\": [{\"role\": \"user\", \"content\": "
+        "\"hello\"}]}}\n\n"
+        "Give the headers that the client sends: they are part of the key.\n\n"
+        "Nothing is asked of upstream and nothing changes. Without an instance (or with --offline) it says "
+        "what "
+        "the configuration tells: operation, canonical form, what is left out, key; not what is stored.\n",
+    .finding = "it would not hit",
+    .examples = examples,
+    .words = CLI_WORDS_FILE,
+};

@@ -7,7 +7,7 @@
 #include "refrain/base/log.h"
 #include "serve.h"
 
-int cmd_serve_help(void)
+static int help(void)
 {
     AUTO(buf_done) struct buf out = BUF_INIT(1 << 20);
 
@@ -26,7 +26,7 @@ static void tell(const struct config_report *report)
     }
 }
 
-int cmd_serve(const struct cli *cli)
+static int cmd_serve(const struct cli *cli)
 {
     AUTO(config_report_done) struct config_report report = CONFIG_REPORT_INIT;
     struct config *conf = NULL;
@@ -41,3 +41,24 @@ int cmd_serve(const struct cli *cli)
     config_free(conf);
     return status;
 }
+
+static const struct cli_flag *const lists[] = {config_flags, NULL};
+static const struct cli_example examples[] = {
+    {"refrain serve --upstream https://api.openai.com", "all that is needed"},
+    {"refrain serve --config /etc/refrain/refrain.yaml", NULL},
+    {"refrain serve --upstream http://127.0.0.1:11434 --set cache.scope=shared", NULL},
+    {NULL, NULL},
+};
+const struct command command_serve = {
+    .name = "serve",
+    .args = "[FLAGS]",
+    .help = "Serve: answer from the cache, ask upstream for the rest.",
+    .group = GROUP_RUN,
+    .flags = lists,
+    .run = cmd_serve,
+    .about = "SIGHUP reads the configuration anew, SIGUSR1 opens the log anew, SIGTERM and SIGINT end what "
+             "runs and "
+             "then Refrain.\n",
+    .examples = examples,
+    .more_help = help,
+};

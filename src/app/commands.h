@@ -1,13 +1,37 @@
 /*
- * commands - what the rows of the command table run; one file a group of them.
+ * commands - the rows of the command table, each beside what it runs; one file a group of them. The order of
+ * the overview is main.c's.
  */
 #pragma once
 #include "cli.h"
 
+/* Groups of the overview. */
+#define GROUP_RUN     "Run"
+#define GROUP_WATCH   "Watch"
+#define GROUP_ENTRIES "Entries"
+#define GROUP_CONFIG  "Configuration"
+#define GROUP_SHELL   "Shell and manual"
+
+extern const struct command command_serve;      /* cmd_serve.c */
+extern const struct command command_explain;    /* cmd_explain.c */
+extern const struct command command_breakers;   /* cmd_breakers.c */
+extern const struct command command_invalidate; /* cmd_entries.c */
+extern const struct command command_keys;
+extern const struct command command_get;
+extern const struct command command_alerts; /* cmd_lists.c */
+extern const struct command command_recommendations;
+extern const struct command command_popular;
+extern const struct command command_slow;
+extern const struct command command_performance;
+extern const struct command command_instances;
+extern const struct command command_namespaces;
+extern const struct command command_config_check; /* cmd_config.c */
+extern const struct command command_config_show;
+extern const struct command command_config_reference;
+extern const struct command command_config_schema;
+
 /* Flags of whatever reads a configuration. */
 extern const struct cli_flag config_flags[];
-/* Flags of cmd_entries.c's commands. */
-extern const struct cli_flag invalidate_flags[], keys_flags[], get_flags[];
 /* … only to learn where an instance is. */
 extern const struct cli_flag config_file_flags[];
 
@@ -20,20 +44,3 @@ int config_from_cli(const struct cli *cli, bool upstream_optional, struct config
 /** The configuration of an instance that a command wants to talk to; warnings are left to `config check`.
  * NULL after telling why not. */
 struct config *config_for_remote(const struct cli *cli);
-
-int cmd_serve(const struct cli *cli);
-int cmd_serve_help(void);
-int cmd_explain(const struct cli *cli);
-int cmd_explain_help(void);
-int cmd_breakers(const struct cli *cli);
-int cmd_breakers_help(void);
-int cmd_invalidate(const struct cli *cli);
-int cmd_invalidate_help(void);
-int cmd_keys(const struct cli *cli);
-int cmd_keys_help(void);
-int cmd_get(const struct cli *cli);
-int cmd_get_help(void);
-int cmd_config_check(const struct cli *cli);
-int cmd_config_show(const struct cli *cli);
-int cmd_config_reference(const struct cli *cli);
-int cmd_config_schema(const struct cli *cli);

@@ -100,7 +100,7 @@ static struct node *walk(struct walking *w, json_t *value, int depth)
 
     skip_between(w);
     o.line = w->line;
-    if (depth > TREE_DEPTH_MAX || w->nodes >= TREE_NODES_MAX) {
+    if (depth > TREE_DEPTH_MAX || w->nodes >= (w->l->nodes_max ? w->l->nodes_max : TREE_NODES_MAX)) {
         report_error(w->l->report, &o, NULL, "too deep or too large");
         return NULL;
     }

@@ -34,6 +34,7 @@ struct loading {
     const struct config_sources *sources;
     struct config_report *report;
     struct config *conf;
+    size_t nodes_max; /* of a tree; 0: TREE_NODES_MAX, as is due to a file */
 };
 
 /* -- report (config_report.c) -- */

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "refrain/base/buf.h"
+
 struct node *node_new(struct pool *p, enum node_kind kind, struct slice text, struct origin origin)
 {
     struct node *n = pool_alloc(p, sizeof(*n));
@@ -106,4 +108,45 @@ struct node *node_merge(struct pool *p, struct node *under, struct node *over)
         if (!member_of(under, slice_str(over->members[i].name)))
             node_add(p, out, over->members[i].name, over->members[i].node);
     return out;
+}
+
+static int write_members(const struct node *n, struct buf *out)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < n->n; i++) {
+        if (i > 0)
+            r = buf_add_byte(out, ',');
+        if (r == 0 && n->kind == NODE_MAP)
+            r = buf_add_json(out, slice_str(n->members[i].name));
+        if (r == 0 && n->kind == NODE_MAP)
+            r = buf_add_byte(out, ':');
+        if (r == 0)
+            r = node_write_json(n->members[i].node, out);
+    }
+    return r;
+}
+
+int node_write_json(const struct node *n, struct buf *out)
+{
+    bool map = n->kind == NODE_MAP;
+    int r;
+
+    switch (n->kind) {
+    case NODE_NULL:
+        return buf_add_slice(out, SLICE_OF("null"));
+    case NODE_NUMBER:
+    case NODE_BOOL:
+        return buf_add_slice(out, slice_str(n->text));
+    case NODE_PLAIN:
+    case NODE_TEXT:
+        return buf_add_json(out, slice_str(n->text));
+    case NODE_LIST:
+    case NODE_MAP:
+        break;
+    }
+    r = buf_add_byte(out, map ? '{' : '[');
+    if (r == 0)
+        r = write_members(n, out);
+    return r == 0 ? buf_add_byte(out, map ? '}' : ']') : r;
 }

@@ -56,3 +56,6 @@ struct node *node_find(const struct node *map, const char *path);
 void node_put(struct pool *p, struct node *map, const char *path, struct node *leaf);
 /** @under with @over laid on it: maps are joined, anything else is replaced. Shares nodes with both. */
 struct node *node_merge(struct pool *p, struct node *under, struct node *over);
+/** Appends a tree that was JSON as JSON. Errors: as buf_reserve. */
+struct buf;
+int node_write_json(const struct node *n, struct buf *out);

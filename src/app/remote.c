@@ -1,29 +1,37 @@
 #include "remote.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands.h"
 #include "config_priv.h"
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
 #include "state.h"
+#include "text.h"
 
 enum {
     ANSWER_BYTES_MAX = 64 << 20,
     TOKEN_BYTES_MAX = 8192,
     CONNECT_TIMEOUT_S = 5,
     TOTAL_TIMEOUT_S = 60,
+    TROUBLE_BYTES_MAX = 4096,
+    ANSWER_NODES_MAX = 2000000,
 };
 
 const struct cli_flag remote_flags[] = {
-    {"admin", "URL", "Where the instance's admin listener is; by default what the configuration says."},
-    {"token-file", "FILE",
-     "The API's token; by default the configuration's, or the one made at first start."},
-    {NULL, NULL, NULL},
+    {"admin", "URL", "Where the instance's admin listener is; by default what the configuration says.", NULL},
+    {"token-file", "FILE", "The API's token; by default the configuration's, or the one made at first start.",
+     NULL},
+    {"ca-file", "FILE",
+     "Who may vouch for an https:// admin listener, beside the system's authorities (PEM).", NULL},
+    {NULL, NULL, NULL, NULL},
 };
 
 /* -- where -- */
@@ -86,6 +94,7 @@ static bool token_from_file(struct remote *r, const char *file)
         return false;
     }
     r->token = pool_text(&r->pool, trim_end(text));
+    r->token_from = file;
     return true;
 }
 
@@ -96,28 +105,32 @@ static void token_from_state(struct remote *r, const char *dir)
 
     if (failed == 0)
         r->token = pool_text(&r->pool, trim_end(buf_slice(&token)));
-    else
-        r->no_token = pool_printf(&r->pool, "%s/%s: %s", dir, STATE_ADMIN_TOKEN, strerror(-failed));
+    r->token_from = pool_printf(&r->pool, "%s/%s%s%s", dir, STATE_ADMIN_TOKEN, failed < 0 ? ": " : "",
+                                failed < 0 ? strerror(-failed) : "");
 }
 
 bool remote_init(struct remote *r, const struct cli *cli, const struct config *conf)
 {
     const char *admin = cli_value(cli, "admin"), *file = cli_value(cli, "token-file");
 
-    *r = (struct remote){.pool = POOL_INIT, .chosen = admin != NULL};
+    *r = (struct remote){.pool = POOL_INIT, .chosen = admin != NULL, .ca_file = cli_value(cli, "ca-file")};
     if (!find_address(r, admin ? admin : conf->admin.address))
         return false;
     if (file)
         return token_from_file(r, file);
-    if (conf->admin.token.text)
-        r->token = pool_text(&r->pool, slice_str(conf->admin.token.text));
-    else
+    if (!conf->admin.token.text) {
         token_from_state(r, conf->cache.state_dir);
+        return true;
+    }
+    r->token = pool_text(&r->pool, slice_str(conf->admin.token.text));
+    r->token_from = "admin.token of the configuration";
     return true;
 }
 
 void remote_done(struct remote *r)
 {
+    curl_easy_cleanup(r->connection);
+    r->connection = NULL;
     pool_done(&r->pool);
 }
 
@@ -128,19 +141,24 @@ static size_t on_bytes(char *data, size_t size, size_t n, void *arg)
     return buf_add(arg, data, size * n) == 0 ? size * n : 0;
 }
 
-static struct curl_slist *headers_of(struct remote *r)
+static struct curl_slist *headers_of(const struct remote *r)
 {
+    AUTO(buf_done) struct buf token = BUF_INIT(TOKEN_BYTES_MAX + 64);
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 
-    if (r->token)
-        headers = curl_slist_append(headers, pool_printf(&r->pool, "Authorization: Bearer %s", r->token));
+    if (r->token && buf_addf(&token, "Authorization: Bearer %s", r->token) == 0 &&
+        buf_add_byte(&token, '\0') == 0)
+        headers = curl_slist_append(headers, token.data);
     return curl_slist_append(headers, "Expect:"); /* the body goes at once */
 }
 
-static void prepare(CURL *curl, struct remote *r, const char *method, const char *path, struct slice body,
-                    struct buf *out)
+static void prepare(CURL *curl, const struct remote *r, const char *path, struct buf *out)
 {
-    (void)curl_easy_setopt(curl, CURLOPT_URL, pool_printf(&r->pool, "%s/api/v1%s", r->url, path));
+    AUTO(buf_done) struct buf url = BUF_INIT(1 << 20);
+
+    out->max = ANSWER_BYTES_MAX;
+    if (buf_addf(&url, "%s/api/v1%s", r->url, path) == 0 && buf_add_byte(&url, '\0') == 0)
+        (void)curl_easy_setopt(curl, CURLOPT_URL, url.data); /* copies it */
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* the token is for no one on the way */
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
@@ -150,79 +168,276 @@ static void prepare(CURL *curl, struct remote *r, const char *method, const char
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
     if (r->socket)
         (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, r->socket);
-    if (body.data) {
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.data);
-    }
+    if (r->ca_file)
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, r->ca_file);
     (void)curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip"); /* stored bodies may be coded */
-    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 }
 
-static void tell_refusal(const struct remote *r, long status, struct slice json)
+/* What an error answer of the API says. */
+static void add_refusal(struct buf *to, const struct node *tree, long status)
+{
+    const char *where = remote_text(tree, "error.where", NULL),
+               *expected = status == 401 ? NULL : remote_text(tree, "error.expected", NULL);
+    char clean[1024], line[1024];
+
+    (void)snprintf(line, sizeof(line), "%s%s%s%s%s", remote_text(tree, "error.message", ""),
+                   where && expected ? "; " : "", where && expected ? where : "",
+                   expected ? ": expected " : "", expected ? expected : "");
+    text_clean(line, false, clean, sizeof(clean));
+    if (buf_addf(to, "%s", clean) < 0)
+        buf_clear(to);
+}
+
+/* What to do about an answer that is not the one wanted; NULL: its message says it. */
+static const char *advice_on(const struct remote *r, long status, const char *code)
+{
+    if (status == 401 && !r->token)
+        return "it wants its token: give --token-file FILE, or run this as the user that Refrain runs as";
+    if (status == 401)
+        return "the right one is what admin.token_file names where it runs, or admin.token in its "
+               "cache.state_dir";
+    if (strcmp(code, "host_not_allowed") == 0)
+        return "reach it by its address, or add the name to its admin.hosts";
+    return NULL;
+}
+
+static void tell_refusal(const struct remote *r, CURL *curl, long status, struct slice json, struct buf *to)
 {
     AUTO(pool_done) struct pool pool = POOL_INIT;
-    struct node *tree = json.len > 0 && json.data[0] == '{' ? remote_tree(&pool, json) : NULL;
-    const char *where = remote_text(tree, "error.where", NULL),
-               *expected = remote_text(tree, "error.expected", NULL);
+    const struct node *tree = json.len > 0 && json.data[0] == '{' ? remote_tree_quiet(&pool, json) : NULL;
+    const char *code = remote_text(tree, "error.code", NULL);
+    const char *advice = code ? advice_on(r, status, code) : NULL;
+    curl_off_t wait_s = 0;
+    int failed;
 
-    if (status == 401 && !r->token)
-        (void)fprintf(stderr,
-                      "refrain: %s wants its token: give --token-file FILE, or run this as the user that "
-                      "Refrain runs as (%s)\n",
-                      r->url, r->no_token);
-    else
-        (void)fprintf(stderr, "refrain: %s: %s%s%s%s%s\n", r->url,
-                      remote_text(tree, "error.message", "this is not an instance's admin listener"),
-                      where && expected ? "; " : "", where && expected ? where : "",
-                      expected ? ": expected " : "", expected ? expected : "");
+    if (!code) {
+        failed = buf_addf(
+            to,
+            "%s: this is not an instance's admin listener (it answers %ld); --admin wants the address of "
+            "admin.address, 127.0.0.1:9180 by default",
+            r->url, status);
+    } else {
+        failed = buf_addf(to, "%s: ", r->url);
+        add_refusal(to, tree, status);
+        if (failed == 0 && status == 401)
+            failed = buf_addf(to, " (%s)", r->token_from);
+        if (failed == 0 && advice)
+            failed = buf_addf(to, "; %s", advice);
+        if (failed == 0 && status == 429 &&
+            curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &wait_s) == CURLE_OK)
+            failed = buf_addf(to, "; try again in %ld s", (long)wait_s);
+    }
+    if (failed < 0)
+        buf_clear(to);
 }
 
-static enum remote_verdict verdict_of(struct remote *r, CURL *curl, CURLcode code, struct slice json)
+static void tell_unreachable(const struct remote *r, struct buf *to)
 {
-    long status = 0;
+    if (buf_addf(to, "nobody answers at %s%s%s: is Refrain running there? --admin URL tells where", r->url,
+                 r->socket ? " on " : "", r->socket ? r->socket : "") < 0)
+        buf_clear(to);
+}
 
-    if (code == CURLE_COULDNT_CONNECT)
+/* What to do about a call that got no answer. */
+static const char *advice_without(CURLcode code)
+{
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return "; it may be stopped or overloaded: look at its log";
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return "; --admin URL wants a name that is known here, or an address";
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return "; --ca-file FILE names who may vouch for it";
+    case CURLE_WRITE_ERROR:
+        return "; its answer is larger than 64 MiB";
+    default:
+        return "";
+    }
+}
+
+static enum remote_verdict verdict_of(struct remote *r, CURL *curl, CURLcode code, struct slice json,
+                                      struct buf *to)
+{
+    AUTO(buf_done) struct buf unheard = BUF_INIT(4096);
+
+    if (!to)
+        to = &unheard;
+    if (code == CURLE_COULDNT_CONNECT) {
+        tell_unreachable(r, to);
         return REMOTE_UNREACHABLE;
+    }
     if (code != CURLE_OK) {
-        (void)fprintf(stderr, "refrain: %s: %s\n", r->url, curl_easy_strerror(code));
+        if (buf_addf(to, "%s: %s%s", r->url, curl_easy_strerror(code), advice_without(code)) < 0)
+            buf_clear(to);
         return REMOTE_FAILED;
     }
-    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    r->status = status;
-    if (status == 200)
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &r->status);
+    if (r->status == 200)
         return REMOTE_DONE;
-    tell_refusal(r, status, json);
+    tell_refusal(r, curl, r->status, json, to);
     return REMOTE_REFUSED;
+}
+
+enum remote_verdict remote_ask(struct remote *r, const char *method, const char *path, struct slice body,
+                               struct buf *out, struct buf *trouble)
+{
+    struct curl_slist *headers = headers_of(r);
+    enum remote_verdict verdict;
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+
+    r->status = 0;
+    if (!r->connection)
+        r->connection = curl_easy_init();
+    if (r->connection && headers) {
+        curl_easy_reset(r->connection);
+        prepare(r->connection, r, path, out);
+        if (body.data) {
+            (void)curl_easy_setopt(r->connection, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+            (void)curl_easy_setopt(r->connection, CURLOPT_POSTFIELDS, body.data);
+        }
+        (void)curl_easy_setopt(r->connection, CURLOPT_CUSTOMREQUEST, method);
+        (void)curl_easy_setopt(r->connection, CURLOPT_HTTPHEADER, headers);
+        code = curl_easy_perform(r->connection);
+    }
+    verdict = verdict_of(r, r->connection, code, buf_slice(out), trouble);
+    curl_slist_free_all(headers);
+    return verdict;
+}
+
+static void print_trouble(const struct buf *trouble)
+{
+    (void)fprintf(stderr, "refrain: %.*s\n", (int)trouble->len, trouble->data);
 }
 
 enum remote_verdict remote_call(struct remote *r, const char *method, const char *path, struct slice body,
                                 struct buf *out)
 {
-    CURL *curl = curl_easy_init();
-    struct curl_slist *headers = headers_of(r);
-    enum remote_verdict verdict = REMOTE_FAILED;
-    CURLcode code;
+    AUTO(buf_done) struct buf trouble = BUF_INIT(TROUBLE_BYTES_MAX);
+    enum remote_verdict verdict = remote_ask(r, method, path, body, out, &trouble);
 
-    out->max = ANSWER_BYTES_MAX;
-    if (curl && headers) {
-        prepare(curl, r, method, path, body, out);
-        (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-        code = curl_easy_perform(curl);
-        verdict = verdict_of(r, curl, code, buf_slice(out));
-    } else {
-        (void)fputs("refrain: out of memory\n", stderr);
-    }
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
+    if (verdict == REMOTE_REFUSED || verdict == REMOTE_FAILED)
+        print_trouble(&trouble);
     return verdict;
 }
 
 void remote_tell_unreachable(const struct remote *r)
 {
-    (void)fprintf(stderr,
-                  "refrain: nobody answers at %s%s%s: is Refrain running there? --admin URL tells where\n",
-                  r->url, r->socket ? " on " : "", r->socket ? r->socket : "");
+    AUTO(buf_done) struct buf trouble = BUF_INIT(TROUBLE_BYTES_MAX);
+
+    tell_unreachable(r, &trouble);
+    print_trouble(&trouble);
 }
+
+int remote_get(struct remote *r, const char *path, struct buf *out)
+{
+    switch (remote_call(r, "GET", path, (struct slice){NULL, 0}, out)) {
+    case REMOTE_DONE:
+        return EXIT_DONE;
+    case REMOTE_UNREACHABLE:
+        remote_tell_unreachable(r);
+        break;
+    case REMOTE_REFUSED:
+        return r->status == 404 ? EXIT_FINDING : EXIT_COULD_NOT;
+    case REMOTE_FAILED:
+        break;
+    }
+    return EXIT_COULD_NOT;
+}
+
+int remote_get_known(struct remote *r, const char *path, struct buf *out)
+{
+    int status = remote_get(r, path, out);
+
+    if (status != EXIT_FINDING)
+        return status;
+    (void)fprintf(stderr, "refrain: it has no %s: that is another version of Refrain, and this is %s\n", path,
+                  REFRAIN_VERSION);
+    return EXIT_COULD_NOT;
+}
+
+int remote_run(const struct cli *cli, int (*run)(const struct cli *cli, struct remote *r))
+{
+    AUTO(remote_done) struct remote remote = {.pool = POOL_INIT};
+    struct config *conf = config_for_remote(cli);
+    int status = EXIT_COULD_NOT;
+
+    if (conf && remote_init(&remote, cli, conf))
+        status = run(cli, &remote);
+    config_free(conf);
+    return status;
+}
+
+/* -- several at once -- */
+
+bool remote_round_begin(struct remote_round *round, struct remote *r, const char *const *paths, size_t n)
+{
+    assert(n <= REMOTE_ROUND_MAX);
+    *round = (struct remote_round){.remote = r, .n = n, .multi = curl_multi_init(), .headers = headers_of(r)};
+    for (size_t i = 0; i < n; i++) {
+        round->out[i] = (struct buf)BUF_INIT(ANSWER_BYTES_MAX);
+        round->trouble[i] = (struct buf)BUF_INIT(TROUBLE_BYTES_MAX);
+        round->verdict[i] = REMOTE_FAILED;
+        round->asking[i] = curl_easy_init();
+        if (!round->multi || !round->headers || !round->asking[i])
+            return false;
+        prepare(round->asking[i], r, paths[i], &round->out[i]);
+        (void)curl_easy_setopt(round->asking[i], CURLOPT_HTTPHEADER, round->headers);
+        if (curl_multi_add_handle(round->multi, round->asking[i]) != CURLM_OK)
+            return false;
+    }
+    return true;
+}
+
+/* Judges what has ended. */
+static void gather(struct remote_round *round)
+{
+    struct CURLMsg *message;
+    int left;
+
+    while ((message = curl_multi_info_read(round->multi, &left)))
+        for (size_t i = 0; i < round->n; i++)
+            if (message->msg == CURLMSG_DONE && message->easy_handle == round->asking[i]) {
+                round->verdict[i] = verdict_of(round->remote, round->asking[i], message->data.result,
+                                               buf_slice(&round->out[i]), &round->trouble[i]);
+                round->done_n++;
+            }
+}
+
+bool remote_round_wait(struct remote_round *round, struct pollfd *fds, size_t fds_n, int timeout_ms)
+{
+    struct curl_waitfd waiting[4] = {0};
+    int running;
+
+    assert(fds_n <= ARRAY_LEN(waiting));
+    for (size_t i = 0; i < fds_n; i++)
+        waiting[i] = (struct curl_waitfd){.fd = fds[i].fd, .events = CURL_WAIT_POLLIN};
+    (void)curl_multi_perform(round->multi, &running);
+    gather(round);
+    if (round->done_n == round->n)
+        return true;
+    (void)curl_multi_poll(round->multi, waiting, (unsigned)fds_n, timeout_ms, NULL);
+    for (size_t i = 0; i < fds_n; i++)
+        fds[i].revents = waiting[i].revents ? POLLIN : 0;
+    (void)curl_multi_perform(round->multi, &running);
+    gather(round);
+    return round->done_n == round->n;
+}
+
+void remote_round_done(struct remote_round *round)
+{
+    for (size_t i = 0; i < round->n; i++) {
+        if (round->multi && round->asking[i])
+            (void)curl_multi_remove_handle(round->multi, round->asking[i]);
+        curl_easy_cleanup(round->asking[i]);
+        buf_done(&round->out[i]);
+        buf_done(&round->trouble[i]);
+    }
+    (void)curl_multi_cleanup(round->multi);
+    curl_slist_free_all(round->headers);
+    *round = (struct remote_round){.n = 0};
+}
+
+/* -- paths -- */
 
 int remote_add_segment(struct buf *path, const char *text)
 {
@@ -236,15 +451,24 @@ int remote_add_segment(struct buf *path, const char *text)
 
 /* -- answers -- */
 
-struct node *remote_tree(struct pool *pool, struct slice json)
+struct node *remote_tree_quiet(struct pool *pool, struct slice json)
 {
     AUTO(config_report_done) struct config_report report = CONFIG_REPORT_INIT;
-    struct loading l = {.pool = pool, .report = &report};
+    struct loading l = {.pool = pool, .report = &report, .nodes_max = ANSWER_NODES_MAX};
     struct slice text = {pool_text(pool, json), json.len}; /* with a NUL behind it */
-    struct node *tree = tree_from_json(&l, text, (struct origin){SOURCE_BUILT_IN, "the answer", 0});
+
+    return tree_from_json(&l, text, (struct origin){SOURCE_BUILT_IN, "the answer", 0});
+}
+
+struct node *remote_tree(struct pool *pool, struct slice json)
+{
+    struct node *tree = remote_tree_quiet(pool, json);
 
     if (!tree)
-        (void)fputs("refrain: the answer is not the JSON that was expected\n", stderr);
+        (void)fputs("refrain: the answer is not the JSON that was expected: is that another program, or "
+                    "another version "
+                    "of Refrain?\n",
+                    stderr);
     return tree;
 }
 
@@ -255,17 +479,24 @@ const char *remote_text(const struct node *tree, const char *path, const char *o
     return n && node_is_scalar(n) && n->kind != NODE_NULL ? n->text : otherwise;
 }
 
-/* C0, DEL, and C1 in UTF-8. */
+bool remote_number(const struct node *tree, const char *path, double *out)
+{
+    const char *text = remote_text(tree, path, "");
+    char *end;
+    double value = strtod(text, &end);
+
+    if (end == text || *end)
+        return false;
+    *out = value;
+    return true;
+}
+
 void remote_print_safe(const char *text)
 {
-    for (; *text; text++) {
-        unsigned char byte = (unsigned char)*text;
+    AUTO(pool_done) struct pool pool = POOL_INIT;
+    size_t cap = strlen(text) + 1;
+    char *clean = pool_alloc(&pool, cap);
 
-        if (byte == 0xC2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xA0) {
-            (void)putchar('?');
-            text++;
-        } else {
-            (void)putchar(byte < 0x20 || byte == 0x7F ? '?' : byte);
-        }
-    }
+    text_clean(text, false, clean, cap);
+    (void)fputs(clean, stdout);
 }

@@ -47,7 +47,7 @@ LIBRARIES = [
 
 # Headers of the C library, the compiler and the kernel; anything else must be a library above.
 SYSTEM = re.compile(r"(sys|netinet|arpa|linux|net)/[a-z0-9_/]+\.h|[a-z]+intrin\.h|(%s)\.h" % "|".join(
-    "assert cpuid ctype dirent dlfcn endian errno fcntl fnmatch getopt glob grp ifaddrs inttypes limits locale malloc "
+    "assert cpuid ctype dirent dlfcn endian errno fcntl fnmatch getopt glob grp ifaddrs inttypes langinfo limits locale malloc "
     "math netdb poll pthread pwd sched search semaphore signal spawn stdalign stdarg stdatomic stdbool stddef stdint "
     "stdio stdlib stdnoreturn string strings syslog termios threads time unistd wchar".split()))
 

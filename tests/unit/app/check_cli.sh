@@ -40,7 +40,9 @@ expect 'no entry named' 2 err 'expected one ID' get
 expect 'nothing to explain' 2 err 'expected one FILE' explain
 expect 'an address that is none' 2 err '^refrain: --admin nowhere: expected a URL' breakers --admin nowhere
 expect 'a slip in a command' 2 err 'no such command; did you mean refrain config check\?' config chek
-expect 'no command at all' 2 err '^refrain: xyzzy: no such command$' xyzzy
+expect 'no command at all' 2 err '^refrain: xyzzy: no such command; .refrain --help. lists them$' xyzzy
+expect 'a value that is no choice' 2 err '^refrain: --preset fast: expected one of development, production, testing$' \
+    config check --preset fast
 expect 'a slip in a flag' 2 err 'no such flag; did you mean --config\?' config check --cofnig x
 expect 'a flag without its value' 2 err 'wants a value' config check --config
 expect 'a value too many' 2 err 'takes no value' config check --json=1
