@@ -243,6 +243,10 @@ struct log_section {
     bool requests;        /* a line a request */
 };
 
+struct monitoring_conf {
+    int64_t sample_every_ms;
+};
+
 enum preset { PRESET_NONE, PRESET_DEVELOPMENT, PRESET_PRODUCTION, PRESET_TESTING };
 
 struct config {
@@ -271,6 +275,7 @@ struct config {
     struct validation_conf validation;
     struct redact_conf redact;
     struct log_section log;
+    struct monitoring_conf monitoring;
     const char *preset;           /* NULL: none */
     const char *pricing_file;     /* NULL: none; pricing has taken it up */
     const char *upstream;         /* the one-upstream form; upstreams and routes have taken it up */

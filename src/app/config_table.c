@@ -55,6 +55,7 @@ _Static_assert(ABANDON_CANCEL == 0 && ABANDON_FINISH == 1, "the order of the cho
 #define MIB    (INT64_C(1) << 20)
 #define GIB    (INT64_C(1) << 30)
 #define SECOND 1000
+#define HOUR   3600000
 #define DAY    86400000
 
 /* clang-format off */
@@ -351,6 +352,10 @@ static const struct option_row root_rows[] = {
          "answers and credentials are never in the log anyway; this is for what your own names, models and "
          "errors may hold."},
 
+    {"monitoring.sample_every", OPTION_MS, OPTION_FIXED, "3600ms", RANGE(50, HOUR),
+     ROOT(monitoring.sample_every_ms),
+     .help = "How often counts and times are read for statistics; 1000 readings are kept, so 3600ms is an "
+             "hour of them."},
     {"log.format", OPTION_ENUM, 0, "json", .choices = log_formats, ROOT(log.conf.format),
      .help = "One JSON object a line, or text."},
     {"log.level", OPTION_ENUM, 0, "info", .choices = log_levels, ROOT(log.conf.level),
@@ -577,6 +582,7 @@ const struct option_group option_groups[] = {
                 "`upstreams.NAME.breaker` for one."},
     {"validation", "Which answers are good enough to be stored."},
     {"redact", "What is left out of what is stored, and of the log."},
+    {"monitoring", "What is kept of counts and times, for statistics."},
     {"log", "One line an event."},
 };
 const size_t option_groups_n = ARRAY_LEN(option_groups);

@@ -21,6 +21,7 @@
 #include "refrain/http/recent.h"
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
+#include "refrain/ops/monitor.h"
 #include "refrain/store/events.h"
 #include "refrain/store/instances.h"
 #include "refrain/store/invalidate.h"
@@ -86,7 +87,8 @@ struct server {
     struct admin *admin;
     struct worker *workers[WORKERS_MAX];
     size_t workers_n;
-    struct loop_timer *sweep, *deadline;
+    struct monitor *monitor;
+    struct loop_timer *sweep, *deadline, *sample;
     struct loop_msg drained_msg;
     struct loop_work first_work;
     atomic_size_t drained;
@@ -507,6 +509,14 @@ static struct site *site_in_force(void *arg)
     return s->site;
 }
 
+static void build_monitor(struct server *s)
+{
+    struct monitor_conf conf = {.from = {s->metrics, s->breakers, &s->tiers_at},
+                                .every_ms = s->conf->monitoring.sample_every_ms};
+
+    s->monitor = monitor_new(&conf, clock_wall_ms(), clock_mono_ms());
+}
+
 static int build_admin(struct server *s, struct buf *out_where)
 {
     struct admin_parts parts = {.metrics = s->metrics,
@@ -517,6 +527,7 @@ static int build_admin(struct server *s, struct buf *out_where)
                                 .events = s->events,
                                 .tiers = &s->tiers_at,
                                 .store = s->store_port,
+                                .monitor = s->monitor,
                                 .key_prefix = slice_str(s->conf->cache.prefix)};
     struct admin_access access;
     const char *why = "";
@@ -675,6 +686,13 @@ static void on_sweep(void *arg)
     ledger_watch(s);
 }
 
+static void on_sample(void *arg)
+{
+    struct server *s = arg;
+
+    monitor_sample(s->monitor, clock_wall_ms(), clock_mono_ms());
+}
+
 static void on_idle(void *arg)
 {
     struct server *s = arg;
@@ -736,6 +754,8 @@ static int start(struct server *s)
     int r = build_parts(s);
 
     if (r == 0)
+        build_monitor(s);
+    if (r == 0)
         r = build_admin(s, &admin);
     if (r == 0)
         r = build_workers(s, &proxy);
@@ -746,6 +766,8 @@ static int start(struct server *s)
     s->deadline = loop_timer_new(s->loop, on_deadline, s);
     s->sweep = loop_timer_new(s->loop, on_sweep, s);
     loop_timer_start(s->sweep, SWEEP_EVERY_MS, SWEEP_EVERY_MS);
+    s->sample = loop_timer_new(s->loop, on_sample, s);
+    loop_timer_start(s->sample, s->conf->monitoring.sample_every_ms, s->conf->monitoring.sample_every_ms);
     loop_on_idle(s->loop, on_idle, s);
     r = start_threads(s);
     if (r == 0)
@@ -764,6 +786,8 @@ static void stop(struct server *s)
     if (s->draining) /* it has begun, so the socket is ours */
         listener_remove(s->begun_with->admin.address);
     admin_free(s->admin);
+    loop_timer_free(s->sample);
+    monitor_free(s->monitor);
     loop_timer_free(s->sweep);
     loop_timer_free(s->deadline);
     if (s->invalidator) {

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
 
 struct jout jout_begin(struct buf *out)
 {
@@ -91,6 +93,35 @@ void jout_milli(struct jout *j, const char *name, int64_t number)
     if (before(j, name))
         keep(j, buf_addf(j->out, "%s%" PRIu64 ".%03u", number < 0 ? "-" : "", size / 1000,
                          (unsigned)(size % 1000)));
+}
+
+void jout_nano(struct jout *j, const char *name, int64_t number)
+{
+    uint64_t size = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    unsigned places = 9, part = (unsigned)(size % 1000000000);
+
+    if (!before(j, name))
+        return;
+    while (part > 0 && part % 10 == 0) {
+        part /= 10;
+        places--;
+    }
+    keep(j, buf_addf(j->out, "%s%" PRIu64, number < 0 ? "-" : "", size / 1000000000));
+    if (part > 0 && j->failed == 0)
+        keep(j, buf_addf(j->out, ".%0*u", (int)places, part));
+}
+
+void jout_time(struct jout *j, const char *name, int64_t at_ms)
+{
+    time_t seconds = (time_t)(at_ms / 1000);
+    char text[64];
+    struct tm tm;
+    size_t n;
+
+    (void)gmtime_r(&seconds, &tm);
+    n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    (void)snprintf(text + n, sizeof(text) - n, ".%03dZ", (int)(at_ms % 1000));
+    jout_str(j, name, text);
 }
 
 void jout_bool(struct jout *j, const char *name, bool truth)

@@ -1,5 +1,6 @@
 #include "refrain/base/sketch.h"
 
+#include <assert.h>
 #include <string.h>
 
 static uint64_t load(const _Atomic(uint64_t) *at)
@@ -144,4 +145,75 @@ int64_t sketch_mean_of_lowest_ns(const struct sketch *s, double q)
         left -= here;
     }
     return (int64_t)(sum / (double)rank_of(q, n));
+}
+
+/* -- packed: sum, smallest, largest; then of each bucket with samples how far it is from the last one, and
+ * how many. Numbers of 7 bits a byte, the least first; the high bit says that more follow. -- */
+
+enum { NUMBER_BYTES_MAX = 10 };
+
+static size_t number_pack(uint64_t n, unsigned char *out)
+{
+    size_t len = 0;
+
+    for (; n >= 128; n >>= 7)
+        out[len++] = (unsigned char)(n | 128);
+    out[len++] = (unsigned char)n;
+    return len;
+}
+
+static uint64_t number_take(struct slice *from)
+{
+    uint64_t n = 0;
+
+    for (unsigned shift = 0; from->len > 0 && shift < 64; shift += 7) {
+        unsigned char byte = (unsigned char)from->data[0];
+
+        *from = slice_skip(*from, 1);
+        n |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128)
+            break;
+    }
+    return n;
+}
+
+int sketch_pack(const struct sketch *s, struct buf *out)
+{
+    unsigned char bytes[3 * NUMBER_BYTES_MAX];
+    size_t began = out->len, len = number_pack(load(&s->sum_ns), bytes);
+    unsigned last = 0;
+    int r;
+
+    len += number_pack(~load(&s->not_min_ns), bytes + len);
+    len += number_pack(load(&s->max_ns), bytes + len);
+    r = buf_add(out, bytes, len);
+    for (unsigned i = 0; r == 0 && i < SKETCH_BUCKETS; i++) {
+        uint64_t n = load(&s->bucket[i]);
+
+        if (n == 0)
+            continue;
+        len = number_pack(i - last, bytes);
+        len += number_pack(n, bytes + len);
+        r = buf_add(out, bytes, len);
+        last = i;
+    }
+    if (r < 0)
+        out->len = began;
+    return r;
+}
+
+void sketch_merge_packed(struct sketch *into, struct slice packed)
+{
+    uint64_t at = 0;
+
+    if (packed.len == 0)
+        return;
+    sketch_grow(&into->sum_ns, number_take(&packed));
+    sketch_raise(&into->not_min_ns, ~number_take(&packed));
+    sketch_raise(&into->max_ns, number_take(&packed));
+    while (packed.len > 0) {
+        at += number_take(&packed);
+        assert(at < SKETCH_BUCKETS);
+        sketch_grow(&into->bucket[at], number_take(&packed));
+    }
 }

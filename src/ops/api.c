@@ -12,6 +12,7 @@ static const struct api_route routes[] = {
     {"GET", "", false, false, SMALL_BODY, api_index},
     {"GET", "/breakers", false, false, SMALL_BODY, api_breakers_list},
     {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
+    {"GET", "/stats", false, false, SMALL_BODY, api_stats},
     {"GET", "/events", false, false, SMALL_BODY, api_events_stream},
     {"POST", "/events", true, false, EVENT_BODY, api_events_take},
     {"GET", "/instances", false, false, SMALL_BODY, api_instances_list},

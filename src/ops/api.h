@@ -95,3 +95,4 @@ void api_entries_get(struct api_call *c); /* of args: id; so of the next two */
 void api_entries_delete(struct api_call *c);
 void api_entries_put(struct api_call *c);
 void api_namespaces(struct api_call *c);
+void api_stats(struct api_call *c);

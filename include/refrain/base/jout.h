@@ -44,5 +44,9 @@ void jout_str(struct jout *j, const char *name, const char *text); /* NULL: null
 void jout_int(struct jout *j, const char *name, int64_t number);
 /** Thousandths, written with three places: 1234 is 1.234. */
 void jout_milli(struct jout *j, const char *name, int64_t number);
+/** Billionths, as a decimal number without zeros at its end: 1500000000 is 1.5. For durations in seconds. */
+void jout_nano(struct jout *j, const char *name, int64_t number);
+/** Milliseconds since the epoch as a time of day: "2026-01-31T23:59:59.999Z" (RFC 3339). */
+void jout_time(struct jout *j, const char *name, int64_t at_ms);
 void jout_bool(struct jout *j, const char *name, bool truth);
 void jout_null(struct jout *j, const char *name);

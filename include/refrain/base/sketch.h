@@ -15,6 +15,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "refrain/base/buf.h"
+
 enum {
     SKETCH_PART_BITS = 5,
     SKETCH_PARTS = 1 << SKETCH_PART_BITS,
@@ -86,3 +88,10 @@ int64_t sketch_quantile_ns(const struct sketch *s, double q);
 /** The mean of the lowest part of all samples, ceil(@q * count) of them; within the same error. 0 of an empty
  * one. */
 int64_t sketch_mean_of_lowest_ns(const struct sketch *s, double q);
+
+/* -- kept small: a few bytes for each bucket that is not empty -- */
+
+/** Appends @s in a form for this process alone. Errors: as buf_reserve; what was appended is gone then. */
+ATTR_MUST_USE int sketch_pack(const struct sketch *s, struct buf *out);
+/** Adds what was packed; nothing for no bytes. */
+void sketch_merge_packed(struct sketch *into, struct slice packed);

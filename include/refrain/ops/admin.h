@@ -14,6 +14,7 @@
 struct admin;
 struct breakers;
 struct events;
+struct monitor;
 struct inventory_place; /* store/inventory.h */
 struct store_port;      /* store/store.h */
 struct site;
@@ -29,7 +30,8 @@ struct admin_parts {
     struct events *events;
     struct inventory_place *tiers; /* where they are */
     struct store_port *store;      /* of the listener's loop */
-    struct slice key_prefix;       /* of keys as text; outlives the listener */
+    struct monitor *monitor;
+    struct slice key_prefix; /* of keys as text; outlives the listener */
 };
 
 /* Who may use the API. */

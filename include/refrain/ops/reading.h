@@ -8,6 +8,10 @@
 #include <stdint.h>
 
 #include "refrain/base/metrics.h"
+#include "refrain/base/sketch.h"
+
+struct breakers;
+struct inventory_place;
 
 /* Durations that were measured since the reading before. All are 0 where there were none. */
 struct reading_times {
@@ -17,10 +21,11 @@ struct reading_times {
 
 struct reading_tier {
     bool on; /* configured */
-    bool up;
+    bool up; /* perhaps with trouble: */
+    bool degraded;
     unsigned breaker; /* 0 closed, 1 half-open, 2 open */
     uint64_t entries, bytes, limit_bytes;
-    uint64_t hits, evicted_for_space, expired, replaced, errors; /* since the start */
+    uint64_t hits, evicted, evicted_for_space, expired, replaced, errors; /* since the start */
     struct reading_times get; /* looking for an answer; not kept of memory */
 };
 
@@ -50,3 +55,35 @@ struct reading {
     /* since the reading before */
     struct reading_times request, hit, miss, key, upstream;
 };
+
+/* Whose counts they are. */
+struct reading_sources {
+    struct metrics *metrics;
+    struct breakers *breakers;           /* NULL: there are none */
+    const struct inventory_place *tiers; /* store/inventory.h; those that are configured */
+};
+
+/* Every duration since the start, to tell those of an interval by. All zeros: before the first. */
+struct reading_sketches {
+    struct sketch hit, miss, rest; /* of requests; rest: of any other result */
+    struct sketch key, upstream;
+    struct sketch tier[LABEL_MAX_TIER];
+};
+
+/** The counts as they are now; the times, and @at_ms and @mono_ms, are left at 0. Thread: the main one. */
+void reading_counts(const struct reading_sources *from, struct reading *out);
+/**
+ * Counts and times. @before is what the reading before has left in its @now. Some 200 us. Thread: the main
+ * one.
+ */
+void reading_take(const struct reading_sources *from, const struct reading_sketches *before,
+                  struct reading_sketches *now, struct reading *out);
+/** Of samples all together. Pure, as are the following. */
+struct reading_times reading_times_of(const struct sketch *s);
+/** How many there are. */
+uint64_t reading_total(const uint64_t requests[LABEL_MAX_RESULT]);
+/**
+ * The part of requests that upstream was spared or confirmed, in billionths: hits, stale, revalidated and
+ * coalesced ones, of all but those that bypassed the cache or ended in an error. -1: there are none.
+ */
+int64_t reading_hit_rate_nano(const uint64_t requests[LABEL_MAX_RESULT]);

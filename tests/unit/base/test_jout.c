@@ -38,7 +38,9 @@ static void commas_and_brackets_stand_where_they_must(void **state)
 
 static void numbers_are_exact(void **state)
 {
-    static const char want[] = "[-9223372036854775808,0.005,-1.500,1234.567,null]";
+    static const char want[] = "[-9223372036854775808,0.005,-1.500,1234.567,null,"
+                               "0,0.000000001,1.5,-20,-0.001,9223372036.854775807,"
+                               "\"1970-01-01T00:00:00.007Z\",\"2026-01-31T23:59:59.999Z\"]";
     AUTO(buf_done) struct buf b = BUF_INIT(1000);
     struct jout j = jout_begin(&b);
 
@@ -49,8 +51,17 @@ static void numbers_are_exact(void **state)
     jout_milli(&j, NULL, -1500);
     jout_milli(&j, NULL, 1234567);
     jout_str(&j, NULL, NULL);
+    jout_nano(&j, NULL, 0);
+    jout_nano(&j, NULL, 1);
+    jout_nano(&j, NULL, 1500000000);
+    jout_nano(&j, NULL, -20000000000);
+    jout_nano(&j, NULL, -1000000);
+    jout_nano(&j, NULL, INT64_MAX);
+    jout_time(&j, NULL, 7);
+    jout_time(&j, NULL, 1769903999999);
     jout_end(&j);
     assert_int_equal(jout_done(&j), 0);
+    assert_int_equal(b.len, sizeof(want) - 1);
     assert_memory_equal(b.data, want, sizeof(want) - 1);
 }
 

@@ -193,6 +193,38 @@ static void parts_add_up_to_the_whole(void **state)
     }
 }
 
+static void what_is_packed_comes_back(void **state)
+{
+    static struct sketch s, back;
+
+    (void)state;
+    for (size_t d = 0; d < ARRAY_LEN(distributions); d++) {
+        AUTO(buf_done) struct buf packed = BUF_INIT(64 * 1024);
+        AUTO(buf_done) struct buf too_small = BUF_INIT(20);
+        uint64_t random = 11 * d;
+
+        memset(&s, 0, sizeof(s));
+        memset(&back, 0, sizeof(back));
+        assert_int_equal(sketch_pack(&s, &packed), 0);
+        sketch_merge_packed(&back, buf_slice(&packed)); /* empty */
+        assert_true(are_equal(&s, &back));
+        buf_clear(&packed);
+        for (size_t i = 0; i < SAMPLES; i++)
+            sketch_add(&s, distributions[d].sample(&random));
+        assert_int_equal(sketch_pack(&s, &packed), 0);
+        assert_true(packed.len <= SKETCH_BUCKETS * 4);
+        sketch_merge_packed(&back, buf_slice(&packed));
+        if (!are_equal(&s, &back))
+            fail_msg("%s: it is another one", distributions[d].why);
+        if (packed.len > 20) {
+            assert_true(sketch_pack(&s, &too_small) < 0);
+            assert_int_equal(too_small.len, 0);
+        }
+    }
+    sketch_merge_packed(&back, (struct slice){NULL, 0});
+    assert_true(are_equal(&s, &back));
+}
+
 static void an_interval_is_what_came_since(void **state)
 {
     static struct sketch s, before, interval, alone;
@@ -277,6 +309,7 @@ int main(void)
         cmocka_unit_test(nothing_is_zero),
         cmocka_unit_test(what_cannot_be_is_counted_all_the_same),
         cmocka_unit_test(parts_add_up_to_the_whole),
+        cmocka_unit_test(what_is_packed_comes_back),
         cmocka_unit_test(an_interval_is_what_came_since),
         cmocka_unit_test(it_is_read_while_it_is_written),
     };

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "refrain/base/attr.h"
 #include "refrain/ops/history.h"
@@ -64,11 +65,45 @@ static void test_how_it_was_some_time_before(void **state)
     history_free(h);
 }
 
+static void test_durations_lie_with_their_reading(void **state)
+{
+    static struct sketch one, two, empty, back;
+    struct history *h = of(HISTORY_MAX);
+    struct reading r = {0};
+
+    (void)state;
+    memset(&one, 0, sizeof(one));
+    sketch_add(&one, 1000);
+    sketch_add(&two, 2000);
+    history_keep_times(h, HISTORY_HIT, &one);
+    history_keep_times(h, HISTORY_HIT, &two); /* it has its own already */
+    history_keep_times(h, HISTORY_MISS, &empty);
+    history_add(h, &r);
+    history_keep_times(h, HISTORY_HIT, &two);
+    assert_int_equal(history_added(h), HISTORY_MAX + 1);
+
+    history_add_times(h, 0, HISTORY_HIT, &back);
+    assert_int_equal(sketch_sum_ns(&back), 2000);
+    history_add_times(h, 1, HISTORY_HIT, &back);
+    assert_int_equal(sketch_sum_ns(&back), 3000);
+    assert_int_equal(sketch_count(&back), 2);
+    history_add_times(h, 0, HISTORY_MISS, &back);
+    history_add_times(h, HISTORY_MAX, HISTORY_HIT, &back); /* past the oldest */
+    assert_int_equal(sketch_count(&back), 2);
+    for (size_t i = 0; i < HISTORY_MAX; i++)
+        history_add(h, &r); /* they go with it */
+    for (size_t i = 0; i < HISTORY_MAX; i++)
+        history_add_times(h, i, HISTORY_HIT, &back);
+    assert_int_equal(sketch_count(&back), 2);
+    history_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_empty_one_has_nothing),
         cmocka_unit_test(test_the_newest_come_first_and_the_oldest_go),
+        cmocka_unit_test(test_durations_lie_with_their_reading),
         cmocka_unit_test(test_how_it_was_some_time_before),
     };
 

@@ -1,0 +1,16 @@
+/*
+ * api_stats - the parts of statistics that several routes tell: each appends members to an open object.
+ */
+#pragma once
+#include "refrain/base/jout.h"
+#include "refrain/base/metrics.h"
+
+struct admin_parts; /* ops/admin.h */
+
+/** All of /stats. Thread: the listener's. */
+void api_stats_write(const struct admin_parts *parts, struct jout *j);
+
+/** "requests": by result, and their total. */
+void api_write_requests(struct jout *j, const uint64_t requests[LABEL_MAX_RESULT], struct metrics *m);
+/** "hit_rate"; null where nothing was asked. */
+void api_write_hit_rate(struct jout *j, const uint64_t requests[LABEL_MAX_RESULT]);
