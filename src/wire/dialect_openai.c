@@ -404,6 +404,7 @@ const struct dialect dialect_chat = {
     .streams = STREAMS(STREAM_SSE),
     .stream_tells_end = true,
     .json = true,
+    .usages = {OWN_USAGE("usage"), USAGE_IN("x_groq", "usage")}, /* Groq's streams */
     .whole = chat_whole,
     .event = chat_event,
     ENDS,
@@ -417,6 +418,7 @@ const struct dialect dialect_completion = {
     .streams = STREAMS(STREAM_SSE),
     .stream_tells_end = true,
     .json = true,
+    .usages = {OWN_USAGE("usage"), USAGE_IN("x_groq", "usage")}, /* Groq's streams */
     .whole = chat_whole,
     .event = chat_event,
     ENDS,
@@ -429,6 +431,7 @@ const struct dialect dialect_responses = {
     .canon = CANON_ECHOED,
     .streams = STREAMS(STREAM_SSE),
     .json = true,
+    .usages = {OWN_USAGE("usage"), USAGE_IN("response", "usage")},
     .whole = responses_whole,
     .event = responses_event,
     ENDS,
@@ -440,6 +443,7 @@ const struct dialect dialect_embedding = {
     .paths = {{SLICE("/embeddings"), STREAM_NEVER}},
     .canon = CANON,
     .json = true,
+    .usages = {OWN_USAGE("usage")},
     .whole = embedding_whole,
     COMMON,
 };
@@ -449,6 +453,7 @@ const struct dialect dialect_moderation = {
     .paths = {{SLICE("/moderations"), STREAM_NEVER}},
     .canon = CANON,
     .json = true,
+    .usages = {OWN_USAGE("usage")},
     .whole = moderation_whole,
     COMMON,
 };
