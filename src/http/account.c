@@ -44,6 +44,29 @@ static void count(const struct account_to *to, const struct account *a)
         metric_add(c, COALESCED, 1);
 }
 
+/* Which prices a model has is asked of the configuration once. Those that share a label are asked for each
+ * time: they need not share a price. */
+static const struct price *price_of(struct account_prices *prices, struct slice model, unsigned label)
+{
+    if (label == LABEL_MAX_MODEL - 1)
+        return pricing_find(prices->pricing, model);
+    if (!prices->of[label].known) {
+        prices->of[label].price = pricing_find(prices->pricing, model);
+        prices->of[label].known = true;
+    }
+    return prices->of[label].price;
+}
+
+static void count_cost(const struct account_to *to, const struct account *a, unsigned model)
+{
+    const struct price *price = to->prices->pricing->n > 0 ? price_of(to->prices, a->model, model) : NULL;
+
+    if (price)
+        metric_add1(to->counts, COST_SAVED, model,
+                    price_nano_dollars(price, a->tokens_in > 0 ? (uint64_t)a->tokens_in : 0,
+                                       a->tokens_out > 0 ? (uint64_t)a->tokens_out : 0));
+}
+
 /* What of upstream's work was not done again. */
 static void count_saved(const struct account_to *to, const struct account *a)
 {
@@ -54,6 +77,7 @@ static void count_saved(const struct account_to *to, const struct account *a)
     if (a->tokens_out > 0)
         metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_OUTPUT, a->tokens_out);
     metric_add(to->counts, SECONDS_SAVED, a->saved_ns);
+    count_cost(to, a, model);
 }
 
 /* -- the log -- */
@@ -130,6 +154,10 @@ void account_of(const struct exchange *x, bool sent, struct account *out)
     };
     if (x->route)
         out->upstream = slice_str(s->upstreams[x->route->upstream].conf.name);
-    if (x->entry.entry)
+    if (x->entry.entry) {
         take_entry(x, out);
+        return;
+    }
+    out->tokens_in = x->tokens.in > 0 ? (int64_t)x->tokens.in : -1;
+    out->tokens_out = x->tokens.out > 0 ? (int64_t)x->tokens.out : -1;
 }

@@ -127,7 +127,7 @@ static void exchange_maybe_recycle(struct exchange *x)
 /* Once for every request that had a head, so that the results add up to the requests. */
 static void settle_account(const struct exchange *x, bool sent)
 {
-    struct account_to to = {x->worker->metrics, x->worker->counts, site_of(x)->events,
+    struct account_to to = {x->worker->metrics, x->worker->counts, &x->view->prices, site_of(x)->events,
                             site_of(x)->log_requests};
     struct account account;
 
