@@ -142,7 +142,7 @@ export class TimeChart {
     this.#conf.series.forEach((series, i) => {
       this.#chart.data.datasets[i].data = this.#samples.map((sample, at) => ({ x: times[at], y: series.value(sample) ?? NaN }));
     });
-    this.#chart.update("none");
+    this.#chart.update(); // not "none": bars would keep the colours they have
   }
 
   #tabulate() {
