@@ -10,6 +10,7 @@
 #include "config_tree.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/http/clients.h"
 #include "refrain/http/explain.h"
 #include "refrain/ops/explain_json.h"
 #include "refrain/wire/reqtext.h"
@@ -190,10 +191,11 @@ static bool offline_init(struct offline *o, const struct config *conf)
         o->secret_is_unknown = state_secret_find(conf->cache.state_dir, STATE_SECRET, &o->secret) < 0;
     o->parts.secret = buf_slice(&o->secret);
     o->parts.breakers = breakers_new();
+    o->parts.clients = clients_new();
     if (conf->tiers.memory.enabled)
         o->parts.memory = store_mem_new(&memory);
     o->parts.store = store_new(&(struct store_conf){.memory = o->parts.memory});
-    if (r == 0 && o->parts.breakers && o->parts.store)
+    if (r == 0 && o->parts.breakers && o->parts.clients && o->parts.store)
         o->site = site_build(conf, &o->parts);
     return o->site != NULL;
 }
@@ -202,6 +204,7 @@ static void offline_done(struct offline *o)
 {
     site_unref(o->site);
     breakers_free(o->parts.breakers);
+    clients_free(o->parts.clients);
     store_free(o->parts.store, 0);
     store_mem_free(o->parts.memory);
     buf_done(&o->secret);

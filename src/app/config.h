@@ -56,11 +56,23 @@ struct admin_conf {
 };
 
 struct upstream_section {
-    struct upstream_conf conf; /* as upstream_start() takes it */
+    struct upstream_conf conf;     /* as upstream_start() takes it */
+    struct secret_conf credential; /* as conf.credential, without the name of its field */
+    enum { SENT_AS_BEARER, SENT_AS_X_API_KEY, SENT_AS_API_KEY, SENT_AS_X_GOOG_API_KEY } credential_header;
     struct breakers_conf breaker;
     enum { CONTROLS_STRIP, CONTROLS_PASS } control_headers; /* of other gateways */
     struct text_list retry_on;                              /* names of causes, … */
     struct retry_conf retry;                                /* … as its bits */
+};
+
+/* Who may ask, where Refrain holds the credentials of upstreams (http/clients.h). */
+struct client_section {
+    const char *name;
+    struct text_list token_sha256;                /* 64 hexadecimal digits each */
+    const char *scope;                            /* a name, or "shared"; NULL: its own name */
+    const char *namespace_;                       /* NULL: as its requests and rules say */
+    unsigned requests_per_minute, max_concurrent; /* 0: no bound */
+    bool limit_hits;
 };
 
 struct route_conf {
@@ -254,6 +266,8 @@ struct config {
     struct admin_conf admin;
     struct upstream_section *upstreams;
     size_t upstreams_n;
+    struct client_section *clients;
+    size_t clients_n;
     struct route_conf *routes; /* first match wins */
     size_t routes_n;
     struct cache_conf cache;

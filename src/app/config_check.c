@@ -300,6 +300,10 @@ static bool check_named(struct loading *l, const struct option_section *s, struc
     static const struct option_row name_row = {.type = OPTION_NAME};
     size_t kept = 0;
 
+    if (s->never_empty && n->n == 0 && (n->kind == NODE_NULL || n->kind == NODE_MAP))
+        report_error(
+            l->report, &n->origin, s->name,
+            "there is nothing in it, which is as if it were not there; leave it out if that is meant");
     if (!expect_map(l, s->name, n, "a map of names to their options"))
         return false;
     for (size_t i = 0; i < n->n; i++) {
@@ -310,6 +314,8 @@ static bool check_named(struct loading *l, const struct option_section *s, struc
             report_error(l->report, &item->origin, shown,
                          "a name is up to 64 letters, digits, dots, underscores and "
                          "dashes");
+        else if (s->never_empty && item->kind == NODE_NULL)
+            report_error(l->report, &item->origin, shown, "expected a map of options, got nothing");
         else if (expect_map(l, shown, item, "a map of options")) {
             check_item(l, s, shown, item);
             n->members[kept++] = n->members[i];

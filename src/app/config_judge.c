@@ -2,12 +2,15 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "config_priv.h"
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/digest.h"
+#include "refrain/http/clients.h"
 #include "refrain/policy/ask.h"
 #include "refrain/policy/pricing.h"
 #include "refrain/policy/rule.h"
@@ -53,9 +56,11 @@ static void judge_listeners(struct loading *l)
              "reachable from other machines, so admin.token or admin.token_file must be given");
     if (c->admin.token.text && strlen(c->admin.token.text) < 16)
         warn(l, "admin.token", "shorter than 16 characters: easily guessed");
-    if (!address_is_local(&listen) && c->cache.scope == SCOPE_SHARED)
+    if (address_is_local(&listen) || c->clients_n > 0)
+        return;
+    if (c->cache.scope == SCOPE_SHARED)
         warn(l, "cache.scope", exposed);
-    for (size_t i = 0; i < c->rules_n && !address_is_local(&listen); i++)
+    for (size_t i = 0; i < c->rules_n; i++)
         if (c->rules[i].scope_given && c->rules[i].scope == SCOPE_SHARED)
             warn(l, pool_printf(l->pool, "rules[%zu].scope", i), exposed);
 }
@@ -617,6 +622,154 @@ static void judge_encryption(struct loading *l)
         report_error(l->report, origin_of(l, name), name, "there is no key in it");
 }
 
+/* -- clients, and what upstreams are shown in their place -- */
+
+static const char *client_option(struct loading *l, const struct client_section *c, const char *option)
+{
+    return pool_printf(l->pool, "clients.%s.%s", c->name, option);
+}
+
+/* The text is not shown: it may be a token, put where its sum belongs. */
+static void judge_tokens(struct loading *l, const struct client_section *c)
+{
+    const char *name = client_option(l, c, "token_sha256");
+
+    for (size_t i = 0; i < c->token_sha256.n; i++) {
+        struct slice hex = c->token_sha256.at[i];
+
+        if (hex.len != DIGEST_HEX_LEN || strspn(hex.data, "0123456789abcdefABCDEF") != hex.len)
+            report_error(
+                l->report, origin_of(l, name), name,
+                "expected the SHA-256 of a token, 64 hexadecimal digits; `refrain clients new %s` makes "
+                "both",
+                c->name);
+    }
+    if (c->token_sha256.n > CLIENT_TOKENS_MAX)
+        report_error(l->report, origin_of(l, name), name, "at most %d, got %zu", CLIENT_TOKENS_MAX,
+                     c->token_sha256.n);
+    if (c->token_sha256.n == 0)
+        warn(l, name, "an empty list: nobody can be this client");
+}
+
+static bool have_a_token_in_common(const struct client_section *a, const struct client_section *b)
+{
+    for (size_t i = 0; i < a->token_sha256.n; i++)
+        for (size_t k = 0; k < b->token_sha256.n; k++)
+            if (slice_ieq(a->token_sha256.at[i], b->token_sha256.at[k]))
+                return true;
+    return false;
+}
+
+static void judge_client(struct loading *l, size_t at)
+{
+    const struct config *conf = l->conf;
+    const struct client_section *c = &conf->clients[at];
+    const char *scope = client_option(l, c, "scope");
+
+    judge_tokens(l, c);
+    if (strcmp(c->name, "shared") == 0)
+        fail(l, scope, "no client can be named so: it is what `scope` says of those who share with all");
+    for (size_t i = 0; i < at; i++)
+        if (have_a_token_in_common(c, &conf->clients[i]))
+            report_error(l->report, origin_of(l, client_option(l, c, "token_sha256")),
+                         client_option(l, c, "token_sha256"),
+                         "the same token as that of %s: who would it be?", conf->clients[i].name);
+    for (size_t i = 0; c->scope && i < conf->clients_n; i++)
+        if (i != at && strcmp(c->scope, conf->clients[i].name) == 0)
+            report_warning(l->report, origin_of(l, scope), scope,
+                           "%s is a client: what one of the two is answered the other is answered, too",
+                           c->scope);
+}
+
+static void judge_clients(struct loading *l)
+{
+    const struct config *c = l->conf;
+
+    if (c->clients_n > CLIENTS_MAX)
+        report_error(l->report, origin_of(l, client_option(l, &c->clients[CLIENTS_MAX], "scope")), "clients",
+                     "at most %d, got %zu", CLIENTS_MAX, c->clients_n);
+    for (size_t i = 0; i < c->clients_n && i < CLIENTS_MAX; i++)
+        judge_client(l, i);
+}
+
+static const char *const credential_prefixes[] = {
+    [SENT_AS_BEARER] = "Authorization: Bearer ",
+    [SENT_AS_X_API_KEY] = "x-api-key: ",
+    [SENT_AS_API_KEY] = "api-key: ",
+    [SENT_AS_X_GOOG_API_KEY] = "x-goog-api-key: ",
+};
+
+/* Providers that are known to look in one place alone. */
+static void judge_credential_header(struct loading *l, const struct upstream_section *u, const char *name)
+{
+    static const struct {
+        const char *host, *what;
+        unsigned header;
+    } known[] = {
+        {"://api.anthropic.com", "Anthropic looks for an API key in x-api-key", SENT_AS_X_API_KEY},
+        {".openai.azure.com", "Azure OpenAI looks for an API key in api-key", SENT_AS_API_KEY},
+        {"://generativelanguage.googleapis.com", "Google looks for an API key in x-goog-api-key",
+         SENT_AS_X_GOOG_API_KEY},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strstr(u->conf.url, known[i].host) && u->credential_header != known[i].header)
+            warn(l, name, known[i].what);
+}
+
+/* headers.add of the same name would send two. */
+static bool adds_the_same(const struct upstream_conf *u)
+{
+    size_t len = strcspn(u->credential, ":") + 1;
+
+    for (const char *const *at = u->headers_add; at && *at; at++)
+        if (strncasecmp(*at, u->credential, len) == 0)
+            return true;
+    return false;
+}
+
+static void judge_credential_text(struct loading *l, const struct upstream_section *u, const char *name)
+{
+    const char *text = u->credential.text;
+
+    if (!header_value_ok(slice_str(text)) || strpbrk(text, " \t"))
+        fail(l, name, "expected a key alone: no spaces, no `Bearer`, no control characters");
+}
+
+static void judge_credential(struct loading *l, struct upstream_section *u)
+{
+    const char *name = pool_printf(l->pool, "upstreams.%s.credential", u->conf.name);
+    struct address listen;
+
+    if (!u->credential.text || !u->conf.url)
+        return;
+    judge_credential_text(l, u, name);
+    judge_credential_header(l, u, pool_printf(l->pool, "%s_header", name));
+    u->conf.credential =
+        pool_printf(l->pool, "%s%s", credential_prefixes[u->credential_header], u->credential.text);
+    if (adds_the_same(&u->conf))
+        fail(l, name, "headers.add of this upstream has the same header; one of them");
+    if (l->conf->clients_n > 0 || address_parse(slice_str(l->conf->listen.address), &listen) < 0)
+        return;
+    if (!address_is_local(&listen))
+        fail(l, name, "whoever reaches the listener would ask at its cost; say in `clients` who may");
+    else
+        warn(l, name, "whoever reaches the listener asks at its cost; say in `clients` who may");
+}
+
+/* Behind clients nobody else's credential is left to show. A model on the same machine wants none. */
+static void judge_uncredited(struct loading *l, const struct upstream_section *u)
+{
+    const struct config *c = l->conf;
+
+    if (c->clients_n == 0 || u->credential.text || u->conf.headers_add || !u->conf.url ||
+        (slice_starts(slice_str(u->conf.url), SLICE_OF("http://")) && !url_is_exposed(u->conf.url)))
+        return;
+    warn(l, pool_printf(l->pool, "upstreams.%s.url", u->conf.name),
+         "there are clients, whose tokens do not go on, and no credential for this upstream: it is shown "
+         "none");
+}
+
 void config_judge(struct loading *l)
 {
     struct config *c = l->conf;
@@ -625,6 +778,7 @@ void config_judge(struct loading *l)
     judge_cache_scope(l);
     judge_rules(l); /* before the listeners: a rule may share entries, too */
     judge_listeners(l);
+    judge_clients(l);
     judge_lifetimes(l);
     judge_validation(l);
     judge_encryption(l);
@@ -637,6 +791,8 @@ void config_judge(struct loading *l)
         trim_url(l, &c->upstreams[i].conf);
         judge_upstream(l, i);
         judge_retries(l, &c->upstreams[i]);
+        judge_credential(l, &c->upstreams[i]);
+        judge_uncredited(l, &c->upstreams[i]);
     }
     for (size_t i = 0; i < c->routes_n; i++)
         judge_route(l, i);

@@ -1,6 +1,7 @@
 #include "config_table.h"
 
 #include "refrain/base/attr.h"
+#include "refrain/http/clients.h"
 
 #define FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define ROOT(member)        FIELD(struct config, member)
@@ -9,6 +10,7 @@
 #define ROUTE(member)       FIELD(struct route_conf, member)
 #define RULE(member)        FIELD(struct rule_conf, member)
 #define EVENT_RULE(member)  FIELD(struct event_rule_conf, member)
+#define CLIENT(member)      FIELD(struct client_section, member)
 #define OPERATION(member)   FIELD(struct operation_conf, member)
 #define PRICE(member)       FIELD(struct price_conf, member)
 
@@ -25,6 +27,8 @@ static const char *const evictions[] = {"lru", "lfu", "fifo", "sieve", NULL};
 static const char *const tiers_writes[] = {"through", "behind", NULL};
 static const char *const on_abandons[] = {"cancel", "finish", NULL};
 static const char *const control_headers[] = {"strip", "pass", NULL};
+static const char *const credential_headers[] = {"authorization", "x-api-key", "api-key", "x-goog-api-key",
+                                                 NULL};
 static const char *const ttl_modes[] = {"absolute", "sliding", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const cluster_modes[] = {"auto", "on", "off", NULL};
@@ -39,6 +43,9 @@ _Static_assert(CACHE_UNSAID == 0 && CACHE_ON == 1 && CACHE_OFF == 2 && CACHE_REA
                    CACHE_WRITE_ONLY == 4,
                "the order of the choices");
 _Static_assert(CONTROLS_STRIP == 0 && CONTROLS_PASS == 1, "the order of the choices");
+_Static_assert(SENT_AS_BEARER == 0 && SENT_AS_X_API_KEY == 1 && SENT_AS_API_KEY == 2 &&
+                   SENT_AS_X_GOOG_API_KEY == 3,
+               "the order of the choices");
 _Static_assert(TTL_ABSOLUTE == 0 && TTL_SLIDING == 1, "the order of the choices");
 _Static_assert(EVICT_LRU == 0 && EVICT_LFU == 1 && EVICT_FIFO == 2 && EVICT_SIEVE == 3,
                "the order of the choices");
@@ -385,6 +392,14 @@ static const struct option_row upstream_rows[] = {
     {"http2", OPTION_BOOL, 0, "true", UPSTREAM(http2), .help = "Offer HTTP/2 over TLS."},
     {"max_concurrent", OPTION_COUNT, 0, "off", RANGE(1, 1000000), WORD("off", 0), UPSTREAM(max_concurrent),
      .help = "Calls at once, of each worker; further ones wait their turn."},
+    {"credential", OPTION_SECRET, OPTION_MASKED, FIELD(struct upstream_section, credential),
+     .help = "What Refrain itself proves who it is with: its API key. Goes in place of every credential that "
+             "requests bring, which then are those of `clients`. Read anew on SIGHUP. See docs/clients.md."},
+    {"credential_header", OPTION_ENUM, 0, "authorization", .choices = credential_headers,
+     FIELD(struct upstream_section, credential_header),
+     .help =
+         "Where the upstream looks for it: `authorization` is `Authorization: Bearer …` (OpenAI and most), "
+         "`x-api-key` is Anthropic's, `api-key` Azure's, `x-goog-api-key` Google's."},
     {"control_headers", OPTION_ENUM, 0, "strip", .choices = control_headers,
      FIELD(struct upstream_section, control_headers),
      .help = "`pass`: headers by which requests steer another gateway's cache (`cf-aig-*`, "
@@ -507,6 +522,28 @@ static const struct option_row event_rule_rows[] = {
     {"all", OPTION_BOOL, 0, "false", EVENT_RULE(all), .help = "Everything goes."},
 };
 
+static const struct option_row client_rows[] = {
+    {"token_sha256", OPTION_LIST, OPTION_ONE_OR_MANY | OPTION_REQUIRED | OPTION_MASKED, NULL,
+     CLIENT(token_sha256),
+     .help = "SHA-256 of its token, as 64 hexadecimal digits; several while one takes over from another. "
+             "`refrain clients new NAME` makes a token and this."},
+    {"scope", OPTION_NAME, 0, NULL, CLIENT(scope),
+     .help =
+         "Whom it shares answers with: those of the same name here. By default nobody, unless `cache.scope` "
+         "or a rule says `shared`; `shared`: all that are shared."},
+    {"namespace", OPTION_NAME, 0, NULL, CLIENT(namespace_),
+     .help =
+         "Namespace that all its entries lie in, whatever requests and rules say; no client without it may "
+         "name it."},
+    {"requests_per_minute", OPTION_COUNT, 0, "off", RANGE(1, CLIENT_RATE_MAX), WORD("off", 0),
+     CLIENT(requests_per_minute),
+     .help = "More are answered 429. A minute's may come at once. Of this instance, not of all."},
+    {"max_concurrent", OPTION_COUNT, 0, "off", RANGE(1, 1000000), WORD("off", 0), CLIENT(max_concurrent),
+     .help = "Requests under way at the same time; one more is answered 429. Of this instance, not of all."},
+    {"limit_hits", OPTION_BOOL, 0, "true", CLIENT(limit_hits),
+     .help = "Whether what is answered from the store counts in `requests_per_minute`, too."},
+};
+
 static const struct option_row operation_rows[] = {
     {"path", GLOBS, OPERATION(paths),
      .help =
@@ -535,26 +572,33 @@ static const struct option_row price_rows[] = {
 };
 
 const struct option_section option_sections[OPTION_SECTIONS] = {
-    {SECTION_ROOT, "", root_rows, ARRAY_LEN(root_rows), 0, 0, 0, 0, NULL},
+    {SECTION_ROOT, "", root_rows, ARRAY_LEN(root_rows), 0, 0, 0, 0, NULL, false},
     {SECTION_NAMED, "upstreams", upstream_rows, ARRAY_LEN(upstream_rows), sizeof(struct upstream_section),
      offsetof(struct config, upstreams), offsetof(struct config, upstreams_n),
-     offsetof(struct upstream_section, conf.name), NULL},
+     offsetof(struct upstream_section, conf.name), NULL, false},
+    {SECTION_NAMED, "clients", client_rows, ARRAY_LEN(client_rows), sizeof(struct client_section),
+     offsetof(struct config, clients), offsetof(struct config, clients_n),
+     offsetof(struct client_section, name), NULL, true},
     {SECTION_LIST, "routes", route_rows, ARRAY_LEN(route_rows), sizeof(struct route_conf),
-     offsetof(struct config, routes), offsetof(struct config, routes_n), 0, NULL},
+     offsetof(struct config, routes), offsetof(struct config, routes_n), 0, NULL, false},
     {SECTION_LIST, "rules", rule_rows, ARRAY_LEN(rule_rows), sizeof(struct rule_conf),
-     offsetof(struct config, rules), offsetof(struct config, rules_n), 0, NULL},
+     offsetof(struct config, rules), offsetof(struct config, rules_n), 0, NULL, false},
     {SECTION_LIST, "event_rules", event_rule_rows, ARRAY_LEN(event_rule_rows), sizeof(struct event_rule_conf),
-     offsetof(struct config, event_rules), offsetof(struct config, event_rules_n), 0, NULL},
+     offsetof(struct config, event_rules), offsetof(struct config, event_rules_n), 0, NULL, false},
     {SECTION_NAMED, "operations", operation_rows, ARRAY_LEN(operation_rows), sizeof(struct operation_conf),
      offsetof(struct config, operations), offsetof(struct config, operations_n),
-     offsetof(struct operation_conf, name), NULL},
+     offsetof(struct operation_conf, name), NULL, false},
     {SECTION_LIST, "pricing", price_rows, ARRAY_LEN(price_rows), sizeof(struct price_conf),
-     offsetof(struct config, pricing), offsetof(struct config, pricing_n), 0, "model"},
+     offsetof(struct config, pricing), offsetof(struct config, pricing_n), 0, "model", false},
 };
 
 const struct option_group option_groups[] = {
     {"listen", "The listener that clients connect to, and what they may ask of it."},
     {"admin", "The listener for operators: metrics, health, API."},
+    {"clients",
+     "Who may ask, where Refrain holds the credentials of upstreams: each with a token, a part of the "
+     "cache, and limits. With any client here, who is none of them is answered 401. See "
+     "docs/clients.md."},
     {"upstreams", "The APIs behind Refrain, by name."},
     {"routes",
      "Which path goes to which upstream; the first that matches is taken. With a single upstream none are "

@@ -20,10 +20,12 @@ struct option_section {
     size_t rows_n;
     size_t item_size, items_offset, count_offset; /* of a counted array in struct config */
     size_t name_offset;                           /* SECTION_NAMED: a const char * in the item */
-    const char *key; /* SECTION_LIST: it may be written as a map, whose names are this option of its items */
+    const char *key;  /* SECTION_LIST: it may be written as a map, whose names are this option of its items */
+    bool never_empty; /* given without an item it is a fault: that would mean the opposite of what it looks
+                         like */
 };
 
-enum { OPTION_SECTIONS = 7 };
+enum { OPTION_SECTIONS = 8 };
 extern const struct option_section option_sections[OPTION_SECTIONS]; /* the root comes first */
 
 /* What a group is for; groups in the order of the reference. */

@@ -17,6 +17,7 @@
 #include "refrain/base/log.h"
 #include "refrain/base/loop.h"
 #include "refrain/base/metrics.h"
+#include "refrain/http/clients.h"
 #include "refrain/http/fleet.h"
 #include "refrain/http/recent.h"
 #include "refrain/http/worker.h"
@@ -68,6 +69,7 @@ struct server {
     struct redacting *redacting;
     struct limits *limits;
     struct proofs *proofs;
+    struct clients *clients;
     struct fences *fences;
     struct ledger *ledger; /* NULL: nothing lies below memory, or it cannot be kept */
     int ledger_trouble;    /* as told */
@@ -242,6 +244,50 @@ static void redact_end(struct server *s)
 
 /* -- counts that others keep -- */
 
+/* Past the label's ceiling several clients are one series: their counts are added up before they are shown.
+ */
+struct client_sums {
+    struct metrics *metrics;
+    struct client_counts by_label[LABEL_MAX_CLIENT];
+    bool used[LABEL_MAX_CLIENT];
+};
+
+static void add_client(void *arg, const char *name, const struct client_counts *counts, unsigned running)
+{
+    struct client_sums *sums = arg;
+    unsigned label = metrics_label(sums->metrics, LABEL_CLIENT, slice_str(name));
+    struct client_counts *sum = &sums->by_label[label];
+
+    (void)running;
+    for (size_t i = 0; i < LABEL_MAX_RESULT; i++)
+        sum->requests[i] += counts->requests[i];
+    sum->limited_rate += counts->limited_rate;
+    sum->limited_concurrent += counts->limited_concurrent;
+    sum->tokens_in += counts->tokens_in;
+    sum->tokens_out += counts->tokens_out;
+    sums->used[label] = true;
+}
+
+static void collect_clients(struct clients *clients, struct metrics *m)
+{
+    struct client_sums sums = {.metrics = m};
+
+    clients_each(clients, add_client, &sums);
+    for (unsigned i = 0; i < LABEL_MAX_CLIENT; i++) {
+        const struct client_counts *sum = &sums.by_label[i];
+
+        for (unsigned r = 0; r < LABEL_MAX_RESULT; r++)
+            if (sum->requests[r] > 0)
+                metrics_set2(m, CLIENT_REQUESTS, i, r, sum->requests[r]);
+        if (!sums.used[i])
+            continue;
+        metrics_set2(m, CLIENT_LIMITED, i, LIMIT_RATE, sum->limited_rate);
+        metrics_set2(m, CLIENT_LIMITED, i, LIMIT_CONCURRENT, sum->limited_concurrent);
+        metrics_set2(m, CLIENT_TOKENS_SAVED, i, TOKENS_INPUT, sum->tokens_in);
+        metrics_set2(m, CLIENT_TOKENS_SAVED, i, TOKENS_OUTPUT, sum->tokens_out);
+    }
+}
+
 static void collect(void *arg, struct metrics *m)
 {
     struct server *s = arg;
@@ -256,6 +302,7 @@ static void collect(void *arg, struct metrics *m)
     metrics_set(m, BUFFERED_BYTES, limits_buffered_bytes(s->limits));
     metrics_set(m, CREDENTIALS_SUSPENDED, proofs_refused_n(s->proofs));
     breakers_show(s->breakers, m, clock_mono_ms());
+    collect_clients(s->clients, m);
     peers_collect(s->instances, m);
     tiers_collect(s->store, s->memory, m);
     invalidate_counts(s->invalidator, invalidations);
@@ -303,7 +350,7 @@ static struct site *site_of_conf(const struct server *s, const struct config *co
 {
     struct site_parts parts = {s->memory, s->store,       s->flights,  s->limits, s->proofs,
                                s->fences, s->invalidator, s->breakers, s->recent, buf_slice(&s->secret),
-                               s->events, s->instances};
+                               s->events, s->instances,   s->clients};
 
     return site_build(conf, &parts);
 }
@@ -396,6 +443,7 @@ static int build_parts(struct server *s)
     s->loop = loop_new();
     s->limits = limits_new(&limits);
     s->proofs = proofs_new();
+    s->clients = clients_new();
     s->fences = fences_new();
     flights.limits = s->limits;
     s->flights = flights_new(&flights);
@@ -408,8 +456,8 @@ static int build_parts(struct server *s)
         s->memory = store_mem_new(&memory);
     if (s->memory)
         store_mem_tell(s->memory, s->events);
-    if (!s->events || !s->loop || !s->limits || !s->proofs || !s->fences || !s->flights || !s->breakers ||
-        (conf->tiers.memory.enabled && !s->memory))
+    if (!s->events || !s->loop || !s->limits || !s->proofs || !s->clients || !s->fences || !s->flights ||
+        !s->breakers || (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
     ledger_begin(s);
     s->store = tiers_build(conf, s->memory, s->fences, s->keys, s->events, s->ledger);
@@ -813,6 +861,7 @@ static void stop(struct server *s)
     fences_free(s->fences);
     limits_free(s->limits);
     proofs_free(s->proofs);
+    clients_free(s->clients);
     events_free(s->events);
     metrics_free(s->metrics);
     buf_done(&s->secret);

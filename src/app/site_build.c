@@ -9,6 +9,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/digest.h"
+#include "refrain/http/clients.h"
 
 enum { OWN_NAMES_MAX = 1 << 20 };
 
@@ -22,6 +23,8 @@ struct build {
     struct rule_header *rule_headers; /* of all rules */
     struct key_scope *scopes;         /* one a rule */
     struct event_rule *event_rules;
+    struct roster *roster;
+    atomic_bool *refused_us; /* one an upstream */
     struct own_operation *own;
     struct price *prices;
     struct slice *reads; /* names of headers */
@@ -41,6 +44,8 @@ static void build_free(void *owner)
     for (size_t i = 0; b->upstreams && i < b->site.upstreams_n; i++)
         breakers_leave(b->upstreams[i].breakers);
     free(b->upstreams);
+    free(b->refused_us);
+    roster_free(b->roster);
     free(b->rules);
     free(b->rule_headers);
     free(b->scopes);
@@ -105,6 +110,12 @@ static struct digest alterations(const struct upstream_conf *u, const struct key
     add_names(sum, 3, u->headers_remove);
     add_list(sum, 4, &key->ignore_fields, false);
     add_list(sum, 5, &key->ignore_headers, true);
+    if (u->credential) { /* that it is ours, and where it stands; another one of the same account is as good
+                          */
+        struct slice name = slice_str(u->credential);
+
+        sha256_add_field(sum, 6, slice_cut(&name, ':'));
+    }
     d = sha256_end(sum);
     sha256_free(sum);
     return d;
@@ -131,13 +142,16 @@ static bool build_routes(struct build *b, const struct config *conf, const struc
 {
     b->routes = calloc(conf->routes_n + 1, sizeof(*b->routes));
     b->upstreams = calloc(conf->upstreams_n + 1, sizeof(*b->upstreams));
-    if (!b->routes || !b->upstreams)
+    b->refused_us = calloc(conf->upstreams_n + 1, sizeof(*b->refused_us));
+    if (!b->routes || !b->upstreams || !b->refused_us)
         return false;
     b->site.upstreams = b->upstreams;
     b->site.upstreams_n = conf->upstreams_n;
-    for (size_t i = 0; i < conf->upstreams_n; i++)
+    for (size_t i = 0; i < conf->upstreams_n; i++) {
+        b->upstreams[i].refused_us = &b->refused_us[i];
         if (!build_upstream(&b->upstreams[i], &conf->upstreams[i], &conf->key, parts))
             return false;
+    }
     for (size_t i = 0; i < conf->routes_n; i++) {
         const struct route_conf *r = &conf->routes[i];
 
@@ -217,6 +231,63 @@ static struct key_scope scope_of(enum cache_scope scope, const struct text_list 
 
     return (struct key_scope){
         .mode = modes[scope], .headers = headers->at, .headers_n = headers->n, .secret = parts->secret};
+}
+
+/* -- clients -- */
+
+/* Checked when it was read. */
+static void digest_of_hex(struct slice hex, struct digest *out)
+{
+    for (size_t i = 0; i < sizeof(out->bytes); i++) {
+        char pair[3] = {hex.data[2 * i], hex.data[2 * i + 1], '\0'};
+
+        out->bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+}
+
+static struct client_conf client_of(const struct client_section *c, struct digest *tokens)
+{
+    struct slice name = slice_str(c->name);
+    bool shared = c->scope && strcmp(c->scope, "shared") == 0;
+
+    for (size_t i = 0; i < c->token_sha256.n; i++)
+        digest_of_hex(c->token_sha256.at[i], &tokens[i]);
+    return (struct client_conf){
+        .name = name,
+        .tokens = tokens,
+        .tokens_n = c->token_sha256.n,
+        .scope = shared     ? (struct slice){NULL, 0}
+                 : c->scope ? slice_str(c->scope)
+                            : name,
+        .scope_given = c->scope != NULL,
+        .shared = shared,
+        .namespace_ = slice_str(c->namespace_),
+        .requests_per_minute = c->requests_per_minute,
+        .max_concurrent = c->max_concurrent,
+        .limit_hits = c->limit_hits,
+    };
+}
+
+static bool build_clients(struct build *b, const struct config *conf, const struct site_parts *parts)
+{
+    size_t n = conf->clients_n, tokens_n = 0;
+    struct client_conf *confs = calloc(n + 1, sizeof(*confs));
+    struct digest *tokens;
+
+    for (size_t i = 0; i < n; i++)
+        tokens_n += conf->clients[i].token_sha256.n;
+    tokens = calloc(tokens_n + 1, sizeof(*tokens));
+    tokens_n = 0;
+    for (size_t i = 0; confs && tokens && i < n; i++) {
+        confs[i] = client_of(&conf->clients[i], tokens + tokens_n);
+        tokens_n += conf->clients[i].token_sha256.n;
+    }
+    if (confs && tokens && n > 0)
+        b->roster = roster_new(parts->clients, confs, n);
+    b->site.roster = b->roster;
+    free(confs);
+    free(tokens);
+    return n == 0 || b->roster;
 }
 
 /* -- rules -- */
@@ -476,6 +547,8 @@ static void build_values(struct site *s, const struct config *conf, const struct
         .ttl_max_s = conf->cache.max_ttl_s,
     };
     s->scope = scope_of(conf->cache.scope, &conf->cache.scope_headers, parts);
+    s->shared = (struct key_scope){.mode = KEY_SCOPE_SHARED, .secret = parts->secret};
+    s->parted = (struct key_scope){.mode = KEY_SCOPE_CREDENTIAL, .secret = parts->secret};
     s->key_body_bytes_max = conf->key.body_bytes_max;
     s->body_bytes_max = conf->listen.body_bytes_max;
     s->namespace_ = slice_str(conf->cache.namespace_);
@@ -489,6 +562,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->recent = parts->recent;
     s->limits = parts->limits;
     s->proofs = parts->proofs;
+    s->clients = parts->clients;
     s->fences = parts->fences;
     s->invalidator = parts->invalidator;
     s->targets = changes_key(parts->secret);
@@ -513,7 +587,8 @@ struct site *site_build(const struct config *conf, const struct site_parts *part
     b->site.headers = b->headers;
     build_values(&b->site, conf, parts);
     ok = b->headers && build_routes(b, conf, parts) && build_gate(b, conf) && build_rules(b, conf, parts) &&
-         build_event_rules(b, conf) && build_own_operations(b, conf) && build_prices(b, conf);
+         build_clients(b, conf, parts) && build_event_rules(b, conf) && build_own_operations(b, conf) &&
+         build_prices(b, conf);
     for (enum operation op = 0; ok && op < OP_COUNT; op++)
         ok = build_operation(b, conf, op);
     if (!ok) {

@@ -21,6 +21,7 @@ struct site_parts {
     struct slice secret;   /* the server's */
     struct events *events; /* NULL: nobody can listen */
     struct instances *instances;
+    struct clients *clients;
 };
 
 /** A site with one reference. @conf must outlive it. NULL when out of memory. */

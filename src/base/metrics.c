@@ -67,6 +67,11 @@ static const char *const tier_result_names[] = {"ok",   "absent", "late",    "bu
                                                 "down", "full",   "refused", "failed"};
 static const char *const record_names[] = {"ok",     "short",    "corrupt",   "other_key", "future",
                                            "locked", "unsealed", "too_large", "no_memory"};
+/* As enum metric_unproven and metric_client_limit. */
+static const char *const unproven_names[] = {"missing", "unknown", "several"};
+static const char *const client_limit_names[] = {"requests_per_minute", "max_concurrent"};
+_Static_assert(ARRAY_LEN(unproven_names) == LABEL_MAX_UNPROVEN, "a name a reason");
+_Static_assert(ARRAY_LEN(client_limit_names) == LABEL_MAX_CLIENT_LIMIT, "a name a limit");
 _Static_assert(ARRAY_LEN(tier_result_names) == LABEL_MAX_TIER_RESULT, "a name a result");
 _Static_assert(ARRAY_LEN(record_names) == LABEL_MAX_RECORD, "a name a result");
 _Static_assert(ARRAY_LEN(message_names) == LABEL_MAX_MESSAGE, "a name a kind");
@@ -109,7 +114,7 @@ struct metrics {
     struct metric_block *blocks;
     struct metric_block set;           /* what metrics_set brought */
     atomic_bool touched[METRIC_SLOTS]; /* by metrics_set: shown even at 0 */
-    struct names upstreams, models, namespaces, operations;
+    struct names upstreams, models, namespaces, operations, clients;
     unsigned named[LABEL_SETS]; /* how many values have a name by callback */
     const char *(*name[LABEL_SETS])(unsigned value);
     unsigned collectors_n;
@@ -155,6 +160,7 @@ struct metrics *metrics_new(void)
     memset(m, 0, sizeof(*m));
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->upstreams.lock, NULL);
+    pthread_mutex_init(&m->clients.lock, NULL);
     pthread_mutex_init(&m->models.lock, NULL);
     pthread_mutex_init(&m->namespaces.lock, NULL);
     pthread_mutex_init(&m->operations.lock, NULL);
@@ -299,6 +305,8 @@ static struct names *names_of(struct metrics *m, enum metric_label set)
         return &m->namespaces;
     case LABEL_OPERATION:
         return &m->operations;
+    case LABEL_CLIENT:
+        return &m->clients;
     default:
         return NULL;
     }
@@ -356,6 +364,8 @@ const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigne
         [LABEL_RETRY] = {retry_names, ARRAY_LEN(retry_names)},
         [LABEL_TIER_RESULT] = {tier_result_names, ARRAY_LEN(tier_result_names)},
         [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
+        [LABEL_UNPROVEN] = {unproven_names, ARRAY_LEN(unproven_names)},
+        [LABEL_CLIENT_LIMIT] = {client_limit_names, ARRAY_LEN(client_limit_names)},
         [LABEL_MESSAGE] = {message_names, ARRAY_LEN(message_names)},
         [LABEL_FLEET] = {fleet_names, ARRAY_LEN(fleet_names)},
         [LABEL_TOKENS] = {tokens_names, ARRAY_LEN(tokens_names)},

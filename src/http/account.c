@@ -44,29 +44,6 @@ static void count(const struct account_to *to, const struct account *a)
         metric_add(c, COALESCED, 1);
 }
 
-/* Which prices a model has is asked of the configuration once. Those that share a label are asked for each
- * time: they need not share a price. */
-static const struct price *price_of(struct account_prices *prices, struct slice model, unsigned label)
-{
-    if (label == LABEL_MAX_MODEL - 1)
-        return pricing_find(prices->pricing, model);
-    if (!prices->of[label].known) {
-        prices->of[label].price = pricing_find(prices->pricing, model);
-        prices->of[label].known = true;
-    }
-    return prices->of[label].price;
-}
-
-static void count_cost(const struct account_to *to, const struct account *a, unsigned model)
-{
-    const struct price *price = to->prices->pricing->n > 0 ? price_of(to->prices, a->model, model) : NULL;
-
-    if (price)
-        metric_add1(to->counts, COST_SAVED, model,
-                    price_nano_dollars(price, a->tokens_in > 0 ? (uint64_t)a->tokens_in : 0,
-                                       a->tokens_out > 0 ? (uint64_t)a->tokens_out : 0));
-}
-
 /* What of upstream's work was not done again. */
 static void count_saved(const struct account_to *to, const struct account *a)
 {
@@ -77,7 +54,6 @@ static void count_saved(const struct account_to *to, const struct account *a)
     if (a->tokens_out > 0)
         metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_OUTPUT, a->tokens_out);
     metric_add(to->counts, SECONDS_SAVED, a->saved_ns);
-    count_cost(to, a, model);
 }
 
 /* -- the log -- */
@@ -86,16 +62,29 @@ static void log_request(const struct account *a)
 {
     log_buffered(LOG_INFO, "request", LOG_SLICE("id", a->request_id), LOG_SLICE("operation", a->operation),
                  LOG_SLICE("model", a->model), LOG_SLICE("namespace", a->namespace_),
-                 LOG_SLICE("client", a->client), LOG_STR("result", result_words[a->result]),
+                 LOG_STR("client", a->client ? a->client->conf.name.data : NULL),
+                 LOG_STR("result", result_words[a->result]),
                  LOG_STR("tier", a->entry ? tier_words[a->tier] : NULL), LOG_STR("reason", a->reason),
                  LOG_SLICE("entry", a->entry_id), LOG_INT("status", a->status), LOG_INT("bytes", a->bytes),
                  LOG_BOOL("complete", a->complete), LOG_INT_KNOWN("tokens_in", a->tokens_in),
                  LOG_INT_KNOWN("tokens_out", a->tokens_out), LOG_DUR("took_ms", a->took_ns));
 }
 
+/* -- the client's -- */
+
+static void count_client(const struct account_to *to, const struct account *a)
+{
+    client_count(a->client, to->counter, a->result);
+    if (account_saves(a))
+        client_saved(a->client, to->counter, a->tokens_in > 0 ? (uint64_t)a->tokens_in : 0,
+                     a->tokens_out > 0 ? (uint64_t)a->tokens_out : 0, 0);
+}
+
 void account_settle(const struct account_to *to, const struct account *a)
 {
     count(to, a);
+    if (a->client)
+        count_client(to, a);
     if (account_saves(a))
         count_saved(to, a);
     telling_request(to->events, a);
@@ -137,6 +126,7 @@ void account_of(const struct exchange *x, bool sent, struct account *out)
 
     *out = (struct account){
         .request_id = slice_str(x->request_id),
+        .client = x->client,
         .namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_),
         .operation_label = operation_label(x),
         .operation = operation_name(x),
@@ -154,10 +144,6 @@ void account_of(const struct exchange *x, bool sent, struct account *out)
     };
     if (x->route)
         out->upstream = slice_str(s->upstreams[x->route->upstream].conf.name);
-    if (x->entry.entry) {
+    if (x->entry.entry)
         take_entry(x, out);
-        return;
-    }
-    out->tokens_in = x->tokens.in > 0 ? (int64_t)x->tokens.in : -1;
-    out->tokens_out = x->tokens.out > 0 ? (int64_t)x->tokens.out : -1;
 }

@@ -19,8 +19,8 @@
 
 #include "refrain/base/metrics.h"
 #include "refrain/base/slice.h"
-#include "refrain/policy/pricing.h"
 
+struct client;   /* clients.h */
 struct entry;    /* store/entry.h */
 struct events;   /* store/events.h */
 struct exchange; /* exchange_priv.h */
@@ -30,7 +30,7 @@ struct account {
     /* whose */
     struct slice request_id;
     struct slice namespace_;
-    struct slice client; /* its name, where clients have names */
+    const struct client *client; /* who asked; NULL: there are none */
     /* for what */
     unsigned operation_label; /* of LABEL_OPERATION */
     struct slice operation, model, upstream;
@@ -50,22 +50,13 @@ struct account {
     int64_t saved_ns;              /* of upstream's time that nobody had to wait; 0: nothing was saved */
 };
 
-/* What models cost, found once for each that has a label of its own. A worker's, of one site. */
-struct account_prices {
-    const struct pricing *pricing;
-    struct {
-        bool known;
-        const struct price *price; /* NULL: it has none */
-    } of[LABEL_MAX_MODEL];
-};
-
 /* Where it goes. */
 struct account_to {
     struct metrics *metrics;
     struct metric_block *counts;
-    struct account_prices *prices;
     struct events *events; /* NULL: nobody can listen */
     bool logs;             /* a line a request */
+    unsigned counter;      /* the worker's, of clients (clients.h) */
 };
 
 /** True of an answer that upstream was not asked for, or not in full. */

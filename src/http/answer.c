@@ -602,7 +602,8 @@ void answer_options(struct exchange *x)
 /* What asking again cannot mend; SDKs would ask again on their own. */
 static bool is_final(enum error_code code)
 {
-    return error_status(code) < 500 || code == ERR_NOT_IMPLEMENTED || code == ERR_ONLY_IF_CACHED;
+    return (error_status(code) < 500 && code != ERR_RATE_LIMITED) || code == ERR_NOT_IMPLEMENTED ||
+           code == ERR_ONLY_IF_CACHED || code == ERR_UPSTREAM_REFUSED_US;
 }
 
 void answer_error(struct exchange *x, enum error_code code, const char *text)
@@ -633,7 +634,9 @@ void answer_error(struct exchange *x, enum error_code code, const char *text)
         front_reply_field(r, "x-should-retry", "false");
     if (code == ERR_METHOD_NOT_ALLOWED) /* RFC 9110 section 15.5.6 */
         front_reply_field(r, "Allow", methods);
-    if (code == ERR_OVERLOADED || code == ERR_CIRCUIT_OPEN)
+    if (code == ERR_UNAUTHORIZED) /* RFC 9110 section 15.5.2, RFC 6750 section 3 */
+        front_reply_field(r, "WWW-Authenticate", "Bearer realm=\"refrain\"");
+    if (code == ERR_OVERLOADED || code == ERR_CIRCUIT_OPEN || code == ERR_RATE_LIMITED)
         field_number(x, "Retry-After", x->retry_after_s > 0 ? (uint64_t)x->retry_after_s : 1);
     own_request_id(x);
     front_reply_send(r, status);

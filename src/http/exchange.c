@@ -23,6 +23,7 @@
 #include "exchange_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/base/log.h"
 #include "refrain/wire/gunzip.h"
 
 enum {
@@ -124,11 +125,17 @@ static void exchange_maybe_recycle(struct exchange *x)
         exchange_recycle(x);
 }
 
+/* Who proves nothing has no line of his own: those refused are told of together. */
+static bool is_turned_away(const struct exchange *x)
+{
+    return x->stranger && x->refused;
+}
+
 /* Once for every request that had a head, so that the results add up to the requests. */
 static void settle_account(const struct exchange *x, bool sent)
 {
-    struct account_to to = {x->worker->metrics, x->worker->counts, &x->view->prices, site_of(x)->events,
-                            site_of(x)->log_requests};
+    struct account_to to = {x->worker->metrics, x->worker->counts, site_of(x)->events,
+                            site_of(x)->log_requests && !is_turned_away(x), x->worker->counter};
     struct account account;
 
     account_of(x, sent, &account);
@@ -149,6 +156,8 @@ static void on_end(struct front_req *r, bool sent)
     note_tokens(x);
     if (r->head_done)
         settle_account(x, sent);
+    if (x->running)
+        client_end(x->client);
     if (x->entry.entry) {
         entry_ref_release(&x->entry);
         x->entry.entry = NULL;
@@ -190,6 +199,17 @@ static void refuse(struct exchange *x, enum error_code code, const char *text)
     x->refused = true;
     x->refusal = code;
     x->refusal_text = text;
+}
+
+static void refuse_by_limit(struct exchange *x, bool by_rate, int64_t now_ns, int64_t wait_ns)
+{
+    refuse(x, ERR_RATE_LIMITED,
+           by_rate ? "this client's requests_per_minute are used up"
+                   : "this client has as many requests under way as max_concurrent allows");
+    x->retry_after_s = (wait_ns + 999999999) / 1000000000;
+    if (client_limited(x->client, x->worker->counter, by_rate, now_ns))
+        log_event(LOG_WARN, "client_limited", LOG_SLICE("client", x->client->conf.name),
+                  LOG_STR("option", by_rate ? "requests_per_minute" : "max_concurrent"));
 }
 
 static void make_request_id(struct exchange *x)
@@ -239,6 +259,7 @@ static struct keying keying_of(const struct exchange *x)
         .target = x->target,
         .fields = &x->req.fields,
         .ask = &x->ask,
+        .client = x->client,
         .has_body = x->has_body,
         .content_length = x->content_length,
         .body = buf_slice(&x->body),
@@ -255,6 +276,8 @@ static void read_controls(struct exchange *x)
     const char *why = "";
 
     if (!ask_read(&x->req.fields, &site_of(x)->ask, &x->ask, &why))
+        refuse(x, ERR_REQUEST_INVALID, why);
+    if (x->client && !admission_namespace(site_of(x)->roster, x->client, &x->ask, &why))
         refuse(x, ERR_REQUEST_INVALID, why);
     x->gzip = x->ask.gzip;
 }
@@ -289,16 +312,31 @@ static void choose_manner(struct exchange *x)
         refuse(x, ERR_REQUEST_INVALID, site_of(x)->own_operations);
     x->op = k.op;
     x->own = k.own;
-    plan_make(&site_of(x)->rules, 0, x->own, &x->plan); /* until the body tells more */
+    keying_plan(site_of(x), x->client, 0, x->own, &x->plan); /* until the body tells more */
     why = keying_head_bypass(&k);
     if (why)
         bypass_by_head(x, &k, why);
+}
+
+/* One more of its requests a minute; where hits are not to count, not before it is known to be none. */
+static void charge_client(struct exchange *x)
+{
+    int64_t now_ns = clock_mono_ns(), wait_ns;
+
+    if (!x->client || x->charged)
+        return;
+    x->charged = client_take(x->client, now_ns, &wait_ns);
+    if (!x->charged)
+        refuse_by_limit(x, true, now_ns, wait_ns);
 }
 
 static void start_alone(struct exchange *x, bool streamed)
 {
     struct keying k = keying_of(x);
 
+    charge_client(x);
+    if (x->refused)
+        return;
     if (x->ask.only_if_cached) { /* RFC 9111 section 5.2.1.7, also where nothing is ever stored */
         refuse(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
         return;
@@ -309,6 +347,75 @@ static void start_alone(struct exchange *x, bool streamed)
         refuse(x, ERR_OVERLOADED, "out of memory");
     else
         forward_start(x, x->reader.flight, NULL, streamed ? FORWARD_STREAMED : FORWARD_WHOLE);
+}
+
+/* -- who asks? -- */
+
+/* No more than the API whose shape an error has; of whom nothing is known, nothing else is looked at. */
+static void take_shape(struct exchange *x)
+{
+    struct keying k;
+
+    if (!take_route(x))
+        return;
+    k = keying_of(x);
+    (void)keying_operation(&k);
+    x->op = k.op;
+    x->own = k.own;
+}
+
+static void refuse_stranger(struct exchange *x, enum admission why)
+{
+    static const enum metric_unproven reasons[] = {[ADMISSION_MISSING] = UNPROVEN_MISSING,
+                                                   [ADMISSION_UNKNOWN] = UNPROVEN_UNKNOWN,
+                                                   [ADMISSION_SEVERAL] = UNPROVEN_SEVERAL};
+    uint64_t told = clients_refused(site_of(x)->clients, x->started_ns);
+
+    x->stranger = true;
+    metric_add1(x->worker->counts, UNAUTHORIZED, reasons[why], 1);
+    refuse(x, ERR_UNAUTHORIZED, admission_refusal(why));
+    if (told > 0)
+        log_event(LOG_WARN, "unauthorized", LOG_STR("id", x->request_id),
+                  LOG_STR("why", admission_refusal(why)), LOG_INT("requests", told));
+}
+
+static void begin_as_client(struct exchange *x)
+{
+    x->running = client_begin(x->client);
+    if (!x->running)
+        refuse_by_limit(x, false, x->started_ns, 0);
+    else if (x->client->conf.limit_hits)
+        charge_client(x);
+}
+
+static void take_client(struct exchange *x)
+{
+    struct front_req *r = &x->req;
+    bool has_query = memchr(r->target.data, '?', r->target.len) != NULL;
+    struct admission_request request = {
+        .method = r->method,
+        .target = r->target,
+        .target_bytes = r->target_long ? r->target_long : r->target_bytes,
+        .fields = &r->fields,
+        .has_body =
+            fields_content_length(&r->fields) > 0 || fields_find_id(&r->fields, HEADER_TRANSFER_ENCODING),
+    };
+    enum admission admission;
+
+    if (has_query)
+        take_shape(x);
+    request.key_in_query = has_query && dialect_of(x->op)->key_in_query;
+    admission =
+        admit(x->worker->admitter, site_of(x)->roster, x->view == x->worker->view, &request, &x->client);
+    r->target = request.target;
+    if (x->client)
+        begin_as_client(x);
+    else if (admission == ADMISSION_PREFLIGHT)
+        x->stranger = true;
+    else
+        refuse_stranger(x, admission);
+    if (x->refused)
+        take_shape(x);
 }
 
 static void on_head(struct front_req *r)
@@ -329,7 +436,9 @@ static void on_head(struct front_req *r)
         refuse(x, ERR_REQUEST_INVALID, r->malformed);
     else if (!verdict.ok)
         refuse(x, verdict.code, verdict.why);
-    else if (!take_route(x))
+    else if (s->roster)
+        take_client(x);
+    if (!x->refused && !take_route(x))
         refuse(x, ERR_NO_ROUTE, "no route matches this path");
     if (!x->refused)
         take_length(x);
@@ -441,6 +550,8 @@ static void tag_make(struct exchange *x)
     memo_hash_begin(h);
     memo_hash_add(h, x->req.method);
     memo_hash_add(h, x->req.target);
+    if (x->client) /* in place of its credential */
+        memo_hash_add(h, slice_make(&x->client->number, sizeof(x->client->number)));
     memo_hash_add_fields(h, &x->req.fields, &site_of(x)->reads);
     memo_hash_add(h, buf_slice(&x->body));
     x->tag = memo_hash_end(h);
@@ -448,16 +559,17 @@ static void tag_make(struct exchange *x)
 
 static void plan_take(struct exchange *x, uint64_t rules)
 {
-    plan_make(&site_of(x)->rules, rules, x->own, &x->plan);
+    keying_plan(site_of(x), x->client, rules, x->own, &x->plan);
     plan_bound(&x->plan, &x->ask);
 }
 
 /* What is to become of the request is known: whether the cache may have to do with it at all, and how. */
 static enum step step_planned(struct exchange *x)
 {
+    struct keying k = keying_of(x);
     const char *why = "";
 
-    if (!ask_check_leave(&x->ask, &site_of(x)->ask, scope_of(x)->mode == KEY_SCOPE_SHARED, &why)) {
+    if (!keying_check_leave(&k, &x->ask, &why)) {
         refuse(x, ERR_REQUEST_INVALID, why);
         return step_refused(x);
     }
@@ -634,6 +746,9 @@ static enum step step_lookup(struct exchange *x)
         answer_error(x, ERR_ONLY_IF_CACHED, "not in the cache, and only-if-cached was asked");
         return STEP_DONE;
     }
+    charge_client(x);
+    if (x->refused)
+        return step_refused(x);
     if (x->ask.range.len > 0 && !x->head_request) {
         bypass(x, "range"); /* only a stored whole can be cut here */
         return STEP_PASS;

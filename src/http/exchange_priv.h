@@ -5,8 +5,9 @@
 #pragma once
 #include <pthread.h>
 
-#include "account.h"
 #include "refrain/base/metrics.h"
+#include "refrain/http/admission.h"
+#include "refrain/http/clients.h"
 #include "refrain/http/fetch.h"
 #include "refrain/http/flight.h"
 #include "refrain/http/front.h"
@@ -38,7 +39,6 @@ struct site_view {
     unsigned uses;
     unsigned *upstream_labels; /* of each upstream, for the counts */
     unsigned *own_labels;      /* of each operation of the operator's own */
-    struct account_prices prices;
 };
 
 struct worker {
@@ -54,6 +54,8 @@ struct worker {
     struct site_view *view;
     struct metrics *metrics;
     struct metric_block *counts;
+    unsigned counter; /* clients_counter's */
+    struct admitter *admitter;
     struct limits *limits;
     struct list spare; /* exchanges */
     unsigned spare_n;
@@ -110,6 +112,9 @@ struct exchange {
 
     /* All from here on begins at zero for each request. */
     struct site_view *view;
+    const struct client *client; /* who asks; NULL: there are none, or it is a preflight */
+    bool running, charged;       /* counted against its limits: at the same time, and a minute */
+    bool stranger;               /* there are clients, and it is none of them */
     const struct site_route *route;
     enum operation op;
     const struct own_operation *own; /* NULL: none of the operator's own */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/http/admission.h"
 #include "refrain/http/keying.h"
 #include "refrain/http/varying.h"
 #include "refrain/store/instances.h"
@@ -37,10 +38,11 @@ static struct keying keying_of(const struct explaining *x)
         .op = e->op,
         .own = e->own,
         .method = x->r->method,
-        .raw_target = x->r->target,
+        .raw_target = e->raw_target,
         .target = e->target,
         .fields = x->r->fields,
         .ask = &e->ask,
+        .client = e->client,
         .has_body = x->r->has_body,
         .content_length = x->r->has_body ? (int64_t)x->r->body.len : -1,
         .body = x->r->body,
@@ -54,6 +56,37 @@ static struct keying keying_of(const struct explaining *x)
 
 /* -- as an exchange does it: from its head, from its body, in the store -- */
 
+/* Its limits are not asked: they are about who sends a request. */
+static bool take_client(struct explaining *x)
+{
+    struct explanation *e = x->out;
+    struct keying k = keying_of(x);
+    struct admission_request r = {
+        .method = x->r->method,
+        .target = e->raw_target,
+        .target_bytes = e->target_bytes = malloc(e->raw_target.len + 1),
+        .fields = x->r->fields,
+        .has_body = x->r->has_body,
+    };
+    struct admitter *a = admitter_new();
+    enum admission admission;
+
+    if (!r.target_bytes)
+        abort(); /* as long as the target */
+    (void)keying_operation(&k);
+    r.key_in_query = dialect_of(k.op)->key_in_query;
+    admission = admit(a, x->site->roster, false, &r, &e->client);
+    admitter_free(a);
+    e->raw_target = r.target;
+    if (admission == ADMISSION_PREFLIGHT)
+        return true;
+    if (admission != ADMISSION_GIVEN) {
+        e->op = k.op;
+        return end(x, EXPLAIN_REFUSED, admission_refusal(admission));
+    }
+    return keying_route(x->site, e->raw_target, &e->route, &e->target, &e->path);
+}
+
 static bool read_head(struct explaining *x)
 {
     struct explanation *e = x->out;
@@ -62,11 +95,16 @@ static bool read_head(struct explaining *x)
     struct keying k;
 
     fields_classify(x->r->fields, x->site->headers);
-    if (!keying_route(x->site, x->r->target, &e->route, &e->target, &e->path))
+    e->raw_target = x->r->target;
+    if (!keying_route(x->site, e->raw_target, &e->route, &e->target, &e->path))
         return end(x, EXPLAIN_REFUSED, "no route matches this path");
+    if (x->site->roster && !take_client(x))
+        return false;
     if (x->site->body_bytes_max > 0 && x->r->body.len > x->site->body_bytes_max)
         return end(x, EXPLAIN_REFUSED, "the body is larger than listen.max_body_bytes");
     asks_well = ask_read(x->r->fields, &x->site->ask, &e->ask, &why);
+    if (asks_well && e->client)
+        asks_well = admission_namespace(x->site->roster, e->client, &e->ask, &why);
     k = keying_of(x);
     names_one = keying_operation(&k);
     e->op = k.op; /* a refusal tells it, too */
@@ -75,7 +113,7 @@ static bool read_head(struct explaining *x)
         return end(x, EXPLAIN_REFUSED, why);
     if (!names_one)
         return end(x, EXPLAIN_REFUSED, x->site->own_operations);
-    plan_make(&x->site->rules, 0, e->own, &e->plan);
+    keying_plan(x->site, e->client, 0, e->own, &e->plan);
     why = keying_head_bypass(&k);
     return why ? end(x, EXPLAIN_PASSED, why) : true;
 }
@@ -85,13 +123,15 @@ static bool read_body(struct explaining *x)
     struct explanation *e = x->out;
     const char *why;
     struct keying k;
+    uint64_t matched;
 
     k = keying_of(x);
     e->canon = keying_canonicalise(&k, &e->canonical, &e->facts, &e->canon_why);
     e->canonicalised = true;
     k = keying_of(x);
     keying_trace_body(&k);
-    plan_make(&x->site->rules, keying_rules(&k), k.own, &e->plan);
+    matched = keying_rules(&k);
+    keying_plan(x->site, e->client, matched, k.own, &e->plan);
     e->own = k.own;
     plan_bound(&e->plan, &e->ask);
     e->scope = keying_scope(&k);
@@ -99,7 +139,8 @@ static bool read_body(struct explaining *x)
     why = keying_body_bypass(&k);
     if (why)
         return end(x, EXPLAIN_PASSED, why);
-    if (!ask_check_leave(&e->ask, &x->site->ask, e->scope->mode == KEY_SCOPE_SHARED, &why))
+    k = keying_of(x);
+    if (!keying_check_leave(&k, &e->ask, &why))
         return end(x, EXPLAIN_REFUSED, why);
     return e->plan.cache == RULE_CACHE_OFF ? end(x, EXPLAIN_PASSED, "rule") : true;
 }
@@ -278,7 +319,9 @@ void explanation_done(struct explanation *e)
 {
     buf_done(&e->canonical);
     free(e->trace);
+    free(e->target_bytes);
     header_table_free(e->shipped);
     e->trace = NULL;
+    e->target_bytes = NULL;
     e->shipped = NULL;
 }

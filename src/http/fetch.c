@@ -215,7 +215,10 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
     x->call = NULL;
     if (x->upload)
         upload_close(x->upload);
-    if (result == UPSTREAM_OK) {
+    if (x->refused_us) {
+        fetch_fail(x, ERR_UPSTREAM_REFUSED_US, "upstream does not take the credential configured for it",
+                   GATE_STATUS);
+    } else if (result == UPSTREAM_OK) {
         ended_whole(x);
     } else if (x->reading) {
         keep_give_up(&x->keep, reason_of_failure(x, result));
@@ -345,6 +348,25 @@ static void note_proof(const struct fetch *x, unsigned status)
     if (news)
         log_event(LOG_INFO, news, LOG_STR("upstream", x->tries.upstream->conf.name),
                   LOG_STR("flight", flight_id(x->flight)));
+}
+
+/* Nobody here but the operator can do anything about it, and what upstream says of a key may quote it: a 401
+ * that is about our own credential is not passed on. false: it is one. */
+static bool takes_ours(struct fetch *x, unsigned status)
+{
+    const struct site_upstream *u = x->tries.upstream;
+    bool before;
+
+    if (!x->shows_ours || (status != 401 && !is_success(status)))
+        return true;
+    before = atomic_load_explicit(u->refused_us, memory_order_relaxed);
+    if (before != (status == 401) && atomic_exchange(u->refused_us, status == 401) == before)
+        log_event(status == 401 ? LOG_ERROR : LOG_INFO,
+                  status == 401 ? "upstream_credential_refused" : "upstream_credential_accepted",
+                  LOG_STR("upstream", u->conf.name),
+                  LOG_STR("what_to_do", status == 401 ? "mend upstreams.NAME.credential and reload" : NULL));
+    x->refused_us = status == 401;
+    return !x->refused_us;
 }
 
 static void add_tag(struct fetch *x, struct flight_head *head)
@@ -511,6 +533,10 @@ static bool take_head(struct fetch *x, unsigned status, const struct fields *fie
         loop_timer_stop(x->late);
     head->status = status;
     tries_head(&x->tries, status);
+    if (!takes_ours(x, status)) {
+        upstream_cancel(x->call);
+        return false;
+    }
     note_proof(x, status);
     if (!head_copy(x, head, fields)) {
         x->overloaded = true;
@@ -698,6 +724,8 @@ static bool carries_authorization(const struct fetch_spec *spec)
 {
     bool any = spec->scope->mode != KEY_SCOPE_CREDENTIAL;
 
+    if (spec->upstream->conf.credential)
+        return true;
     for (size_t i = 0; i < spec->fields_n; i++)
         if (field_id(&spec->fields[i]) == HEADER_AUTHORIZATION ||
             (any && (spec->fields[i].flags & HEADER_CREDENTIAL)))
@@ -881,6 +909,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
                                    .target = spec->target,
                                    .fields = spec->fields,
                                    .fields_n = spec->fields_n,
+                                   .anonymous = spec->anonymous,
                                    .body_len = -1};
 
     if (!x)
@@ -891,6 +920,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
     x->counts = spec->counts;
     x->site = site_ref(spec->site);
     x->unread = spec->unread;
+    x->shows_ours = spec->upstream->conf.credential && !spec->anonymous;
     x->by_head = strcmp(spec->method, "HEAD") == 0;
     x->tries = (struct tries){
         .upstream = spec->upstream,

@@ -447,6 +447,7 @@ static enum relay_how how_failed(const struct fetch *x)
 {
     switch (flight_head(x->flight)->error) {
     case ERR_OVERLOADED:
+    case ERR_UPSTREAM_REFUSED_US: /* others may have been given a new credential already */
         return RELAY_AGAIN;
     case ERR_CIRCUIT_OPEN:
         return RELAY_ALONE;

@@ -29,6 +29,8 @@ struct fetch {
     bool by_head;           /* it is asked by HEAD; … */
     bool described;         /* … and what it says is of what is stored */
     bool paused, overloaded, reading;
+    bool shows_ours; /* upstream is shown our own credential; … */
+    bool refused_us; /* … and does not take it */
     struct keep keep;
     struct buf body;
     size_t body_charged;

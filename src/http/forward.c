@@ -204,6 +204,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .vary_id = slice_make(x->vary_id, x->has_vary_id ? sizeof(x->vary_id) : 0),
         .namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_),
         .scope = scope_of(x),
+        .anonymous = x->stranger,
         .read_only = x->plan.cache == RULE_CACHE_READ_ONLY,
         .model = slice_str(x->model),
         .op_name = operation_name(x),

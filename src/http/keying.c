@@ -193,6 +193,37 @@ const char *keying_body_bypass(const struct keying *k)
     return "shape";
 }
 
+/* What configuration says of a client goes before what it says of all requests: never wider than it says of
+ * the one, and where it says nothing of it, shared where all is. What lists of fields tell apart stays apart.
+ */
+static const struct key_scope *scope_of_client(const struct site *s, const struct client *client,
+                                               const struct key_scope *scope)
+{
+    if (client->conf.shared)
+        return scope->mode == KEY_SCOPE_CREDENTIAL ? &s->shared : scope;
+    return client->conf.scope_given && scope->mode == KEY_SCOPE_SHARED ? &s->parted : scope;
+}
+
+void keying_plan(const struct site *s, const struct client *client, uint64_t matched,
+                 const struct own_operation *own, struct plan *out)
+{
+    plan_make(&s->rules, matched, own, out);
+    if (client)
+        out->scope = scope_of_client(s, client, out->scope ? out->scope : &s->scope);
+}
+
+static struct slice client_of(const struct keying *k)
+{
+    return k->client && !k->client->conf.shared ? k->client->conf.scope : (struct slice){NULL, 0};
+}
+
+bool keying_check_leave(const struct keying *k, struct ask *ask, const char **out_why)
+{
+    bool shared = keying_scope(k)->mode == KEY_SCOPE_SHARED || (k->client && k->client->in_group);
+
+    return ask_check_leave(ask, &k->site->ask, shared, out_why);
+}
+
 const struct key_scope *keying_scope(const struct keying *k)
 {
     return k->plan->scope ? k->plan->scope : &k->site->scope;
@@ -211,9 +242,12 @@ void keying_trace_body(const struct keying *k)
 
 uint64_t keying_caller(struct key_maker *maker, const struct keying *k)
 {
+    const struct site_upstream *upstream = &k->site->upstreams[k->route->upstream];
     struct key_request r = {
         .scope = keying_scope(k),
-        .upstream = slice_str(k->site->upstreams[k->route->upstream].conf.name),
+        .client = client_of(k),
+        .credential_is_ours = upstream->conf.credential != NULL,
+        .upstream = slice_str(upstream->conf.name),
         .target = k->target,
         .fields = k->fields,
     };
@@ -228,6 +262,8 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
     bool head = slice_eq(k->method, SLICE_OF("HEAD"));
     struct key_request r = {
         .scope = keying_scope(k),
+        .client = client_of(k),
+        .credential_is_ours = upstream->conf.credential != NULL,
         .namespace_ = keying_namespace(k),
         .upstream = slice_str(upstream->conf.name),
         .config = slice_make(upstream->alters.bytes, sizeof(upstream->alters.bytes)),

@@ -42,6 +42,13 @@ static bool is_overruled(const struct upstream_conf *conf, struct slice name)
     return false;
 }
 
+/* Where Refrain proves itself to upstream, nothing that a client brings may speak for it. */
+static bool is_of_client(const struct upstream_conf *conf, const struct field *f)
+{
+    return conf->credential &&
+           (f->flags & HEADER_CREDENTIAL || slice_ieq(f->name, name_of_line(conf->credential)));
+}
+
 /* No byte that would end a line or a word early: nothing ambiguous may leave (SPEC section 2). */
 static bool target_is_ok(struct slice target)
 {
@@ -75,8 +82,9 @@ static size_t lines_of(const char *const *list)
 static int make_room(struct upstream_call *c, const struct upstream_request *req)
 {
     const struct upstream_conf *conf = c->origin->conf;
-    size_t nodes = req->fields_n + lines_of(conf->headers_add) + ARRAY_LEN(silenced);
-    size_t bytes = strlen(req->method) + 1 + strlen(conf->url) + req->target.len + 1;
+    size_t nodes = req->fields_n + lines_of(conf->headers_add) + ARRAY_LEN(silenced) + 1;
+    size_t bytes = strlen(req->method) + 1 + strlen(conf->url) + req->target.len + 1 +
+                   (conf->credential ? strlen(conf->credential) + 2 : 0);
 
     for (size_t i = 0; i < req->fields_n; i++)
         bytes += req->fields[i].name.len + 2 + req->fields[i].value.len + 1;
@@ -149,19 +157,27 @@ static void put_client_fields(struct pen *pen, const struct upstream_conf *conf,
     for (size_t i = 0; i < req->fields_n; i++) {
         const struct field *f = &req->fields[i];
 
-        if (!is_among(f->name, made_here, ARRAY_LEN(made_here)) && !is_overruled(conf, f->name))
+        if (!is_among(f->name, made_here, ARRAY_LEN(made_here)) && !is_overruled(conf, f->name) &&
+            !is_of_client(conf, f))
             put_field(pen, f->name, f->value);
     }
 }
 
-static void put_added_fields(struct pen *pen, const struct upstream_conf *conf)
+static void put_line(struct pen *pen, const char *line)
 {
-    for (const char *const *at = conf->headers_add; at && *at; at++) {
-        struct slice value = slice_str(*at);
+    struct slice value = slice_str(line);
 
-        (void)slice_cut(&value, ':');
-        put_field(pen, name_of_line(*at), value);
-    }
+    (void)slice_cut(&value, ':');
+    put_field(pen, name_of_line(line), value);
+}
+
+/* Whoever proves nothing gets nothing added: it may be a credential, too. */
+static void put_added_fields(struct pen *pen, const struct upstream_conf *conf, bool anonymous)
+{
+    for (const char *const *at = conf->headers_add; !anonymous && at && *at; at++)
+        put_line(pen, *at);
+    if (!anonymous && conf->credential)
+        put_line(pen, conf->credential);
 }
 
 static bool has_line(const struct curl_slist *first, const struct curl_slist *end, struct slice name)
@@ -256,7 +272,7 @@ int call_take_request(struct upstream_call *c, const struct upstream_request *re
     c->target = pen.at;
     put_target(&pen, c->origin, req->target);
     put_client_fields(&pen, c->origin->conf, req);
-    put_added_fields(&pen, c->origin->conf);
+    put_added_fields(&pen, c->origin->conf, req->anonymous);
     put_silenced(&pen, c->nodes);
     if (pen.node > c->nodes)
         pen.node[-1].next = NULL;

@@ -29,7 +29,6 @@ static struct site_view *site_view_new(struct worker *w, struct site *site)
     view->upstream_labels = labels;
     for (size_t i = 0; i < site->upstreams_n; i++)
         labels[i] = metrics_label(w->metrics, LABEL_UPSTREAM, slice_str(site->upstreams[i].conf.name));
-    view->prices.pricing = &site->pricing;
     view->own_labels = own;
     for (size_t i = 0; i < site->rules.own_n; i++)
         own[i] = metrics_label(w->metrics, LABEL_OPERATION, site->rules.own[i].name);
@@ -82,6 +81,8 @@ struct worker *worker_new(const struct worker_conf *conf, struct site *site)
     w->hasher = memo_hasher_new(gmac_key);
     w->keys = key_maker_new();
     w->variant_keys = sha256_new();
+    w->admitter = admitter_new();
+    w->counter = clients_counter(site->clients);
     if (w->loop)
         w->pool = upstream_pool_new(w->loop);
     if (w->pool)
@@ -131,6 +132,7 @@ static void on_site_change(struct loop_msg *m)
     w->view = change->view;
     if (old->uses == 0)
         site_view_free(old);
+    admitter_forget(w->admitter);
     memo_clear(w->memo); /* what a key depends on may have changed */
     front_set_conf(w->front, &change->front);
     free(change);
@@ -179,6 +181,7 @@ static void worker_free(struct worker *w)
     memo_hasher_free(w->hasher);
     key_maker_free(w->keys);
     sha256_free(w->variant_keys);
+    admitter_free(w->admitter);
     free(w);
 }
 

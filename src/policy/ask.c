@@ -235,6 +235,7 @@ static const char *own_namespace(struct reading *r, struct slice value)
     if (!name_ok(value, ""))
         return "Refrain-Namespace must be 1 to 64 of: A-Z a-z 0-9 . _ -";
     r->ask->namespace_ = value;
+    r->ask->own_namespace = true;
     return NULL;
 }
 

@@ -369,9 +369,11 @@ static bool scope_is_client(const struct key_request *r)
     return r->scope->mode != KEY_SCOPE_SHARED && r->client.len > 0;
 }
 
+/* A client stands for its credential, not for what else tells callers apart. */
 static bool scope_has_sum(const struct key_request *r)
 {
-    return r->scope->mode != KEY_SCOPE_SHARED && r->client.len == 0;
+    return r->scope->mode == KEY_SCOPE_HEADERS ||
+           (r->scope->mode == KEY_SCOPE_CREDENTIAL && r->client.len == 0);
 }
 
 static void put_scope(struct key_maker *m, const struct key_request *r, const struct digest *sum)
@@ -385,10 +387,12 @@ static void put_scope(struct key_maker *m, const struct key_request *r, const st
     part(m, TRACE_SCOPE);
     put_field(m, TAG_SCOPE_KIND, scope_is_client(r) ? SLICE_OF("client") : names[r->scope->mode]);
     part(m, TRACE_CREDENTIAL);
+    if (scope_is_client(r))
+        put_field(m, TAG_SCOPE, r->client);
     if (scope_has_sum(r))
         put_field(m, TAG_SCOPE, slice_make(sum->bytes, sizeof(sum->bytes)));
-    else
-        put_field(m, TAG_SCOPE, scope_is_client(r) ? r->client : SLICE_OF(""));
+    else if (!scope_is_client(r))
+        put_field(m, TAG_SCOPE, SLICE_OF(""));
 }
 
 /* ---- callers ---- */
@@ -408,7 +412,8 @@ static bool brings_credential(const struct key_request *r)
 
 static bool has_caller(const struct key_request *r)
 {
-    return r->scope->mode == KEY_SCOPE_CREDENTIAL && r->client.len == 0 && brings_credential(r);
+    return r->scope->mode == KEY_SCOPE_CREDENTIAL && r->client.len == 0 && !r->credential_is_ours &&
+           brings_credential(r);
 }
 
 /* A credential is known to one upstream, and unknown to another. */

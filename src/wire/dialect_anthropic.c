@@ -122,10 +122,8 @@ static const char *error_type(unsigned status)
         unsigned status;
         const char *type;
     } types[] = {
-        {401, "authentication_error"},
-        {413, "request_too_large"},
-        {503, "overloaded_error"},
-        {504, "timeout_error"},
+        {401, "authentication_error"}, {413, "request_too_large"}, {429, "rate_limit_error"},
+        {503, "overloaded_error"},     {504, "timeout_error"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
@@ -165,7 +163,6 @@ const struct dialect dialect_messages = {
     .finishes = finishes,
     .finishes_n = ARRAY_LEN(finishes),
     .stream_word = SLICE("[DONE]"),
-    .usages = {OWN_USAGE("usage"), USAGE_IN("message", "usage")},
     .whole = messages_whole,
     .event = messages_event,
     .error = anthropic_error,

@@ -363,6 +363,8 @@ static const char *error_type(unsigned status)
 {
     if (status == 401)
         return "authentication_error";
+    if (status == 429)
+        return "rate_limit_error";
     return status < 500 ? "invalid_request_error" : "server_error";
 }
 
@@ -404,7 +406,6 @@ const struct dialect dialect_chat = {
     .streams = STREAMS(STREAM_SSE),
     .stream_tells_end = true,
     .json = true,
-    .usages = {OWN_USAGE("usage"), USAGE_IN("x_groq", "usage")}, /* Groq's streams */
     .whole = chat_whole,
     .event = chat_event,
     ENDS,
@@ -418,7 +419,6 @@ const struct dialect dialect_completion = {
     .streams = STREAMS(STREAM_SSE),
     .stream_tells_end = true,
     .json = true,
-    .usages = {OWN_USAGE("usage"), USAGE_IN("x_groq", "usage")}, /* Groq's streams */
     .whole = chat_whole,
     .event = chat_event,
     ENDS,
@@ -431,7 +431,6 @@ const struct dialect dialect_responses = {
     .canon = CANON_ECHOED,
     .streams = STREAMS(STREAM_SSE),
     .json = true,
-    .usages = {OWN_USAGE("usage"), USAGE_IN("response", "usage")},
     .whole = responses_whole,
     .event = responses_event,
     ENDS,
@@ -443,7 +442,6 @@ const struct dialect dialect_embedding = {
     .paths = {{SLICE("/embeddings"), STREAM_NEVER}},
     .canon = CANON,
     .json = true,
-    .usages = {OWN_USAGE("usage")},
     .whole = embedding_whole,
     COMMON,
 };
@@ -453,7 +451,6 @@ const struct dialect dialect_moderation = {
     .paths = {{SLICE("/moderations"), STREAM_NEVER}},
     .canon = CANON,
     .json = true,
-    .usages = {OWN_USAGE("usage")},
     .whole = moderation_whole,
     COMMON,
 };

@@ -44,7 +44,10 @@
     X(MESSAGE, "kind", 3)                                                                                    \
     X(FLEET, "result", 8)                                                                                    \
     X(TIER_RESULT, "kind", 8)                                                                                \
-    X(RECORD, "why", 9)
+    X(RECORD, "why", 9)                                                                                      \
+    X(CLIENT, "client", 101)                                                                                 \
+    X(UNPROVEN, "why", 3)                                                                                    \
+    X(CLIENT_LIMIT, "limit", 2)
 
 enum metric_result {
     RESULT_HIT,
@@ -55,6 +58,9 @@ enum metric_result {
     RESULT_BYPASS,
     RESULT_ERROR
 };
+/* Why a request is of none of the clients there are; by which limit one of theirs was refused. */
+enum metric_unproven { UNPROVEN_MISSING, UNPROVEN_UNKNOWN, UNPROVEN_SEVERAL };
+enum metric_client_limit { LIMIT_RATE, LIMIT_CONCURRENT };
 enum metric_tier { TIER_MEMORY, TIER_DISK, TIER_REDIS };
 enum metric_eviction { EVICTED_SPACE, EVICTED_COUNT, EVICTED_EXPIRED, EVICTED_REPLACED };
 /* What a cluster flight came to, for one instance. */
@@ -98,8 +104,6 @@ enum metric_code {
     X(HITS, COUNTER, "refrain_hits_total", TIER, NONE, ONE, "Answers found, by the tier that had them.")     \
     X(TOKENS_SAVED, COUNTER, "refrain_tokens_saved_total", MODEL, TOKENS, ONE,                               \
       "Tokens of answers that upstream did not have to make again, by its own count.")                       \
-    X(COST_SAVED, COUNTER, "refrain_cost_saved_dollars_total", MODEL, NONE, NANO,                            \
-      "What these tokens would have cost, in dollars, by the prices in the configuration.")                  \
     X(SECONDS_SAVED, COUNTER, "refrain_seconds_saved_total", NONE, NONE, NANO,                               \
       "Time that upstream would have taken for these answers.")                                              \
     X(UPSTREAM_REQUESTS, COUNTER, "refrain_upstream_requests_total", UPSTREAM, CODE, ONE,                    \
@@ -184,6 +188,14 @@ enum metric_code {
       "Times this instance could not hear of the others any more.")                                          \
     X(INSTANCE_GAPS, COUNTER, "refrain_instance_gaps_total", NONE, NONE, ONE,                                \
       "Times invalidations were missed for good, so that memory and disk were dropped.")                     \
+    X(UNAUTHORIZED, COUNTER, "refrain_unauthorized_total", UNPROVEN, NONE, ONE,                              \
+      "Requests of none of the clients, by why.")                                                            \
+    X(CLIENT_REQUESTS, COUNTER, "refrain_client_requests_total", CLIENT, RESULT, ONE,                        \
+      "Requests answered, by client and by what the cache made of them.")                                    \
+    X(CLIENT_LIMITED, COUNTER, "refrain_client_limited_total", CLIENT, CLIENT_LIMIT, ONE,                    \
+      "Requests refused by a client's limits; they are errors among its requests.")                          \
+    X(CLIENT_TOKENS_SAVED, COUNTER, "refrain_client_tokens_saved_total", CLIENT, TOKENS, ONE,                \
+      "Tokens that hits of a client did not cost, by kind.")                                                 \
     X(LOG_LINES_DROPPED, COUNTER, "refrain_log_lines_dropped_total", NONE, NONE, ONE,                        \
       "Log lines lost because the log could not take them.")
 

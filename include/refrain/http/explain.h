@@ -51,6 +51,9 @@ struct explain_entry {
 struct explanation {
     enum explain_fate fate;
     const char *why; /* of EXPLAIN_REFUSED a sentence, of EXPLAIN_PASSED and EXPLAIN_MISS a code; or NULL */
+    const struct client *client;    /* who asks; NULL: there are none, or it is a preflight */
+    struct slice raw_target;        /* without a client's token */
+    char *target_bytes;             /* where it lies then */
     const struct site_route *route; /* NULL: none matches */
     enum operation op;
     const struct own_operation *own;

@@ -46,6 +46,7 @@ struct fetch_spec {
     struct slice op_name; /* of the operation: the operator's own, or its dialect's; as long as the site */
     enum prompt_tier prompt;
     const struct key_scope *scope; /* as long as the site */
+    bool anonymous;                /* nobody in particular asks: upstream is not shown our credential */
     bool read_only;                /* by a rule: where nobody else may write, that is why */
     int64_t route_ttl_s;
     bool heuristic;     /* on `read`: lifetimes may be guessed */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "refrain/base/buf.h"
+#include "refrain/http/clients.h"
 #include "refrain/http/site.h"
 #include "refrain/policy/ask.h"
 #include "refrain/policy/fresh.h"
@@ -30,6 +31,7 @@ struct keying {
     struct slice target;         /* raw, as upstream is to see it: keying_route's */
     const struct fields *fields; /* classified */
     const struct ask *ask;
+    const struct client *client; /* who asks; NULL: there are none */
     bool has_body;
     int64_t content_length; /* -1: not given */
     /* once the body is there */
@@ -69,6 +71,14 @@ void keying_path_facts(const struct keying *k, struct canon_facts *facts);
  */
 enum canon_verdict keying_canonicalise(const struct keying *k, struct buf *out, struct canon_facts *facts,
                                        const char **out_why);
+
+/** The plan of a request that @matched rules and @own concern, with the scope that holds for @client (may be
+ * NULL). */
+void keying_plan(const struct site *s, const struct client *client, uint64_t matched,
+                 const struct own_operation *own, struct plan *out);
+
+/** What of @ask wants leave where entries are shared, has it? As ask_check_leave, whose answer this is. */
+bool keying_check_leave(const struct keying *k, struct ask *ask, const char **out_why);
 
 /** Which rules match, once the body is there; finds own by the model where nothing has told it before. */
 uint64_t keying_rules(struct keying *k);

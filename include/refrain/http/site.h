@@ -32,11 +32,13 @@
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 
+struct clients;     /* clients.h */
 struct events;      /* store/events.h */
 struct fences;      /* store/fences.h */
 struct instances;   /* store/instances.h */
 struct invalidator; /* store/invalidate.h */
 struct recent;      /* recent.h */
+struct roster;      /* clients.h */
 
 struct site_route {
     struct slice prefix; /* of the raw path */
@@ -53,7 +55,8 @@ struct site_upstream {
                              part of the key */
     struct breakers_upstream *breakers;
     struct retry_conf retry;
-    bool takes_controls; /* it is a gateway, too: other gateways' control headers go on to it */
+    atomic_bool *refused_us; /* it has not taken our credential, when last asked */
+    bool takes_controls;     /* it is a gateway, too: other gateways' control headers go on to it */
 };
 
 struct site {
@@ -75,11 +78,14 @@ struct site {
     struct ask_conf ask;
     struct gate_conf gate;
     size_t key_body_bytes_max;
-    uint64_t body_bytes_max;    /* 0: no bound */
-    struct slice namespace_;    /* default one */
-    struct key_scope scope;     /* but where a rule sets another */
-    struct siphash_key targets; /* of the sums of GETs' targets (changes.h) */
-    struct key_scope reads;     /* lists every header that some scope or rule reads: for the memo's tags */
+    uint64_t body_bytes_max;     /* 0: no bound */
+    struct slice namespace_;     /* default one */
+    struct key_scope scope;      /* but where a rule sets another */
+    struct key_scope shared;     /* of clients that share with all who are shared */
+    struct key_scope parted;     /* of clients that share with nobody, or their group alone */
+    const struct roster *roster; /* of clients, who prove themselves to Refrain; NULL: there are none */
+    struct siphash_key targets;  /* of the sums of GETs' targets (changes.h) */
+    struct key_scope reads;      /* lists every header that some scope or rule reads: for the memo's tags */
     struct rules rules;
     struct pricing pricing; /* what tokens cost */
     struct event_rules event_rules;
@@ -95,7 +101,8 @@ struct site {
     struct recent *recent; /* NULL: nothing is remembered of requests */
     struct limits *limits;
     struct proofs *proofs;
-    struct fences *fences; /* of invalidations */
+    struct clients *clients; /* what rosters remember */
+    struct fences *fences;   /* of invalidations */
     struct invalidator *invalidator;
     struct events *events;       /* NULL: nobody can listen */
     struct instances *instances; /* NULL: there are no others */

@@ -36,6 +36,7 @@ struct upstream_conf {
     const char *const
         *headers_add; /* "Name: value", in place of the request's; NULL-terminated list, or NULL */
     const char *const *headers_remove; /* names */
+    const char *credential; /* "Name: value": what proves us to it, in place of all that requests bring */
 };
 
 enum upstream_result {
@@ -52,8 +53,10 @@ struct upstream_call;
 struct upstream_request {
     const char *method;         /* NUL-terminated */
     struct slice target;        /* raw path and query, as to be sent, beginning with '/' (or "*") */
-    const struct field *fields; /* as to be sent, hop-by-hop and framing already gone; Host is added here */
+    const struct field *fields; /* as to be sent, hop-by-hop and framing already gone; Host is added here.
+                                 * Classified, where the upstream's conf has a credential */
     size_t fields_n;
+    bool anonymous; /* the conf's credential is not for it, nor what else it adds */
     bool has_body;
     struct slice body; /* whole body, borrowed until on_end; or, when read_body is set: */
     int64_t body_len;  /* of a streamed body, -1 when not known (sent chunked) */

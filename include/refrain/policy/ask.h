@@ -31,6 +31,7 @@ struct ask {
     int64_t ttl_s;          /* Refrain-TTL, capped; -1 when not given; ASK_TTL_NONE: for ever */
     unsigned variants;      /* Refrain-Variants; 0 when not given */
     bool ttl_none, own_key; /* Refrain-TTL was `none`; custom_key is Refrain-Key's, not a peer's */
+    bool own_namespace;     /* namespace_ is Refrain-Namespace's, not a peer's */
     /* Empty when not given. */
     struct slice namespace_, custom_key, operation, if_none_match, if_modified_since, range, if_range;
     struct slice tags[ASK_TAGS_MAX];

@@ -47,8 +47,11 @@ enum key_body {
 /* What a key is made of. All borrowed for the call. */
 struct key_request {
     const struct key_scope *scope;
-    struct slice client; /* name of the client that proved itself to Refrain; it is the scope then, whatever
-                          * the mode but KEY_SCOPE_SHARED. Empty: none */
+    struct slice
+        client;              /* whom the client that proved itself to Refrain shares with: its own name, or a
+                              * group's. It is the scope then, in place of credentials, together with the fields
+                              * that     KEY_SCOPE_HEADERS lists, and nothing under KEY_SCOPE_SHARED. Empty: none */
+    bool credential_is_ours; /* upstream is shown Refrain's own: its word is not about the caller's */
     struct slice namespace_; /* the default one's name too */
     struct slice upstream;   /* its name */
     struct slice config; /* a digest of what configuration changes in the forwarded request; may be empty */

@@ -92,8 +92,10 @@ enum error_code {
     ERR_EXPECT,               /* 417 */
     ERR_HEADERS_TOO_LARGE,    /* 431 */
     ERR_NOT_IMPLEMENTED,      /* 501 */
+    ERR_RATE_LIMITED,         /* 429 */
     ERR_UPSTREAM_UNREACHABLE, /* 502 */
     ERR_UPSTREAM_PROTOCOL,    /* 502 */
+    ERR_UPSTREAM_REFUSED_US,  /* 502 */
     ERR_UPSTREAM_TIMEOUT,     /* 504 */
     ERR_ONLY_IF_CACHED,       /* 504 */
     ERR_CIRCUIT_OPEN,         /* 503 */
@@ -103,13 +105,7 @@ enum error_code {
 unsigned error_status(enum error_code code);
 const char *error_name(enum error_code code); /* "upstream_timeout" */
 
-enum { DIALECT_PATHS_MAX = 4, DIALECT_USAGES_MAX = 4 };
-
-/* Where an answer, or an event of one, tells what was used: a member of it, or of what its member @in is. It
- * is a number, or holds numbers, all of which are about usage. */
-struct dialect_usage {
-    struct slice in, member; /* @in: empty where it is the answer's own */
-};
+enum { DIALECT_PATHS_MAX = 4 };
 
 struct dialect {
     const char *name; /* of the operation: "chat" */
@@ -128,8 +124,7 @@ struct dialect {
     /* How its answers end; what is not among these is @finish_otherwise. */
     const struct finish_name *finishes;
     size_t finishes_n;
-    enum finish_kind finish_otherwise;               /* FINISH_NONE counts as FINISH_GOOD */
-    struct dialect_usage usages[DIALECT_USAGES_MAX]; /* none where the API tells of none */
+    enum finish_kind finish_otherwise; /* FINISH_NONE counts as FINISH_GOOD */
     /* What an answer adds up to (wire/tally.h). @body is JSON where the row says so, and has no error inside;
      * NULL: nothing is promised of it. */
     void (*whole)(struct tally *t, struct slice body);
