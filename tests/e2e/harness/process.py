@@ -135,15 +135,19 @@ class Refrain:
 
     # Its own account of itself.
 
-    def scrape(self):
-        """Every sample of /metrics: {(name, frozenset of label pairs): value}."""
+    def exposition(self):
+        """What /metrics says, as text."""
         client = Client(self.admin, credential=None)
         try:
             answer = client.get("/metrics").whole()
             assert answer.status == 200, f"expected 200 from /metrics: {answer!r}"
-            return parse_metrics(answer.body.decode())
+            return answer.body.decode()
         finally:
             client.close()
+
+    def scrape(self):
+        """Every sample of /metrics: {(name, frozenset of label pairs): value}."""
+        return parse_metrics(self.exposition())
 
     def metric(self, name, **labels):
         """The sum of a metric's samples that carry these labels."""
