@@ -460,7 +460,7 @@ static int build_parts(struct server *s)
         !s->breakers || (conf->tiers.memory.enabled && !s->memory))
         return -ENOMEM;
     ledger_begin(s);
-    s->store = tiers_build(conf, s->memory, s->fences, s->keys, s->events, s->ledger);
+    s->store = tiers_build(conf, s->memory, s->fences, s->keys, s->events, s->ledger, s->metrics);
     if (s->store)
         s->invalidator = invalidator_of(s);
     if (!s->invalidator || !find_tiers(s) || !check_secret(s))
@@ -568,6 +568,7 @@ static void build_monitor(struct server *s)
 static int build_admin(struct server *s, struct buf *out_where)
 {
     struct admin_parts parts = {.metrics = s->metrics,
+                                .counts = metrics_block(s->metrics),
                                 .ready = is_ready,
                                 .site = site_in_force,
                                 .arg = s,

@@ -81,12 +81,14 @@ static int add_lower(const struct config *conf, const struct row *row, struct ev
 }
 
 struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences,
-                          const struct seal_keys *keys, struct events *events, struct ledger *ledger)
+                          const struct seal_keys *keys, struct events *events, struct ledger *ledger,
+                          struct metrics *metrics)
 {
     struct store_conf sc = {
         .memory = memory,
         .write_behind_ms = conf->tiers.write == TIERS_WRITE_BEHIND ? conf->tiers.write_behind_ms : 0,
         .write_queue_bytes_max = conf->tiers.write_queue_bytes_max,
+        .counts = metrics_block(metrics),
         .fences = fences,
         .ledger = ledger,
         .codec = {keys},

@@ -16,7 +16,8 @@ struct events; /* refrain/store/events.h */
  * NULL: it cannot be, and why has been logged. Free it by
  * store_free. */
 struct store *tiers_build(const struct config *conf, struct store_mem *memory, struct fences *fences,
-                          const struct seal_keys *keys, struct events *events, struct ledger *ledger);
+                          const struct seal_keys *keys, struct events *events, struct ledger *ledger,
+                          struct metrics *metrics);
 
 /** Sets what tiers count themselves; for a scrape. */
 void tiers_collect(struct store *s, struct store_mem *memory, struct metrics *m);

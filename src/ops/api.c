@@ -13,6 +13,8 @@ static const struct api_route routes[] = {
     {"GET", "/breakers", false, false, SMALL_BODY, api_breakers_list},
     {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
     {"GET", "/stats", false, false, SMALL_BODY, api_stats},
+    {"GET", "/stats/history", false, false, SMALL_BODY, api_stats_history},
+    {"GET", "/performance", false, false, SMALL_BODY, api_performance},
     {"GET", "/events", false, false, SMALL_BODY, api_events_stream},
     {"POST", "/events", true, false, EVENT_BODY, api_events_take},
     {"GET", "/instances", false, false, SMALL_BODY, api_instances_list},
@@ -201,5 +203,26 @@ bool api_find(struct api_call *c, struct slice method, struct slice path)
         api_fail(c, 405, "method_not_allowed", "this path takes other methods", "method", c->allow);
     else
         api_fail(c, 404, "not_found", "no such path", "path", "one of those that GET " API_ROOT " lists");
+    return false;
+}
+
+bool api_number(struct api_call *c, const char *name, unsigned max, unsigned *out)
+{
+    struct api_query q;
+    char expected[64], where[64];
+    uint64_t n = 0;
+
+    if (!api_query(c, name, &q))
+        return true;
+    for (size_t i = 0; i < q.value.len && n <= max; i++)
+        n = q.value.data[i] >= '0' && q.value.data[i] <= '9' ? n * 10 + (uint64_t)(q.value.data[i] - '0')
+                                                             : (uint64_t)max + 1;
+    if (n >= 1 && n <= max) {
+        *out = (unsigned)n;
+        return true;
+    }
+    (void)snprintf(where, sizeof(where), "query.%s", name);
+    (void)snprintf(expected, sizeof(expected), "a number from 1 to %u", max);
+    api_fail(c, 400, "request_invalid", "that is not how many there can be", where, expected);
     return false;
 }

@@ -62,6 +62,10 @@ struct api_query {
  * is too long or badly coded. */
 bool api_query(const struct api_call *c, const char *name, struct api_query *out);
 
+/** The parameter @name as a number from 1 to @max; @out keeps what it is where there is none. false: it is no
+ * such number, and the answer says so. */
+bool api_number(struct api_call *c, const char *name, unsigned max, unsigned *out);
+
 /**
  * Makes an error the answer. @where: what it is about ("body.action"), @expected: what would have been right;
  * either may be NULL. All but the code may come from the request.
@@ -96,3 +100,5 @@ void api_entries_delete(struct api_call *c);
 void api_entries_put(struct api_call *c);
 void api_namespaces(struct api_call *c);
 void api_stats(struct api_call *c);
+void api_stats_history(struct api_call *c);
+void api_performance(struct api_call *c);

@@ -73,7 +73,7 @@ static void on_done(struct instances_invalidation *inv)
 {
     struct reacting *x = CONTAINER_OF(inv, struct reacting, inv);
 
-    api_invalidation_log(inv);
+    api_invalidation_log(&x->call->parts, inv);
     jout_object(&x->out, NULL);
     api_invalidation_write(&x->out, inv);
     jout_end(&x->out);

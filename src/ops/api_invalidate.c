@@ -33,10 +33,12 @@ static unsigned not_heard(const struct instances_invalidation *x)
     return n;
 }
 
-void api_invalidation_log(const struct instances_invalidation *x)
+void api_invalidation_log(const struct admin_parts *parts, const struct instances_invalidation *x)
 {
     const struct invalidation *inv = &x->own;
 
+    if (!inv->dry_run)
+        metric_time(parts->counts, INVALIDATION, inv->took_ns);
     log_event(LOG_INFO, "invalidated",
               LOG_STR("kind", invalidation_kind_name(invalidation_kind_of(&inv->which))),
               LOG_BOOL("dry_run", inv->dry_run), LOG_INT("matched", x->matched),
@@ -117,7 +119,7 @@ static void on_done(struct instances_invalidation *inv)
 {
     struct invalidating *x = CONTAINER_OF(inv, struct invalidating, inv);
 
-    api_invalidation_log(inv);
+    api_invalidation_log(&x->call->parts, inv);
     if (x->must_match && inv->matched == 0)
         api_fail(x->call, 404, "not_found", "there is no entry of this id", "path", NULL);
     else

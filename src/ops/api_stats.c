@@ -49,6 +49,54 @@ static void write_operations(struct jout *j, struct metrics *m)
     jout_end(j);
 }
 
+static void write_namespaces(struct jout *j, struct metrics *m)
+{
+    jout_array(j, "namespaces");
+    for (unsigned space = 0; space < LABEL_MAX_NAMESPACE; space++) {
+        uint64_t requests[LABEL_MAX_RESULT];
+
+        for (unsigned i = 0; i < LABEL_MAX_RESULT; i++)
+            requests[i] = metrics_sum2(m, NAMESPACE_REQUESTS, space, i);
+        if (reading_total(requests) == 0)
+            continue;
+        jout_object(j, NULL);
+        jout_str(j, "namespace", metrics_label_text(m, LABEL_NAMESPACE, space));
+        api_write_requests(j, requests, m);
+        api_write_hit_rate(j, requests);
+        jout_end(j);
+    }
+    jout_end(j);
+}
+
+/* -- what was saved -- */
+
+static void write_saved_model(struct jout *j, struct metrics *m, unsigned model)
+{
+    uint64_t in = metrics_sum2(m, TOKENS_SAVED, model, TOKENS_INPUT);
+    uint64_t out = metrics_sum2(m, TOKENS_SAVED, model, TOKENS_OUTPUT);
+
+    if (in + out == 0)
+        return;
+    jout_object(j, NULL);
+    jout_str(j, "model", metrics_label_text(m, LABEL_MODEL, model));
+    jout_int(j, "tokens_in", (int64_t)in);
+    jout_int(j, "tokens_out", (int64_t)out);
+    jout_end(j);
+}
+
+static void write_saved(struct jout *j, const struct reading *r, struct metrics *m)
+{
+    jout_object(j, "saved");
+    jout_int(j, "tokens_in", (int64_t)r->tokens_saved_in);
+    jout_int(j, "tokens_out", (int64_t)r->tokens_saved_out);
+    jout_nano(j, "seconds", (int64_t)r->saved_ns);
+    jout_array(j, "models");
+    for (unsigned model = 0; model < LABEL_MAX_MODEL; model++)
+        write_saved_model(j, m, model);
+    jout_end(j);
+    jout_end(j);
+}
+
 /* -- tiers -- */
 
 /* A number that a tier cannot tell is null. */
@@ -158,6 +206,8 @@ void api_stats_write(const struct admin_parts *parts, struct jout *j)
     api_write_requests(j, r.requests, m);
     api_write_hit_rate(j, r.requests);
     write_operations(j, m);
+    write_namespaces(j, m);
+    write_saved(j, &r, m);
     jout_array(j, "tiers");
     for (unsigned i = 0; i < LABEL_MAX_TIER; i++)
         write_tier(j, i, &r.tiers[i], from->tiers);

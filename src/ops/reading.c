@@ -108,6 +108,11 @@ void reading_counts(const struct reading_sources *from, struct reading *out)
         out->not_stored[i] = metrics_sum1(m, NOT_STORED, i);
     for (unsigned i = 0; i < LABEL_MAX_RECORD; i++)
         out->unreadable[i] = metrics_sum1(m, UNREADABLE, i);
+    for (unsigned i = 0; i < LABEL_MAX_MODEL; i++) {
+        out->tokens_saved_in += metrics_sum2(m, TOKENS_SAVED, i, TOKENS_INPUT);
+        out->tokens_saved_out += metrics_sum2(m, TOKENS_SAVED, i, TOKENS_OUTPUT);
+    }
+    out->saved_ns = metrics_sum(m, SECONDS_SAVED);
     out->coalesced = metrics_sum(m, COALESCED);
     out->corrupt = metrics_sum(m, CORRUPT);
     out->writes_dropped = metrics_sum(m, WRITES_DROPPED);

@@ -44,6 +44,7 @@ struct asked {
         struct tier_put put;
         struct tier_delete remove;
     };
+    int64_t put_ns; /* of an entry: when it was asked for; else 0 */
     struct write *write;
 };
 
@@ -452,6 +453,9 @@ static void on_asked(struct tier_op *op)
     struct asked *a = CONTAINER_OF(op, struct asked, op);
     struct write *one = a->write;
 
+    if (a->put_ns > 0 && one->store->conf.counts)
+        metric_time1(one->store->conf.counts, TIER_PUT, one->store->conf.lower[a - one->asked]->ops->kind,
+                     clock_mono_ns() - a->put_ns);
     settle(one, 1U << (a - one->asked), op->result == TIER_OK || op->result == TIER_ABSENT);
     if (--one->waits_for > 0)
         return;
@@ -476,11 +480,13 @@ static void ask(struct write *one, size_t i)
     struct asked *a = &one->asked[i];
 
     a->write = one;
+    a->put_ns = 0;
     if (one->kind == WRITE_ENTRY || one->kind == WRITE_COPY) {
         a->put = (struct tier_put){.op = {.on_done = on_asked},
                                    .item = {one->label, gone_ms_of(one)},
                                    .blob = one->blob,
                                    .only_newer = !one->clears};
+        a->put_ns = clock_mono_ns();
         p->tier->ops->put(p, &a->put);
     } else {
         a->remove = (struct tier_delete){.op = {.on_done = on_asked},

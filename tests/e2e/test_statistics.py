@@ -1,8 +1,15 @@
 """What operators are told of counts and times is what clients have sent and seen. SPEC section 12."""
 
-from harness.asks import chat, messages
-from harness.process import wait_until
+import time
 
+import pytest
+
+from harness.asks import chat, chat_stream, messages
+from harness.operator import Operator
+from harness.process import wait_until
+from harness.upstream import chat_answer, hold, whole
+
+QUICKLY = {"monitoring": {"sample_every": "100ms"}}
 RESULTS = ("hit", "miss", "coalesced", "stale", "revalidated", "bypass", "error")
 
 
@@ -43,3 +50,124 @@ def test_each_request_is_counted_once_by_operation_and_result(operator, client, 
     assert stats["upstream"] == {"calls": 3, "failures": 0}
     assert stats["tiers"][0]["entries"] == 2 and stats["tiers"][0]["hits"] == 2
     assert stats["flights"] == {"open": 0, "readers": 0} and stats["breakers_open"] == 0
+
+
+# Times.
+
+
+def durations(refrain, result, total):
+    """How long requests of this result took by the log's own lines, in seconds; sorted."""
+    return sorted(e["took_ms"] / 1000 for e in refrain.request_lines(total) if e["result"] == result)
+
+
+def is_told(told, took, error):
+    """The percentiles, within the stated error; the log's lines are to the microsecond."""
+    assert told["n"] == len(took)
+    for name, q in (("median_s", 0.5), ("p95_s", 0.95), ("p99_s", 0.99)):
+        exact = took[max(0, -(-int(q * 100) * len(took) // 100) - 1)]
+        assert abs(told[name] - exact) <= exact * error + 2e-6, f"{name}: {told} of {took}"
+    assert abs(told["min_s"] - took[0]) <= 2e-6 and abs(told["max_s"] - took[-1]) <= 2e-6
+    assert abs(told["mean_s"] - sum(took) / len(took)) <= 2e-6
+
+
+def test_percentiles_are_those_of_the_requests_that_were(operator, client, refrain, upstream):
+    for n in range(7):
+        client.post(chat(f"{n}")).whole()
+    for _ in range(43):
+        client.post(chat("1")).whole()
+    performance = settled(operator, 50, "/performance")
+    assert performance["relative_error"] == 1 / 64
+    told = {(one["operation"], one["result"]): one for one in performance["operations"]}
+    assert set(told) == {("chat", "hit"), ("chat", "miss")}
+    is_told(told["chat", "hit"], durations(refrain, "hit", 50), performance["relative_error"])
+    is_told(told["chat", "miss"], durations(refrain, "miss", 50), performance["relative_error"])
+    parts = {one["part"]: one for one in performance["parts"]}
+    assert 7 <= parts["key"]["n"] <= 8, "each worker has a memo of its own"
+    assert parts["upstream"]["n"] == parts["upstream_first_byte"]["n"] == 7
+    assert 0 < parts["upstream_first_byte"]["min_s"] <= parts["upstream"]["max_s"]
+    assert parts["disk_get"]["n"] == 0 and parts["disk_get"]["p95_s"] is None
+
+
+def test_a_slow_upstream_shows_in_misses_and_in_its_own_part(operator, client, upstream):
+    began = time.monotonic()
+    upstream.reply(whole, chat_answer("late"), before=hold("late"))
+    asked = client.post(chat())
+    upstream.held("late")
+    held = time.monotonic()
+    for _ in range(20):
+        operator.reads("/stats")
+    held_s = time.monotonic() - held
+    upstream.release("late")
+    asked.whole()
+    performance = settled(operator, 1, "/performance")
+    at_most_s = time.monotonic() - began
+    (chat_misses,) = performance["operations"]
+    assert held_s <= chat_misses["min_s"] == chat_misses["max_s"] <= at_most_s
+    parts = {one["part"]: one for one in performance["parts"]}
+    assert held_s <= parts["upstream_first_byte"]["max_s"] <= parts["upstream"]["max_s"] <= at_most_s
+
+
+def test_streams_are_told_apart(operator, client, upstream):
+    client.post(chat_stream()).whole()
+    client.post(chat_stream()).whole()
+    client.post(chat()).whole()
+    performance = settled(operator, 3, "/performance")
+    told = {one["result"]: (one["n"], one["streams"]["n"]) for one in performance["operations"]}
+    assert told == {"hit": (1, 1), "miss": (2, 1)}
+
+
+def test_invalidations_and_writes_to_tiers_are_timed(start, tmp_path):
+    refrain = start(tiers={"disk": {"path": str(tmp_path / "cache.db")}})
+    client, operator = start.client(refrain), Operator(refrain)
+    client.post(chat()).was("MISS")
+
+    def part(name):
+        return {one["part"]: one["n"] for one in operator.reads("/performance")["parts"]}[name]
+
+    wait_until(lambda: part("disk_put") == 1, "the answer is on disk")
+    assert part("disk_get") == 1
+    operator.does("/invalidate", {"all": True, "dry_run": True})
+    assert part("invalidation") == 0, "nothing was invalidated"
+    operator.does("/invalidate", {"all": True})
+    assert part("invalidation") == 1
+    operator.close()
+
+
+# History.
+
+
+@pytest.mark.refrain(**QUICKLY)
+def test_history_adds_up_to_the_totals(operator, client, upstream):
+    for n in range(3):
+        client.post(chat(f"{n}")).whole()
+        wait_until(lambda n=n: history_total(operator) == 2 * n + 1, "a sample has it")
+        client.post(chat("0")).whole()
+        wait_until(lambda n=n: history_total(operator) == 2 * n + 2, "a sample has it")
+    stats = operator.reads("/stats")
+    for points in (1, 2, 5, 1000):
+        history = operator.reads(f"/stats/history?points={points}")
+        samples = history["samples"]
+        assert 1 <= len(samples) <= points and history["every_s"] == 0.1
+        for name, count in stats["requests"].items():
+            assert sum(one["requests"][name] for one in samples) == count, name
+        assert abs(sum(one["seconds_saved"] for one in samples) - stats["saved"]["seconds"]) < 1e-6
+        assert sorted(one["at"] for one in samples) == [one["at"] for one in samples]
+        for one in samples:
+            assert (one["p50_s"] is None) == (one["requests"]["total"] == 0)
+            assert (one["hit_p95_s"] is None) == (one["requests"]["hit"] == 0)
+            assert 0 < one["memory_bytes"] < one["memory_limit_bytes"] and one["rss_bytes"] > 0
+    (whole_time,) = operator.reads("/stats/history?points=1")["samples"]
+    assert whole_time["hit_rate"] == stats["hit_rate"]
+    assert whole_time["p50_s"] <= whole_time["p95_s"] <= whole_time["p99_s"]
+
+
+def history_total(operator):
+    return sum(one["requests"]["total"] for one in operator.reads("/stats/history")["samples"])
+
+
+@pytest.mark.parametrize("query", ["points=0", "points=1001", "points=many", "points=", "minutes=-1",
+                                   "minutes=99999999999999999999"])
+def test_a_history_that_cannot_be_is_refused(operator, query):
+    answer = operator.get(f"/stats/history?{query}")
+    answer.refused(400, "request_invalid")
+    assert answer.json()["error"]["where"] == "query." + query.split("=")[0]

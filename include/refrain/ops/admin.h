@@ -21,6 +21,7 @@ struct site;
 
 struct admin_parts {
     struct metrics *metrics;
+    struct metric_block *counts; /* the listener's own */
     /* Appends what /readyz says, a JSON object; false: not ready. */
     bool (*ready)(void *arg, struct buf *out);
     /* The site in force; borrowed. */

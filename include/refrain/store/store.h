@@ -43,6 +43,7 @@ struct store_conf {
     size_t write_queue_bytes_max; /* past it, what is to be written to lower tiers is dropped, and counted */
     struct record_codec codec;    /* how records are written and read */
     struct shrink_conf shrink;    /* what is gzip-coded before it is written below */
+    struct metric_block *counts;  /* the store thread's; NULL: nothing is measured. Outlives the store */
     struct fences *fences;        /* of invalidations; NULL: there are none. Outlive the store */
     struct ledger *ledger; /* deletions that a tier could not make outlive the process there; NULL: they
                             * do not. Outlives the store */
