@@ -4,6 +4,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
+#include "refrain/wire/traceparent.h"
 #include "telling.h"
 
 static const char *const result_words[] = {
@@ -60,14 +61,18 @@ static void count_saved(const struct account_to *to, const struct account *a)
 
 static void log_request(const struct account *a)
 {
-    log_buffered(LOG_INFO, "request", LOG_SLICE("id", a->request_id), LOG_SLICE("operation", a->operation),
-                 LOG_SLICE("model", a->model), LOG_SLICE("namespace", a->namespace_),
+    log_buffered(LOG_INFO, "request", LOG_SLICE("id", a->request_id), LOG_SLICE("trace", a->trace_id),
+                 LOG_SLICE("operation", a->operation), LOG_SLICE("model", a->model),
+                 LOG_SLICE("namespace", a->namespace_),
                  LOG_STR("client", a->client ? a->client->conf.name.data : NULL),
-                 LOG_STR("result", result_words[a->result]),
+                 LOG_SLICE("upstream", a->upstream), LOG_STR("result", result_words[a->result]),
                  LOG_STR("tier", a->entry ? tier_words[a->tier] : NULL), LOG_STR("reason", a->reason),
                  LOG_SLICE("entry", a->entry_id), LOG_INT("status", a->status), LOG_INT("bytes", a->bytes),
                  LOG_BOOL("complete", a->complete), LOG_INT_KNOWN("tokens_in", a->tokens_in),
-                 LOG_INT_KNOWN("tokens_out", a->tokens_out), LOG_DUR("took_ms", a->took_ns));
+                 LOG_INT_KNOWN("tokens_out", a->tokens_out),
+                 LOG_DUR_KNOWN("saved_ms", a->saved_ns > 0 ? a->saved_ns : -1),
+                 LOG_DUR_KNOWN("upstream_ms", a->upstream_ns),
+                 LOG_DUR_KNOWN("first_byte_ms", a->first_byte_ns), LOG_DUR("took_ms", a->took_ns));
 }
 
 /* -- the client's -- */
@@ -105,6 +110,41 @@ static unsigned operation_label(const struct exchange *x)
     return x->own ? x->view->own_labels[x->own - site_of(x)->rules.own] : operation_kind(x->op);
 }
 
+static int64_t known(uint64_t tokens)
+{
+    return tokens > 0 ? (int64_t)tokens : -1;
+}
+
+/* Who joins a call has waited for the rest of it; what it had taken until then is saved. A confirmation saves
+ * what the whole would have taken longer. */
+static int64_t flight_saved_ns(const struct exchange *x)
+{
+    const struct flight_times *t = &x->times;
+    int64_t before_ns;
+
+    if (x->outcome == OUT_REVALIDATED)
+        return t->spared_ns;
+    if (x->outcome != OUT_COALESCED || t->asked_ns == 0 || t->answered_ns == 0)
+        return 0;
+    before_ns = (x->started_ns < t->answered_ns ? x->started_ns : t->answered_ns) - t->asked_ns;
+    return before_ns > 0 ? before_ns : 0;
+}
+
+/* A flight has brought it, or nothing has. */
+static void take_flight(const struct exchange *x, struct account *out)
+{
+    const struct flight_times *t = &x->times;
+
+    out->model = slice_str(x->model);
+    if (x->stored_id[0])
+        out->entry_id = slice_make(x->stored_id, ENTRY_ID_LEN);
+    out->tokens_in = known(x->tokens.in);
+    out->tokens_out = known(x->tokens.out);
+    out->upstream_ns = t->answered_ns > 0 ? t->answered_ns - t->asked_ns : -1;
+    out->first_byte_ns = x->first_byte_ns > 0 ? x->first_byte_ns - x->started_ns : -1;
+    out->saved_ns = flight_saved_ns(x);
+}
+
 /* It was answered from the store: who made the entry says what it is of. */
 static void take_entry(const struct exchange *x, struct account *out)
 {
@@ -115,9 +155,19 @@ static void take_entry(const struct exchange *x, struct account *out)
     out->entry_id = slice_make(e->id, ENTRY_ID_LEN);
     out->model = entry_slice(e, e->model);
     out->namespace_ = entry_slice(e, e->namespace_);
-    out->tokens_in = e->tokens_in > 0 ? (int64_t)e->tokens_in : -1;
-    out->tokens_out = e->tokens_out > 0 ? (int64_t)e->tokens_out : -1;
+    out->tokens_in = known(e->tokens_in);
+    out->tokens_out = known(e->tokens_out);
+    out->upstream_ns = out->first_byte_ns = -1;
     out->saved_ns = (int64_t)e->upstream_ms * 1000000;
+}
+
+/* Which trace it is part of, where it says so once, and well. */
+static void take_trace(const struct exchange *x, struct account *out)
+{
+    const struct field *f = fields_find(&x->req.fields, SLICE_OF("traceparent"));
+
+    if (f)
+        (void)traceparent_read(f->value, &out->trace_id);
 }
 
 void account_of(const struct exchange *x, bool sent, struct account *out)
@@ -130,7 +180,6 @@ void account_of(const struct exchange *x, bool sent, struct account *out)
         .namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_),
         .operation_label = operation_label(x),
         .operation = operation_name(x),
-        .model = slice_str(x->model),
         .result = results[x->outcome],
         .reason = x->detail,
         .status = x->status,
@@ -139,11 +188,12 @@ void account_of(const struct exchange *x, bool sent, struct account *out)
         .complete = sent,
         .collapsed = x->collapsed,
         .took_ns = clock_mono_ns() - x->started_ns,
-        .tokens_in = -1,
-        .tokens_out = -1,
     };
+    take_trace(x, out);
     if (x->route)
         out->upstream = slice_str(s->upstreams[x->route->upstream].conf.name);
     if (x->entry.entry)
         take_entry(x, out);
+    else
+        take_flight(x, out);
 }

@@ -29,6 +29,7 @@ struct exchange; /* exchange_priv.h */
 struct account {
     /* whose */
     struct slice request_id;
+    struct slice trace_id; /* of a traceparent that came with it */
     struct slice namespace_;
     const struct client *client; /* who asked; NULL: there are none */
     /* for what */
@@ -46,6 +47,8 @@ struct account {
     bool complete;  /* all of the answer was sent */
     bool collapsed; /* answered by a call that another request had begun */
     int64_t took_ns;
+    int64_t first_byte_ns;         /* of these, until the first byte of a body that came piece by piece */
+    int64_t upstream_ns;           /* what upstream took, whoever had it asked */
     int64_t tokens_in, tokens_out; /* of the answer, by upstream's own word, whoever asked for it */
     int64_t saved_ns;              /* of upstream's time that nobody had to wait; 0: nothing was saved */
 };

@@ -393,6 +393,8 @@ static void trailers(struct exchange *x)
 
 static int64_t count_sent(struct exchange *x, int64_t n)
 {
+    if (n > 0 && x->bytes_sent == 0)
+        x->first_byte_ns = clock_mono_ns();
     if (n > 0)
         x->bytes_sent += (uint64_t)n;
     if (n != FRONT_END)

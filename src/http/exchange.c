@@ -143,17 +143,24 @@ static void settle_account(const struct exchange *x, bool sent)
 }
 
 /* What the answer has cost is the flight's to tell, and upstream says it at its end: so before it is left. */
-static void note_tokens(struct exchange *x)
+static void note_cost(struct exchange *x)
 {
-    if (flight_attached(&x->reader))
-        x->tokens = flight_tokens(&x->reader);
+    const char *id;
+
+    if (!flight_attached(&x->reader))
+        return;
+    x->tokens = flight_tokens(&x->reader);
+    x->times = flight_times(&x->reader);
+    id = flight_stored_id(&x->reader);
+    if (id)
+        memcpy(x->stored_id, id, ENTRY_ID_LEN);
 }
 
 static void on_end(struct front_req *r, bool sent)
 {
     struct exchange *x = exchange_of(r);
 
-    note_tokens(x);
+    note_cost(x);
     if (r->head_done)
         settle_account(x, sent);
     if (x->running)
@@ -186,7 +193,7 @@ static void on_gone(struct front_req *r)
         x->outcome = OUT_ERROR;
         x->detail = "client_gone";
     }
-    note_tokens(x);
+    note_cost(x);
     (void)flight_leave(&x->reader); /* at once: the last to leave lets upstream be spared */
 }
 

@@ -150,6 +150,9 @@ struct exchange {
     unsigned error_status;      /* … of upstream's, with this status; 0: one of ours */
     struct flight_reader reader;
     struct flight_tokens tokens; /* of what a flight brought; 0: not told */
+    struct flight_times times;
+    char stored_id[ENTRY_ID_LEN + 1]; /* as which entry it was stored; empty: it was not */
+    int64_t first_byte_ns; /* when the first byte of the body was given out; 0: not yet, or all at once */
     struct upload *upload;
     struct gunzip *gunzip;
     char *decode_bytes;

@@ -203,6 +203,27 @@ static enum gate_reason reason_of_failure(const struct fetch *x, enum upstream_r
     return flight_head(x->flight)->status > 0 ? GATE_INCOMPLETE : GATE_NO_ANSWER;
 }
 
+/* The time that the whole would have taken, less that of the confirmation. */
+static int64_t spared_ns(const struct fetch *x, int64_t took_ns)
+{
+    int64_t whole_ns;
+
+    if (!x->about.entry || !flight_head(x->flight)->confirmed)
+        return 0;
+    whole_ns = (int64_t)x->about.entry->upstream_ms * 1000000;
+    return whole_ns > took_ns ? whole_ns - took_ns : 0;
+}
+
+/* Upstream has said all that matters. */
+static void note_answered(struct fetch *x)
+{
+    struct flight_times times = {.asked_ns = x->started_ns, .answered_ns = clock_mono_ns()};
+
+    times.spared_ns = spared_ns(x, times.answered_ns - times.asked_ns);
+    x->keep.answered_ns = times.answered_ns;
+    flight_set_times(x->flight, &times);
+}
+
 static void on_end(void *arg, enum upstream_result result, const char *why)
 {
     struct fetch *x = arg;
@@ -210,6 +231,7 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
     if (x->late)
         loop_timer_stop(x->late);
     tries_end(&x->tries, result, why, x->first_byte_ns);
+    note_answered(x);
     if (upstream_ends_by_close(x->call) && is_storable(x))
         x->keep.reason = GATE_BY_CLOSE;
     x->call = NULL;
@@ -598,6 +620,7 @@ static bool on_body(void *arg, struct slice bytes)
     r = flight_append(x->flight, bytes);
     if (at_end) {
         flight_set_tokens(x->flight, keep_tokens(&x->keep));
+        note_answered(x);
         flight_mark_end(x->flight);
     }
     if (r < 0 && r != -EAGAIN) {
@@ -740,6 +763,7 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .site = x->site,
         .loop = x->loop,
         .op = spec->op,
+        .request_id = x->tries.request_id,
         .streamed = spec->streamed,
         .wants_json = spec->wants_json,
         .authorized = carries_authorization(spec),
@@ -776,10 +800,12 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
 
 static void ask_upstream(struct fetch *x, struct upstream_pool *pool, const struct upstream_request *req)
 {
+    struct flight_times times = {.asked_ns = clock_mono_ns()};
     int64_t wait_ms;
 
-    x->started_ns = x->keep.started_ns = clock_mono_ns();
+    x->started_ns = x->keep.started_ns = times.asked_ns;
     x->keep.asked_wall_ms = clock_wall_ms();
+    flight_set_times(x->flight, &times);
     if (!tries_begin(&x->tries, &wait_ms)) {
         refuse(x, wait_ms);
         return;
@@ -927,6 +953,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
         .upstream_label = spec->upstream_label,
         .counts = spec->counts,
         .model = flight_keep(f, spec->model),
+        .request_id = flight_keep(f, spec->request_id),
         .id = flight_id(f),
     };
     if (strcmp(spec->method, "OPTIONS") != 0) /* which servers answer before they look who asks */

@@ -73,6 +73,7 @@ struct flight {
     enum flight_end how;
     enum gate_reason verdict;
     struct flight_tokens tokens;
+    struct flight_times times;
     struct fields *trailers;
     bool terms_given, terms_of_opener;
     struct flight_terms terms;
@@ -735,6 +736,34 @@ void flight_set_tokens(struct flight *f, struct flight_tokens tokens)
     (void)pthread_mutex_lock(&f->lock);
     f->tokens = tokens;
     (void)pthread_mutex_unlock(&f->lock);
+}
+
+struct flight_times flight_times(struct flight_reader *r)
+{
+    struct flight_times times;
+
+    (void)pthread_mutex_lock(&r->flight->lock);
+    times = r->flight->times;
+    (void)pthread_mutex_unlock(&r->flight->lock);
+    return times;
+}
+
+void flight_set_times(struct flight *f, const struct flight_times *times)
+{
+    (void)pthread_mutex_lock(&f->lock);
+    f->times = *times;
+    (void)pthread_mutex_unlock(&f->lock);
+}
+
+const char *flight_stored_id(struct flight_reader *r)
+{
+    struct flight *f = r->flight;
+    bool stored;
+
+    (void)pthread_mutex_lock(&f->lock);
+    stored = f->ended && f->how == FLIGHT_WHOLE && f->verdict == GATE_STORE;
+    (void)pthread_mutex_unlock(&f->lock);
+    return stored ? f->id : NULL;
 }
 
 const struct fields *flight_trailers(struct flight_reader *r)

@@ -191,6 +191,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .site = x->view->site,
         .upstream = &s->upstreams[x->route->upstream],
         .upstream_label = x->view->upstream_labels[x->route->upstream],
+        .request_id = slice_str(x->request_id),
         .op = x->op,
         .streamed = x->streamed,
         .unread = how == FORWARD_UNREAD,

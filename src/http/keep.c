@@ -281,6 +281,12 @@ static struct slice etag_of(const struct keep *k, const struct flight_head *head
     return etag ? etag->value : (struct slice){NULL, 0};
 }
 
+/* What a hit saves is what the whole took, not its confirmation. */
+static uint32_t upstream_ms(const struct keep *k)
+{
+    return k->about ? k->about->upstream_ms : (uint32_t)((k->answered_ns - k->started_ns) / 1000000);
+}
+
 static enum gate_reason put(struct keep *k, const struct flight_head *head, const struct flight_terms *terms)
 {
     size_t n = k->about ? 1 : flight_pieces(k->flight, NULL, 0), kept = 0;
@@ -302,7 +308,7 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         parts.head = (struct entry){
             .started_seq = flight_seq(k->flight),
             .target = k->target,
-            .upstream_ms = (uint32_t)((clock_mono_ns() - k->started_ns) / 1000000),
+            .upstream_ms = upstream_ms(k),
             .tokens_in = (uint32_t)tokens.in,
             .tokens_out = (uint32_t)tokens.out,
             .status = (uint16_t)head->status,
@@ -323,7 +329,7 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
         parts.body_n = n;
         r = varying_put(&k->varying, k->site, &parts, clock_wall_ms());
         if (r == 0)
-            telling_stored(k->site->events, &parts);
+            telling_stored(k->site->events, &parts, k->request_id);
     }
     free(pieces);
     free(fields);

@@ -28,6 +28,7 @@ struct keep {
     struct flight *flight; /* valid until the owner ends it */
     struct site *site;
     struct loop *loop;
+    struct slice request_id; /* kept by the flight */
     enum operation op;
     bool streamed;                  /* the request asks for a stream */
     bool wants_json;                /* and for JSON as the answer's text */
@@ -42,7 +43,7 @@ struct keep {
     struct breakers_upstream *breakers;
     int64_t route_ttl_s;
     bool heuristic;
-    int64_t started_ns;                    /* monotonic: when upstream was asked */
+    int64_t started_ns, answered_ns;       /* monotonic: when upstream was asked, and had said all */
     int64_t asked_wall_ms, head_wall_ms;   /* the same by the wall, and when its head came */
     enum gate_reason reason;               /* GATE_STORE: nothing has spoken against storing yet */
     void (*on_settled)(struct keep *keep); /* once for keep_settle: @reason is the verdict, carried out */

@@ -94,7 +94,7 @@ void telling_request(struct events *e, const struct account *a)
 
 /* -- answers -- */
 
-void telling_stored(struct events *e, const struct entry_parts *parts)
+void telling_stored(struct events *e, const struct entry_parts *parts, struct slice request_id)
 {
     const struct labels labels = {slice_make(parts->head.id, ENTRY_ID_LEN), parts->op_name, parts->model,
                                   parts->namespace_, parts->tags};
@@ -111,5 +111,5 @@ void telling_stored(struct events *e, const struct entry_parts *parts)
         jout_int(j, "ttl_s", (parts->head.expires_ms - parts->head.created_ms) / 1000);
     else
         jout_null(j, "ttl_s");
-    events_publish(e, &d, (struct slice){NULL, 0});
+    events_publish(e, &d, request_id);
 }

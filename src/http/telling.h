@@ -6,6 +6,7 @@
  * Threads: any. Where nobody listens, one relaxed load.
  */
 #pragma once
+#include "refrain/base/slice.h"
 
 struct account;
 struct events;
@@ -13,5 +14,5 @@ struct entry_parts;
 
 /** A request has ended like this. */
 void telling_request(struct events *e, const struct account *a);
-/** An answer of these @parts has been stored. */
-void telling_stored(struct events *e, const struct entry_parts *parts);
+/** An answer of these @parts has been stored; @request_id is of the request that upstream was asked by. */
+void telling_stored(struct events *e, const struct entry_parts *parts, struct slice request_id);

@@ -126,7 +126,8 @@ int64_t tries_again(struct tries *t, const struct upstream_try *one)
     metric_add2(t->counts, UPSTREAM_RETRIES, t->upstream_label, cause, 1);
     log_event(LOG_INFO, "upstream_retry", LOG_STR("upstream", t->upstream->conf.name),
               LOG_STR("cause", retry_cause_name(cause)), LOG_STR("why", one->why[0] ? one->why : NULL),
-              LOG_INT("try", one->n + 1), LOG_DUR("wait_ms", wait_ms * 1000000), LOG_STR("flight", t->id));
+              LOG_INT("try", one->n + 1), LOG_DUR("wait_ms", wait_ms * 1000000),
+              LOG_SLICE("request", t->request_id), LOG_STR("flight", t->id));
     t->started_ns = clock_mono_ns() + wait_ms * 1000000;
     return wait_ms;
 }
@@ -151,7 +152,7 @@ void tries_end(struct tries *t, enum upstream_result result, const char *why, in
     }
     if (result != UPSTREAM_OK && result != UPSTREAM_CANCELLED)
         log_event(LOG_WARN, "upstream_failed", LOG_STR("upstream", t->upstream->conf.name),
-                  LOG_STR("why", why), LOG_STR("flight", t->id),
+                  LOG_STR("why", why), LOG_SLICE("request", t->request_id), LOG_STR("flight", t->id),
                   LOG_DUR("took_ms", clock_mono_ns() - t->started_ns));
     breakers_ended(&t->ticket, outcome_of(result, t->status), name_of(result, t->status), clock_mono_ms());
 }

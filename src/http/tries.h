@@ -22,7 +22,8 @@ struct tries {
     unsigned upstream_label;
     struct metric_block *counts;
     struct slice model;
-    const char *id; /* for the log */
+    struct slice request_id; /* for the log … */
+    const char *id;          /* … as the flight's is */
     /* its own */
     struct breakers_ticket ticket;
     int64_t started_ns; /* this try */

@@ -30,6 +30,7 @@ struct fetch_spec {
     struct site *site;           /* a reference is taken */
     const struct site_upstream *upstream;
     unsigned upstream_label;
+    struct slice request_id; /* of the request that has it asked, for the log and events */
     enum operation op;
     bool streamed;            /* the request asks for a stream */
     struct entry_ref *about;  /* what @fields ask upstream about: moved into the fetch; NULL: nothing */

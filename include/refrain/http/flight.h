@@ -198,6 +198,17 @@ struct flight_tokens {
 };
 /** As far as is known; all, once flight_read has said _END or flight_has_all is true. @r is attached. */
 struct flight_tokens flight_tokens(struct flight_reader *r);
+/* What upstream took for the answer, by the monotonic clock in nanoseconds; 0: not known. */
+struct flight_times {
+    int64_t asked_ns;    /* when it was asked first, … */
+    int64_t answered_ns; /* … and when its last word came; only when it has, or flight_has_all is true */
+    int64_t spared_ns;   /* what it would have taken longer to say all that it merely confirmed */
+};
+/** What is known by now. @r is attached. */
+struct flight_times flight_times(struct flight_reader *r);
+/** The id of the entry that it was stored as; NULL when it was not, or not yet. Valid while @r is attached.
+ */
+const char *flight_stored_id(struct flight_reader *r);
 /** Trailer fields of the answer, or NULL: once flight_read has said _END. */
 const struct fields *flight_trailers(struct flight_reader *r);
 
@@ -258,6 +269,8 @@ bool flight_has_room(struct flight *f);
 void flight_mark_end(struct flight *f);
 /** What is known by now of what the answer cost; before flight_mark_end and flight_end. */
 void flight_set_tokens(struct flight *f, struct flight_tokens tokens);
+/** The same of its times, as soon as one of them is known. */
+void flight_set_times(struct flight *f, const struct flight_times *times);
 /** True while it has not outgrown bytes_max: everything appended is still there for storing. */
 bool flight_is_complete(struct flight *f);
 /** Its bytes so far, as pieces, oldest first; complete flights only. Returns how many pieces there are; at
