@@ -14,6 +14,7 @@
 #include "option.h"
 #include "refrain/base/log.h"
 #include "refrain/base/slice.h"
+#include "refrain/base/tls.h"
 #include "refrain/http/breakers.h"
 #include "refrain/http/upstream.h"
 #include "refrain/store/redis.h"
@@ -34,6 +35,7 @@ struct secret_conf {
 
 struct listen_conf {
     const char *address; /* address_parse() takes it */
+    struct tls_conf tls; /* cert_file NULL: plain; so of admin */
     unsigned workers;    /* 0: one a core */
     uint64_t header_bytes_max;
     uint64_t body_bytes_max; /* 0: no bound */
@@ -50,6 +52,7 @@ struct listen_conf {
 
 struct admin_conf {
     const char *address;
+    struct tls_conf tls;
     struct secret_conf token;
     struct text_list hosts;   /* names that requests of the API may come under */
     unsigned recent_requests; /* that explain may compare with; 0: none */

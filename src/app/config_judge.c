@@ -779,6 +779,7 @@ void config_judge(struct loading *l)
     judge_rules(l); /* before the listeners: a rule may share entries, too */
     judge_listeners(l);
     judge_clients(l);
+    config_judge_tls(l);
     judge_lifetimes(l);
     judge_validation(l);
     judge_encryption(l);

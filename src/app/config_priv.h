@@ -74,6 +74,8 @@ void config_complete(struct loading *l, struct node *tree);
 void config_bind(struct loading *l, const struct node *tree);
 /** Judges values against each other. */
 void config_judge(struct loading *l);
+/** The part of it that concerns TLS of the listeners; reads the files where they are to be used. */
+void config_judge_tls(struct loading *l);
 /** The part of it that concerns Redis; takes its URL apart. */
 void config_judge_redis(struct loading *l);
 

@@ -52,6 +52,7 @@ _Static_assert(EVICT_LRU == 0 && EVICT_LFU == 1 && EVICT_FIFO == 2 && EVICT_SIEV
 _Static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3,
                "the order of the choices");
 _Static_assert(TLS_MIN_1_2 == 0 && TLS_MIN_1_3 == 1, "the order of the choices");
+_Static_assert(TLS_1_2 == 0 && TLS_1_3 == 1, "the order of the choices");
 _Static_assert(REDIS_CLUSTER_AUTO == 0 && REDIS_CLUSTER_ON == 1 && REDIS_CLUSTER_OFF == 2,
                "the order of the choices");
 _Static_assert(LOG_JSON == 0 && LOG_TEXT == 1, "the order of the choices");
@@ -89,6 +90,19 @@ _Static_assert(ABANDON_CANCEL == 0 && ABANDON_FINISH == 1, "the order of the cho
 #define BREAKER_OF_ONE(name, type, fallback, low, high, member, text)                                        \
     {"breaker." name, OPTION_##type, 0, fallback, RANGE(low, high), .inherits = "breaker." name,             \
      FIELD(struct upstream_section, breaker.member), .help = text}
+
+/* Of either listener. */
+#define LISTENER_TLS(group, member)                                                                          \
+    {group ".tls.cert", OPTION_PATH, 0, ROOT(member.tls.cert_file),                                          \
+     .help = "Certificate to show (PEM), followed by those that lead from it to an authority: the listener " \
+             "speaks TLS. It and the key are read anew at a reload. See docs/tls.md."},                      \
+    {group ".tls.key", OPTION_PATH, 0, ROOT(member.tls.key_file),                                            \
+     .help = "Its key (PEM), without a passphrase."},                                                        \
+    {group ".tls.client_ca", OPTION_PATH, 0, ROOT(member.tls.client_ca_file),                                \
+     .help = "Authorities (PEM) one of which must have signed the certificate that a client shows; without " \
+             "this, none is asked for."},                                                                    \
+    {group ".tls.min_version", OPTION_ENUM, 0, "1.2", .choices = tls_versions, ROOT(member.tls.version_min), \
+     .help = "The oldest version of TLS taken."}
 /* clang-format on */
 
 static const struct option_row root_rows[] = {
@@ -103,6 +117,7 @@ static const struct option_row root_rows[] = {
 
     {"listen.address", OPTION_ADDRESS, OPTION_FIXED, "127.0.0.1:8080", ROOT(listen.address),
      .help = "Where clients connect. Port 0 takes a free one."},
+    LISTENER_TLS("listen", listen),
     {"listen.workers", OPTION_COUNT, OPTION_FIXED, "auto", RANGE(1, 256), WORD("auto", 0),
      ROOT(listen.workers), .help = "Event loops, a thread each; `auto`: one a core."},
     {"listen.max_header_bytes", OPTION_BYTES, 0, "24KiB", RANGE(KIB, 28 * KIB), ROOT(listen.header_bytes_max),
@@ -133,6 +148,7 @@ static const struct option_row root_rows[] = {
 
     {"admin.address", OPTION_ADDRESS, OPTION_FIXED, "127.0.0.1:9180", ROOT(admin.address),
      .help = "Where metrics, health and the API are. Beyond this machine it needs a token."},
+    LISTENER_TLS("admin", admin),
     {"admin.token", OPTION_SECRET, OPTION_MASKED, ROOT(admin.token),
      .help =
          "Bearer token of the API; must be given where `admin.address` can be reached from other machines. "

@@ -8,6 +8,9 @@
 
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/base/log.h"
+#include "refrain/base/tls.h"
 
 enum { BACKLOG = 4096 };
 
@@ -123,4 +126,24 @@ void listener_remove(const char *address)
 
     if (address_parse(slice_str(address), &a) == 0 && a.any.sa_family == AF_UNIX)
         (void)unlink(a.unix_.sun_path); /* best effort: the next one takes over what is left behind */
+}
+
+int listener_secure(const struct tls_conf *conf, const char *name, struct tls **out)
+{
+    int64_t now_s = clock_wall_ms() / 1000;
+    struct tls_fault fault = {.why = "out of memory"};
+    struct tls_found found;
+    int r;
+
+    if (!conf->cert_file) {
+        *out = NULL;
+        return 0;
+    }
+    r = tls_load(conf, now_s, out, &found, &fault);
+    if (r < 0)
+        log_event(LOG_ERROR, "tls", LOG_STR("listener", name), LOG_STR("what", fault.why));
+    else
+        log_event(LOG_INFO, "tls", LOG_STR("listener", name), LOG_STR("certificate", conf->cert_file),
+                  LOG_INT("expires_in_days", (found.expires_s - now_s) / (24 * 60 * 60)));
+    return r;
 }

@@ -13,6 +13,7 @@
 #include "config_priv.h"
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/tls.h"
 #include "state.h"
 #include "text.h"
 
@@ -49,7 +50,7 @@ static const char *reachable(const struct address *a, const char *written)
     return written;
 }
 
-static bool find_address(struct remote *r, const char *text)
+static bool find_address(struct remote *r, const char *text, const char *scheme)
 {
     struct slice unix_prefix = SLICE_OF("unix:"), whole = slice_str(text);
     const char *colon = strrchr(text, ':');
@@ -67,12 +68,22 @@ static bool find_address(struct remote *r, const char *text)
     }
     if (slice_starts(whole, unix_prefix)) {
         r->socket = pool_text(&r->pool, slice_skip(whole, unix_prefix.len));
-        r->url = pool_text(&r->pool, SLICE_OF("http://localhost"));
+        r->url = pool_printf(&r->pool, "%s://localhost", scheme);
         return true;
     }
-    r->url = pool_printf(&r->pool, "http://%s%s",
+    r->url = pool_printf(&r->pool, "%s://%s%s", scheme,
                          reachable(&a, pool_text(&r->pool, slice_make(text, (size_t)(colon - text)))), colon);
     return true;
+}
+
+/* The instance whose configuration this is: it is known by its key, whatever name the certificate has and
+ * whoever has signed it. */
+static void find_pin(struct remote *r, const char *cert_file)
+{
+    char pin[TLS_PIN_BYTES];
+
+    if (tls_pin(cert_file, pin) == 0)
+        r->pin = pool_text(&r->pool, slice_str(pin));
 }
 
 /* -- the token -- */
@@ -114,8 +125,11 @@ bool remote_init(struct remote *r, const struct cli *cli, const struct config *c
     const char *admin = cli_value(cli, "admin"), *file = cli_value(cli, "token-file");
 
     *r = (struct remote){.pool = POOL_INIT, .chosen = admin != NULL, .ca_file = cli_value(cli, "ca-file")};
-    if (!find_address(r, admin ? admin : conf->admin.address))
+    if (!find_address(r, admin ? admin : conf->admin.address,
+                      !admin && conf->admin.tls.cert_file ? "https" : "http"))
         return false;
+    if (!admin && !r->ca_file && conf->admin.tls.cert_file)
+        find_pin(r, conf->admin.tls.cert_file);
     if (file)
         return token_from_file(r, file);
     if (!conf->admin.token.text) {
@@ -170,6 +184,11 @@ static void prepare(CURL *curl, const struct remote *r, const char *path, struct
         (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, r->socket);
     if (r->ca_file)
         (void)curl_easy_setopt(curl, CURLOPT_CAINFO, r->ca_file);
+    if (r->pin) {
+        (void)curl_easy_setopt(curl, CURLOPT_PINNEDPUBLICKEY, r->pin);
+        (void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        (void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
     (void)curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip"); /* stored bodies may be coded */
 }
 
@@ -248,6 +267,10 @@ static const char *advice_without(CURLcode code)
         return "; --admin URL wants a name that is known here, or an address";
     case CURLE_PEER_FAILED_VERIFICATION:
         return "; --ca-file FILE names who may vouch for it";
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+        return "; it does not show what admin.tls.cert holds now: reload it, or name with --ca-file FILE who "
+               "vouches "
+               "for it";
     case CURLE_WRITE_ERROR:
         return "; its answer is larger than 64 MiB";
     default:

@@ -22,6 +22,7 @@ struct remote {
     char *token;            /* NULL: none was found */
     const char *token_from; /* where it is from, or why there is none, for whoever is told */
     const char *ca_file;    /* whom to trust beside the system's authorities; NULL: nobody */
+    const char *pin;        /* the key that it must have, whoever vouches; NULL: any */
     bool chosen;            /* --admin says where it is */
     long status;            /* of the last answer; 0: there was none */
     void *connection;       /* kept from call to call */

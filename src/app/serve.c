@@ -17,6 +17,7 @@
 #include "refrain/base/log.h"
 #include "refrain/base/loop.h"
 #include "refrain/base/metrics.h"
+#include "refrain/base/tls.h"
 #include "refrain/http/clients.h"
 #include "refrain/http/fleet.h"
 #include "refrain/http/recent.h"
@@ -84,6 +85,7 @@ struct server {
     struct redis_conf redis; /* of fleet */
     struct fleet_conf fleet;
     struct buf secret, admin_token;
+    struct tls *listen_tls, *admin_tls; /* NULL: plain */
     struct site *site;
     struct loop *loop;
     struct admin *admin;
@@ -334,7 +336,7 @@ static bool is_ready(void *arg, struct buf *out)
 
 /* -- building -- */
 
-static struct front_conf front_conf_of(const struct config *conf)
+static struct front_conf front_conf_of(const struct server *s, const struct config *conf)
 {
     return (struct front_conf){
         .header_bytes_max = conf->listen.header_bytes_max,
@@ -343,6 +345,7 @@ static struct front_conf front_conf_of(const struct config *conf)
         .slow_reader_ms = conf->listen.slow_reader_timeout_ms,
         .body_grace_ms = conf->listen.body_grace_ms,
         .body_bytes_per_s = (int64_t)conf->listen.body_bytes_min_rate,
+        .tls = s->listen_tls,
     };
 }
 
@@ -496,7 +499,7 @@ static int build_workers(struct server *s, struct buf *out_where)
 {
     size_t n = workers_wanted(s->conf);
     struct worker_conf conf = {
-        .front = front_conf_of(s->conf),
+        .front = front_conf_of(s, s->conf),
         .memo_bytes_max = s->conf->tiers.memory.bytes_max / MEMO_SHARE / n,
         .metrics = s->metrics,
         .fleet = fleet_of(s),
@@ -547,7 +550,7 @@ static struct admin_access access_of(const struct server *s, const struct config
 
     while (token.len > 0 && strchr(" \t\r\n", token.data[token.len - 1]))
         token.len--; /* a newline, where an editor has been at it */
-    return (struct admin_access){token, conf->admin.hosts.at, conf->admin.hosts.n};
+    return (struct admin_access){token, conf->admin.hosts.at, conf->admin.hosts.n, s->admin_tls};
 }
 
 static struct site *site_in_force(void *arg)
@@ -677,10 +680,32 @@ static void take_over_access(struct server *s)
         admin_set_access(s->admin, &access);
 }
 
+/* What a listener shows from now on. One that is plain stays so until the restart, and the other way round;
+ * what cannot be read leaves the old. */
+static void tls_renew(struct tls **in_force, const struct tls_conf *conf, const char *name)
+{
+    struct tls *new;
+
+    if (!conf->cert_file != !*in_force) {
+        log_event(LOG_WARN, "reload_needs_restart", LOG_STR("option", name));
+        return;
+    }
+    if (listener_secure(conf, name, &new) < 0)
+        return; /* told */
+    tls_unref(*in_force);
+    *in_force = new;
+}
+
+static void tls_take_over(struct server *s, const struct config *conf)
+{
+    tls_renew(&s->listen_tls, &conf->listen.tls, "listen.tls");
+    tls_renew(&s->admin_tls, &conf->admin.tls, "admin.tls");
+}
+
 static void take_over(struct server *s, struct config *conf)
 {
     struct site *site = site_of_conf(s, conf);
-    struct front_conf front = front_conf_of(conf);
+    struct front_conf front;
 
     if (!site) {
         config_free(conf);
@@ -691,6 +716,8 @@ static void take_over(struct server *s, struct config *conf)
         redact_begin(s, conf);
     site_own_config(site, conf); /* requests under way point into the one they began with */
     (void)config_diff_fixed(s->conf, conf, on_fixed_option, NULL);
+    tls_take_over(s, conf);
+    front = front_conf_of(s, conf);
     for (size_t i = 0; i < s->workers_n; i++)
         worker_set_site(s->workers[i], site, &front);
     site_unref(s->site);
@@ -805,6 +832,10 @@ static int start(struct server *s)
     if (r == 0)
         build_monitor(s);
     if (r == 0)
+        r = listener_secure(&s->conf->listen.tls, "listen.tls", &s->listen_tls);
+    if (r == 0)
+        r = listener_secure(&s->conf->admin.tls, "admin.tls", &s->admin_tls);
+    if (r == 0)
         r = build_admin(s, &admin);
     if (r == 0)
         r = build_workers(s, &proxy);
@@ -867,6 +898,8 @@ static void stop(struct server *s)
     metrics_free(s->metrics);
     buf_done(&s->secret);
     buf_done(&s->admin_token);
+    tls_unref(s->listen_tls);
+    tls_unref(s->admin_tls);
 }
 
 static void raise_descriptor_limit(void)

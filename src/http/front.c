@@ -292,6 +292,19 @@ static void entering_drop_all(struct front *f)
         entering_drop(CONTAINER_OF(link, struct front_conn, link));
 }
 
+/* A session that is of no use is ended: libmicrohttpd has no way to be told so here. */
+static void tls_start(struct front *f, struct front_conn *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+    c->phase = PHASE_HANDSHAKE;
+    if (info && tls_conn_begin(&c->tls, f->conf.tls, info->tls_session, c->fd, front_refuse_plain) == 0)
+        return;
+    c->ended = true;
+    (void)shutdown(c->fd, SHUT_RDWR);
+}
+
 static void conn_start(struct front *f, struct MHD_Connection *mhd, void **context)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -300,8 +313,11 @@ static void conn_start(struct front *f, struct MHD_Connection *mhd, void **conte
     assert(c);
     list_remove(&c->link);
     c->mhd = mhd;
+    c->phase = PHASE_AWAIT;
     c->since_ms = loop_now_ms(f->loop);
     c->received_known = true; /* nothing was received before it began */
+    if (f->conf.tls)
+        tls_start(f, c);
     list_push_back(&f->conns, &c->link);
     f->conns_n++;
     *context = c;
@@ -313,6 +329,7 @@ static void conn_end(struct front *f, struct front_conn *c)
     list_remove(&c->link);
     f->conns_n--;
     limits_leave(f->limits, (struct sockaddr *)&c->addr);
+    tls_conn_end(&c->tls); /* libmicrohttpd has ended the session */
     free(c);
 }
 
@@ -359,13 +376,13 @@ static void take_connection(struct front *f, int fd, const struct sockaddr_stora
     struct front_conn *c;
 
     if (limits_enter(f->limits, (const struct sockaddr *)addr) != LIMITS_OK) {
-        front_refuse_connection(fd);
+        front_refuse_connection(f, fd);
         return;
     }
     c = calloc(1, sizeof(*c));
     if (!c) {
         limits_leave(f->limits, (const struct sockaddr *)addr);
-        front_refuse_connection(fd);
+        front_refuse_connection(f, fd);
         return;
     }
     c->front = f;
@@ -415,20 +432,30 @@ static void on_sweep(void *arg)
 
 /* -- making and ending -- */
 
+/* libmicrohttpd wants a certificate at its start, or this, which is asked for one. Nobody asks: every session
+ * is given its own before it begins (tls_start). */
+static int no_certificate(void)
+{
+    return -1;
+}
+
 static bool daemon_start(struct front *f)
 {
+    const unsigned flags = MHD_USE_ERROR_LOG | MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET |
+                           MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK;
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)no_certificate},
+                                   {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem *more = f->conf.tls ? tls : tls + 1;
     const union MHD_DaemonInfo *info;
 
     f->daemon = MHD_start_daemon(
-        MHD_USE_ERROR_LOG | MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
-            MHD_USE_SUPPRESS_DATE_NO_CLOCK,
-        0, NULL, NULL, on_access, f, MHD_OPTION_EXTERNAL_LOGGER, front_on_library_log, f,
-        MHD_OPTION_URI_LOG_CALLBACK, on_target, f, MHD_OPTION_NOTIFY_COMPLETED, on_completed, f,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, f, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        f->conf.tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, on_access, f, MHD_OPTION_EXTERNAL_LOGGER,
+        front_on_library_log, f, MHD_OPTION_URI_LOG_CALLBACK, on_target, f, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, f, MHD_OPTION_NOTIFY_CONNECTION, on_connection, f, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)FRONT_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, 1u << 20, /* limits are ours */
         /* Always set: without it a body and a FIN in one segment leak the connection (measured on 0.9.75). */
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(f->conf.idle_timeout_ms / 1000 + 60),
-        MHD_OPTION_STRICT_FOR_CLIENT, (int)MHD_COMPAT_STRICT, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, (int)MHD_COMPAT_STRICT, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     if (!f->daemon)
         return false;
     info = MHD_get_daemon_info(f->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -448,6 +475,7 @@ struct front *front_new(struct loop *l, const struct front_conf *conf, struct li
         return NULL;
     f->loop = l;
     f->conf = *conf;
+    (void)tls_ref(f->conf.tls);
     f->limits = limits;
     f->handler = handler;
     list_init(&f->conns);
@@ -494,12 +522,19 @@ void front_free(struct front *f)
     loop_timer_free(f->again);
     loop_timer_free(f->sweep);
     assert(list_empty(&f->conns));
+    tls_unref(f->conf.tls);
     free(f);
 }
 
 void front_set_conf(struct front *f, const struct front_conf *conf)
 {
+    struct tls *old = f->conf.tls;
+
     f->conf = *conf;
+    if (!old != !conf->tls)
+        f->conf.tls = old; /* the daemon speaks TLS or does not, for as long as it runs */
+    (void)tls_ref(f->conf.tls);
+    tls_unref(old);
 }
 
 int front_listen(struct front *f, int fd)

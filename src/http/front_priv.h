@@ -7,11 +7,13 @@
 #include <sys/socket.h>
 
 #include "mhd_compat.h"
+#include "refrain/base/tls.h"
 #include "refrain/http/front.h"
 
 /*
  * A connection's life, as the watchdog sees it:
  *
+ *   HANDSHAKE, where there is TLS ──done──►
  *   AWAIT ──request line──► HEAD ──head whole──► BODY ──body whole──► WORK ──reply begun──► REPLY ──sent──►
  * AWAIT
  *
@@ -29,7 +31,7 @@ enum {
     FRONT_POOL_BYTES = 32 * 1024,
 };
 
-enum phase { PHASE_AWAIT, PHASE_HEAD, PHASE_BODY, PHASE_WORK, PHASE_REPLY };
+enum phase { PHASE_HANDSHAKE, PHASE_AWAIT, PHASE_HEAD, PHASE_BODY, PHASE_WORK, PHASE_REPLY };
 
 struct front_conn {
     struct list link;
@@ -49,6 +51,7 @@ struct front_conn {
     bool hung_up;
     bool ended; /* shut down by us */
     struct loop_fd *hangup;
+    struct tls_conn tls; /* all zero: plain */
     struct sockaddr_storage addr;
 };
 
@@ -86,5 +89,8 @@ void front_daemon_run(struct front *f);
 void front_sweep(struct front *f);
 
 /* front_refuse.c */
-void front_refuse_connection(int fd);
+/* Answers one that is too many, where that can be done without a handshake, and closes it. */
+void front_refuse_connection(const struct front *f, int fd);
+/* Answers HTTP where TLS is spoken. */
+void front_refuse_plain(int fd);
 void front_on_library_log(void *front, const char *format, va_list args);

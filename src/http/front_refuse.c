@@ -6,8 +6,9 @@
 #include "front_priv.h"
 #include "refrain/base/attr.h"
 
-/* Best effort: one segment into an empty socket buffer. */
-static void send_refusal(int fd, const char *status, const char *code, const char *text)
+/* Best effort: one segment into an empty socket buffer. @tls: NULL: plain. */
+static void send_refusal(int fd, const struct tls_conn *tls, const char *status, const char *code,
+                         const char *text)
 {
     char body[256], reply[512];
     int body_len =
@@ -20,13 +21,23 @@ static void send_refusal(int fd, const char *status, const char *code, const cha
                        status, status[0] == '5' ? "Retry-After: 1\r\n" : "x-should-retry: false\r\n",
                        body_len, body);
 
-    (void)send(fd, reply, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (tls)
+        tls_conn_send(tls, reply, (size_t)len);
+    else
+        (void)send(fd, reply, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-void front_refuse_connection(int fd)
+void front_refuse_connection(const struct front *f, int fd)
 {
-    send_refusal(fd, "503 Service Unavailable", "overloaded", "too many connections");
+    if (!f->conf.tls) /* else it would take a handshake, which is what there is too much of */
+        send_refusal(fd, NULL, "503 Service Unavailable", "overloaded", "too many connections");
     (void)close(fd);
+}
+
+void front_refuse_plain(int fd)
+{
+    send_refusal(fd, NULL, "400 Bad Request", "request_invalid",
+                 "this listener speaks TLS: its URL begins with https://");
 }
 
 static bool is_digits(const char *text, size_t len)
@@ -39,6 +50,7 @@ static bool is_digits(const char *text, size_t len)
 
 static void refuse_bad_length(struct front_conn *c)
 {
+    const struct tls_conn *tls = c->tls.tls ? &c->tls : NULL;
     const char *length = NULL;
     size_t len = 0;
 
@@ -47,9 +59,10 @@ static void refuse_bad_length(struct front_conn *c)
         !length)
         return;
     if (!is_digits(length, len))
-        send_refusal(c->fd, "400 Bad Request", "request_invalid", "Content-Length must be decimal digits");
+        send_refusal(c->fd, tls, "400 Bad Request", "request_invalid",
+                     "Content-Length must be decimal digits");
     else if (len > 18)
-        send_refusal(c->fd, "413 Content Too Large", "too_large",
+        send_refusal(c->fd, tls, "413 Content Too Large", "too_large",
                      "the body is larger than any that is served");
     else
         return;

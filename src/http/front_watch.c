@@ -35,6 +35,17 @@ static bool peer_has_closed(const struct front_conn *c)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
+/* The handshake is over, or it takes too long. What has come behind it is the next request's. */
+static bool handshake_overdue(struct front_conn *c, int64_t now_ms)
+{
+    if (!c->tls.up)
+        return now_ms - c->since_ms > c->front->conf.header_timeout_ms;
+    c->phase = PHASE_AWAIT;
+    c->since_ms = now_ms;
+    c->received = c->tls.handshake_bytes;
+    return false;
+}
+
 /* Between requests: a head that has begun must come whole in time, a connection that says nothing may idle.
  */
 static bool await_overdue(struct front_conn *c, int64_t now_ms)
@@ -83,6 +94,8 @@ static bool reply_stuck(struct front_conn *c, int64_t now_ms)
 static bool conn_overdue(struct front_conn *c, int64_t now_ms)
 {
     switch (c->phase) {
+    case PHASE_HANDSHAKE:
+        return handshake_overdue(c, now_ms);
     case PHASE_AWAIT:
         return await_overdue(c, now_ms);
     case PHASE_HEAD:

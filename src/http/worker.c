@@ -7,6 +7,7 @@
 #include "exchange_priv.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/log.h"
+#include "refrain/base/tls.h"
 #include "refrain/http/fleet.h"
 
 /* A new site on its way to the worker. */
@@ -135,6 +136,7 @@ static void on_site_change(struct loop_msg *m)
     admitter_forget(w->admitter);
     memo_clear(w->memo); /* what a key depends on may have changed */
     front_set_conf(w->front, &change->front);
+    tls_unref(change->front.tls);
     free(change);
 }
 
@@ -145,6 +147,7 @@ void worker_set_site(struct worker *w, struct site *site, const struct front_con
     if (!change)
         abort(); /* small and fixed */
     *change = (struct site_change){{NULL, on_site_change}, w, site_view_new(w, site), *front};
+    (void)tls_ref(front->tls);
     loop_post(w->loop, &change->msg);
 }
 

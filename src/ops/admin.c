@@ -415,22 +415,31 @@ static void on_end(struct front_req *r, bool sent)
 
 /* -- making and ending -- */
 
-void admin_set_access(struct admin *a, const struct admin_access *access)
+static struct front_conf front_conf_of(const struct admin_access *access)
 {
-    access_set(a->access, access->token, access->hosts, access->hosts_n);
-}
-
-struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
-                        const struct admin_access *access)
-{
-    static const struct front_conf front_conf = {
+    return (struct front_conf){
         .header_bytes_max = 16 * 1024,
         .header_timeout_ms = 10000,
         .idle_timeout_ms = 75000,
         .slow_reader_ms = 60000,
         .body_grace_ms = 10000,
         .body_bytes_per_s = 1024,
+        .tls = access->tls,
     };
+}
+
+void admin_set_access(struct admin *a, const struct admin_access *access)
+{
+    struct front_conf conf = front_conf_of(access);
+
+    access_set(a->access, access->token, access->hosts, access->hosts_n);
+    front_set_conf(a->front, &conf);
+}
+
+struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
+                        const struct admin_access *access)
+{
+    const struct front_conf front_conf = front_conf_of(access);
     static const struct limits_conf limits_conf = {
         .connections_max = CONNECTIONS_MAX,
         .connections_per_address_max = CONNECTIONS_MAX / 2, /* whose probe goes unanswered is restarted */
@@ -442,7 +451,7 @@ struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
     a->parts = *parts;
     a->loop = l;
     a->access = access_new();
-    admin_set_access(a, access);
+    access_set(a->access, access->token, access->hosts, access->hosts_n);
     a->handler = (struct front_handler){
         .arg = a,
         .on_new = on_new,

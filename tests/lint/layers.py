@@ -32,6 +32,7 @@ class Library(NamedTuple):
 
 LIBRARIES = [
     Library("openssl", r"openssl/", {"base", "store"}, 2),
+    Library("gnutls", r"gnutls/", {"base"}, 1),
     Library("libuv", r"uv\.h|uv/", {"base"}, 1),
     Library("jansson", r"jansson\.h", {"wire", "app", "ops"}, 2),
     Library("zlib", r"zlib\.h", {"wire"}, 2),

@@ -21,6 +21,7 @@
 #include "refrain/wire/header.h"
 
 struct front;
+struct tls; /* base/tls.h */
 struct front_conn;
 struct MHD_Connection;
 struct MHD_Response;
@@ -73,6 +74,7 @@ struct front_conf {
     int64_t slow_reader_ms;    /* a reply without any progress */
     int64_t body_grace_ms;     /* after which a body must have come at … */
     int64_t body_bytes_per_s;  /* … this rate on average */
+    struct tls *tls;           /* NULL: plain; a front stays what it begins as. Borrowed for the call */
 };
 
 /** NULL when out of memory or descriptors. @limits may be shared by several fronts. */
@@ -80,7 +82,7 @@ struct front *front_new(struct loop *l, const struct front_conf *conf, struct li
                         const struct front_handler *handler);
 /** Closes every connection (each request gets its on_end). NULL is fine. */
 void front_free(struct front *f);
-/** Applies new deadlines to what comes from now on. */
+/** Applies new deadlines, and for new connections what TLS shows and asks for, from now on. */
 void front_set_conf(struct front *f, const struct front_conf *conf);
 
 /** Accepts on @fd, a listening non-blocking socket that becomes the front's. 0 or a negative errno. */

@@ -18,6 +18,7 @@ struct monitor;
 struct inventory_place; /* store/inventory.h */
 struct store_port;      /* store/store.h */
 struct site;
+struct tls; /* base/tls.h */
 
 struct admin_parts {
     struct metrics *metrics;
@@ -40,13 +41,14 @@ struct admin_access {
     struct slice token;        /* not empty */
     const struct slice *hosts; /* names that Host may give beside addresses and localhost */
     size_t hosts_n;
+    struct tls *tls; /* what new connections are shown; NULL: plain. Borrowed for the call */
 };
 
 /** Serves on @fd, a listening non-blocking socket that becomes its own. NULL when out of memory or
  * descriptors. */
 struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
                         const struct admin_access *access);
-/** For requests that begin from now on. */
+/** For requests, and in respect of TLS for connections, that begin from now on. */
 void admin_set_access(struct admin *a, const struct admin_access *access);
 /** NULL is fine. */
 void admin_free(struct admin *a);

@@ -173,9 +173,9 @@ class Answer:
 class Connection:
     """One connection; answers on it are read in the order of their requests."""
 
-    def __init__(self, address, source=None, receive_buffer=None):
+    def __init__(self, address, source=None, receive_buffer=None, tls=None):
         unix = isinstance(address, str)
-        self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+        self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
@@ -184,6 +184,8 @@ class Connection:
         self.sock.connect(address)
         if not unix:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost" if unix else address[0])
         self.host = host_of(address)
         self.early = bytearray()
         self.was_reset = False
@@ -224,7 +226,7 @@ class Connection:
         return bytes(data)
 
     def half_close(self):
-        self.sock.shutdown(socket.SHUT_WR)
+        socket.socket.shutdown(self.sock, socket.SHUT_WR)  # an SSLSocket's own would forget the session
 
     def close(self):
         self.sock.close()
@@ -243,20 +245,21 @@ class Connection:
 class Client:
     """Makes requests as one caller: same credential, same headers, a connection of its own for each unless told."""
 
-    def __init__(self, address, credential="sk-alice", headers=()):
+    def __init__(self, address, credential="sk-alice", headers=(), tls=None):
         self.address = address
         self.host = host_of(address)
         self.credential = credential
         self.fixed = list(headers)
+        self.tls = tls  # an ssl.SSLContext; None: plain
         self.opened = []
 
     def connect(self, **kwargs):
-        connection = Connection(self.address, **kwargs)
+        connection = Connection(self.address, **{"tls": self.tls, **kwargs})
         self.opened.append(connection)
         return connection
 
     def with_credential(self, credential):
-        return Client(self.address, credential, self.fixed)
+        return Client(self.address, credential, self.fixed, self.tls)
 
     def wire(self, method, target, headers=None, body=None, **kwargs):
         """The bytes of a request with the headers an SDK would send; those in @headers replace them, None removes."""

@@ -27,11 +27,11 @@ class Load:
     """with Load(refrain.proxy, asks) as load: load.goes_on(200); … @asks: one of them by chance each time, or the next
     one where that is an iterator."""
 
-    def __init__(self, address, asks, connections=4, pace_s=0.002):
+    def __init__(self, address, asks, connections=4, pace_s=0.002, tls=None):
         self.asks, self.lock, self.pace_s = asks, threading.Lock(), pace_s
         self.answers, self.faults = [], []
         self.over = threading.Event()
-        self.client = Client(address)
+        self.client = Client(address, tls=tls)
         self.threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(connections)]
 
     def __enter__(self):

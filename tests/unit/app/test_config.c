@@ -503,6 +503,17 @@ static void faults_say_where_what_and_what_was_expected(void **state)
         {"admin open to others", "c.yaml", UP "admin: {address: 0.0.0.0:9180}\n",
          "c.yaml:2: admin.address: reachable from other machines, so admin.token or admin.token_file must be "
          "given\n"},
+        {"admin open to others without TLS", "c.yaml",
+         UP "admin: {address: \"0.0.0.0:9180\", token: 0123456789abcdef}\n",
+         "W c.yaml:2: admin.address: without admin.tls, its token can be read on the way from other "
+         "machines\n"},
+        {"a certificate without its key", "c.yaml", UP "listen: {tls: {cert: a.pem}}\n",
+         "c.yaml:2: listen.tls.key: must be given, too: a certificate and its key belong together\n"},
+        {"a certificate that is not there", "c.yaml", UP "listen: {tls: {cert: nowhere, key: nowhere}}\n",
+         "c.yaml:2: listen.tls.cert: nowhere: No such file or directory\n"},
+        {"clients asked for certificates without TLS", "c.yaml", UP "admin: {tls: {client_ca: a.pem}}\n",
+         "c.yaml:2: admin.tls.client_ca: needs admin.tls.cert and admin.tls.key: without TLS nobody is "
+         "asked\n"},
         {"one address for both", "c.yaml", UP "admin: {address: 127.0.0.1:8080}\n",
          "c.yaml:2: admin.address: the same as listen.address; they need one each\n"},
         {"a part as an answer", "c.yaml", UP "validation: {statuses: [200, 206]}\n",
