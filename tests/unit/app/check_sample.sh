@@ -16,6 +16,8 @@ install -m 0600 /dev/stdin "$dir/cache.secret" <<<0123456789abcdef
 install -m 0600 /dev/stdin "$dir/encryption.key" <<<0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 install -m 0600 /dev/stdin "$dir/redis.password" <<<0123456789abcdef
 install -m 0644 /dev/null "$dir/internal.pem"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=cache.internal \
+    -keyout "$dir/tls.key" -out "$dir/tls.pem" 2>"$dir/openssl.log"
 install -m 0644 "$(dirname "$2")/pricing-2026-11.yaml" "$dir"
 env -i "$refrain" config check --strict --config "$dir/all.yaml"
 env -i "$refrain" config show --config "$dir/all.yaml" >"$dir/shown" # a pipe would break at the first match
