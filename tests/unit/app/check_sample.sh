@@ -9,7 +9,7 @@ sed 's#/var/lib/refrain/#'"$dir"'/#' "$sample" >"$dir/sample.yaml"
 sample=$dir/sample.yaml schema=$(dirname "$2")/refrain.schema.json
 env -i "$refrain" config check --strict --config "$sample"
 
-sed -E 's/^( *)#([a-z])/\1\2/; s/^( *)#(  [a-z])/\1\2/; s#/etc/(refrain|ssl/certs)/#'"$dir"'/#' "$sample" >"$dir/all.yaml"
+sed -E 's/^( *)#([a-z])/\1\2/; s/^( *)#(  [a-z])/\1\2/; s#/etc/(refrain|ssl/certs)/#'"$dir"'/#g' "$sample" >"$dir/all.yaml"
 if cmp -s "$sample" "$dir/all.yaml"; then exit 1; fi
 install -m 0600 /dev/stdin "$dir/admin.token" <<<0123456789abcdef
 install -m 0600 /dev/stdin "$dir/cache.secret" <<<0123456789abcdef
