@@ -44,7 +44,7 @@ static int show(const struct cli *cli, struct slice json)
     for (size_t i = 0; i < list->n; i++) {
         if (strcmp(remote_text(list->members[i].node, "state", ""), "closed") != 0)
             status = EXIT_FINDING;
-        view_add(&view, table, &term, list->members[i].node);
+        view_add(&view, table, &term, list->members[i].node, NULL);
     }
     if (cli_has(cli, "json"))
         (void)fwrite(json.data, 1, json.len, stdout);

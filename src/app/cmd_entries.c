@@ -191,16 +191,16 @@ static int write_query(const struct cli *cli, const char *cursor, unsigned long 
 
 static const struct view_column key_columns[] = {
     {"id", "id", FORM_TEXT},
-    {"tier", "tier", FORM_TEXT, .drop = 4},
-    {"age", "age_s", FORM_SECONDS},
-    {"gone in", "gone_s", FORM_SECONDS, .drop = 3, .otherwise = "never"},
-    {"size", "bytes", FORM_BYTES, .drop = 1},
+    {"tier", "tier", FORM_TEXT, .drop = 5},
+    {"age", "age_s", FORM_SECONDS, .drop = 1},
+    {"gone in", "gone_s", FORM_SECONDS, .drop = 4, .otherwise = "never"},
+    {"size", "bytes", FORM_BYTES, .drop = 2},
     {"hits", "hits", FORM_COUNT},
-    {"operation", "operation", FORM_TEXT, .drop = 2},
+    {"operation", "operation", FORM_TEXT, .drop = 3},
     {"model", "model", FORM_TEXT, .shrinks = true},
-    {"namespace", "namespace", FORM_TEXT, .shrinks = true, .drop = 5},
-    {"tags", "tags", FORM_WORDS, .shrinks = true, .drop = 6},
-    {"name", "name", FORM_TEXT, .shrinks = true, .drop = 7},
+    {"namespace", "namespace", FORM_TEXT, .shrinks = true, .drop = 6},
+    {"tags", "tags", FORM_WORDS, .shrinks = true, .drop = 7},
+    {"name", "name", FORM_TEXT, .shrinks = true, .drop = 8},
 };
 static const struct view key_view = {key_columns, ARRAY_LEN(key_columns), NULL};
 
@@ -262,7 +262,7 @@ static int show_page(struct listing *l, struct slice json)
         (void)fprintf(stderr, "refrain: keys: %s could not be read to the end: %s\n", failed->members[i].name,
                       failed->members[i].node->text);
     for (size_t i = 0; l->table && i < list->n; i++)
-        view_add(&key_view, l->table, &l->term, list->members[i].node);
+        view_add(&key_view, l->table, &l->term, list->members[i].node, NULL);
     progress_pause(&l->progress);
     if (l->table)
         table_flush(l->table);
@@ -368,7 +368,7 @@ static int show_entry(const struct cli *cli, struct slice json)
         const struct view_column *line = &entry_lines[i];
         char text[4096], clean[4096];
 
-        view_format(t, line, term.live, text, sizeof(text));
+        view_format(t, line, &term, text, sizeof(text));
         text_clean(text, term.ascii, clean, sizeof(clean));
         if (term.live)
             (void)printf("%s%-12s%s%s\n", term_tone(&term, TONE_FAINT), line->title,

@@ -74,16 +74,16 @@ static const struct listing recommendations = {
 static const struct view_column popular_columns[] = {
     {"id", "id", FORM_TEXT},
     {"hits", "hits", FORM_COUNT},
-    {"size", "bytes", FORM_BYTES},
-    {"tokens in", "tokens_in", FORM_COUNT, .drop = 4},
-    {"tokens out", "tokens_out", FORM_COUNT, .drop = 4},
-    {"age", "age_s", FORM_SECONDS},
-    {"fresh for", "ttl_s", FORM_SECONDS, .drop = 3, .otherwise = "ever"},
-    {"tier", "tier", FORM_TEXT, .drop = 5},
-    {"operation", "operation", FORM_TEXT, .drop = 2},
+    {"size", "bytes", FORM_BYTES, .drop = 2},
+    {"tokens in", "tokens_in", FORM_COUNT, .drop = 5},
+    {"tokens out", "tokens_out", FORM_COUNT, .drop = 5},
+    {"age", "age_s", FORM_SECONDS, .drop = 1},
+    {"fresh for", "ttl_s", FORM_SECONDS, .drop = 4, .otherwise = "ever"},
+    {"tier", "tier", FORM_TEXT, .drop = 6},
+    {"operation", "operation", FORM_TEXT, .drop = 3},
     {"model", "model", FORM_TEXT, .shrinks = true},
-    {"namespace", "namespace", FORM_TEXT, .shrinks = true, .drop = 6},
-    {"tags", "tags", FORM_WORDS, .shrinks = true, .drop = 7},
+    {"namespace", "namespace", FORM_TEXT, .shrinks = true, .drop = 7},
+    {"tags", "tags", FORM_WORDS, .shrinks = true, .drop = 8},
 };
 static const struct listing popular = {"/popular",
                                        "Nothing is stored in memory.",
@@ -175,7 +175,7 @@ static size_t print_list(const struct term *term, const struct listing *l, const
     else if (one->title && one != l->lists)
         (void)putchar('\n');
     for (size_t i = 0; i < list->n; i++) {
-        view_add(&one->view, table, term, list->members[i].node);
+        view_add(&one->view, table, term, list->members[i].node, NULL);
         *out_finding = *out_finding || (l->is_finding && l->is_finding(list->members[i].node));
     }
     table_flush(table);

@@ -14,6 +14,8 @@
 
 extern const struct command command_serve;      /* cmd_serve.c */
 extern const struct command command_explain;    /* cmd_explain.c */
+extern const struct command command_stats;      /* cmd_stats.c */
+extern const struct command command_top;        /* cmd_top.c */
 extern const struct command command_breakers;   /* cmd_breakers.c */
 extern const struct command command_invalidate; /* cmd_entries.c */
 extern const struct command command_keys;

@@ -3,24 +3,16 @@
 
 /* In the order of the overview. */
 static const struct command *const commands[] = {
-    &command_serve,
-    &command_explain,
-    &command_breakers,
-    &command_alerts,
-    &command_recommendations,
-    &command_performance,
-    &command_slow,
-    &command_instances,
-    &command_keys,
-    &command_get,
-    &command_popular,
-    &command_namespaces,
-    &command_invalidate,
-    &command_config_check,
-    &command_config_show,
-    &command_config_reference,
-    &command_config_schema,
-    NULL,
+    &command_serve,         &command_stats,
+    &command_top,           &command_breakers,
+    &command_alerts,        &command_recommendations,
+    &command_performance,   &command_slow,
+    &command_instances,     &command_keys,
+    &command_get,           &command_popular,
+    &command_namespaces,    &command_invalidate,
+    &command_explain,       &command_config_check,
+    &command_config_show,   &command_config_reference,
+    &command_config_schema, NULL,
 };
 
 int main(int argc, char **argv)

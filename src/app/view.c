@@ -8,6 +8,8 @@
 #include "remote.h"
 #include "text.h"
 
+enum { BAR_WIDTH = 16 };
+
 static struct short_text in_form(enum form form, double value)
 {
     switch (form) {
@@ -39,7 +41,16 @@ static void join(const struct node *list, char *out, size_t cap)
                                 node_is_scalar(list->members[i].node) ? list->members[i].node->text : "");
 }
 
-void view_format(const struct node *item, const struct view_column *c, bool live, char *out, size_t cap)
+static void draw_bar(const struct term *term, double ratio, char *out, size_t cap)
+{
+    char bar[BAR_WIDTH * 4];
+
+    term_bar(term, ratio, BAR_WIDTH, bar, sizeof(bar));
+    (void)snprintf(out, cap, "%s %6s", bar, text_of_ratio(ratio).text);
+}
+
+void view_format(const struct node *item, const struct view_column *c, const struct term *term, char *out,
+                 size_t cap)
 {
     const char *text = remote_text(item, c->path, NULL);
     double value;
@@ -47,11 +58,13 @@ void view_format(const struct node *item, const struct view_column *c, bool live
     if (c->form == FORM_WORDS)
         join(item ? node_find(item, c->path) : NULL, out, cap);
     else if (!text)
-        (void)snprintf(out, cap, "%s", c->below || !live ? "" : c->otherwise ? c->otherwise : "-");
-    else if (live && is_number(c->form) && remote_number(item, c->path, &value))
-        (void)snprintf(out, cap, "%s", in_form(c->form, value).text);
-    else
+        (void)snprintf(out, cap, "%s", c->below || !term->live ? "" : c->otherwise ? c->otherwise : "-");
+    else if (!term->live || !is_number(c->form) || !remote_number(item, c->path, &value))
         (void)snprintf(out, cap, "%s", !text[0] && c->empty ? c->empty : text);
+    else if (c->form == FORM_BAR)
+        draw_bar(term, value, out, cap);
+    else
+        (void)snprintf(out, cap, "%s", in_form(c->form, value).text);
 }
 
 struct table *view_table(const struct view *v, const struct term *term)
@@ -68,12 +81,14 @@ struct table *view_table(const struct view *v, const struct term *term)
     return table_new(term, columns, v->n);
 }
 
-void view_add(const struct view *v, struct table *t, const struct term *term, const struct node *item)
+void view_add(const struct view *v, struct table *t, const struct term *term, const struct node *item,
+              const char *name)
 {
     char text[2048];
 
     for (size_t i = 0; i < v->n; i++) {
-        view_format(item, &v->columns[i], term->live, text, sizeof(text));
-        table_add(t, text, v->columns[i].form == FORM_TITLE && v->tone ? v->tone(item) : TONE_PLAIN);
+        view_format(item, &v->columns[i], term, text, sizeof(text));
+        table_add(t, i == 0 && name ? name : text,
+                  v->columns[i].form == FORM_TITLE && v->tone ? v->tone(item) : TONE_PLAIN);
     }
 }

@@ -10,13 +10,14 @@ struct node;
 
 enum form {
     FORM_TEXT,
-    FORM_TITLE,
+    FORM_TITLE, /* in the tone of its row */
     FORM_COUNT,
     FORM_BYTES,
     FORM_SECONDS,
     FORM_RATIO,
     FORM_DOLLARS,
-    FORM_WORDS
+    FORM_BAR,   /* a ratio, with a bar */
+    FORM_WORDS, /* a list */
 };
 
 struct view_column {
@@ -34,9 +35,11 @@ struct view {
     enum tone (*tone)(const struct node *item); /* of FORM_TITLE's cells; NULL: plain */
 };
 
-/** A value as @form has it on a terminal; "-" where it is none. */
-void view_format(const struct node *item, const struct view_column *c, bool live, char *out, size_t cap);
+/** A value of @item as the column has it. */
+void view_format(const struct node *item, const struct view_column *c, const struct term *term, char *out,
+                 size_t cap);
 /** A table for it, as table_new. */
 struct table *view_table(const struct view *v, const struct term *term);
-/** One row. */
-void view_add(const struct view *v, struct table *t, const struct term *term, const struct node *item);
+/** One row. @name, which may be NULL, stands in the first column whatever @item has there. */
+void view_add(const struct view *v, struct table *t, const struct term *term, const struct node *item,
+              const char *name);
