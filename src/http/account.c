@@ -45,16 +45,49 @@ static void count(const struct account_to *to, const struct account *a)
         metric_add(c, COALESCED, 1);
 }
 
+static uint64_t counted(int64_t tokens)
+{
+    return tokens > 0 ? (uint64_t)tokens : 0; /* not known: none */
+}
+
+/* Which prices a model has is asked of the configuration once. Those that share a label are asked for each
+ * time: they need not share a price. */
+static const struct price *price_of(struct account_prices *prices, struct slice model, unsigned label)
+{
+    if (label == LABEL_MAX_MODEL - 1)
+        return pricing_find(prices->pricing, model);
+    if (!prices->of[label].known) {
+        prices->of[label].price = pricing_find(prices->pricing, model);
+        prices->of[label].known = true;
+    }
+    return prices->of[label].price;
+}
+
+/* In 1e-9 dollars; of a model without a price, none. */
+static uint64_t count_cost(const struct account_to *to, const struct account *a, unsigned model)
+{
+    const struct price *price = to->prices->pricing->n > 0 ? price_of(to->prices, a->model, model) : NULL;
+    uint64_t cost = price ? price_nano_dollars(price, counted(a->tokens_in), counted(a->tokens_out)) : 0;
+
+    if (price)
+        metric_add1(to->counts, COST_SAVED, model, cost);
+    return cost;
+}
+
 /* What of upstream's work was not done again. */
 static void count_saved(const struct account_to *to, const struct account *a)
 {
     unsigned model = metrics_label(to->metrics, LABEL_MODEL, a->model);
+    uint64_t cost;
 
     if (a->tokens_in > 0)
         metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_INPUT, a->tokens_in);
     if (a->tokens_out > 0)
         metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_OUTPUT, a->tokens_out);
     metric_add(to->counts, SECONDS_SAVED, a->saved_ns);
+    cost = count_cost(to, a, model);
+    if (a->client)
+        client_saved(a->client, to->counter, counted(a->tokens_in), counted(a->tokens_out), cost);
 }
 
 /* -- the log -- */
@@ -75,21 +108,11 @@ static void log_request(const struct account *a)
                  LOG_DUR_KNOWN("first_byte_ms", a->first_byte_ns), LOG_DUR("took_ms", a->took_ns));
 }
 
-/* -- the client's -- */
-
-static void count_client(const struct account_to *to, const struct account *a)
-{
-    client_count(a->client, to->counter, a->result);
-    if (account_saves(a))
-        client_saved(a->client, to->counter, a->tokens_in > 0 ? (uint64_t)a->tokens_in : 0,
-                     a->tokens_out > 0 ? (uint64_t)a->tokens_out : 0, 0);
-}
-
 void account_settle(const struct account_to *to, const struct account *a)
 {
     count(to, a);
     if (a->client)
-        count_client(to, a);
+        client_count(a->client, to->counter, a->result);
     if (account_saves(a))
         count_saved(to, a);
     telling_request(to->events, a);

@@ -19,6 +19,7 @@
 
 #include "refrain/base/metrics.h"
 #include "refrain/base/slice.h"
+#include "refrain/policy/pricing.h"
 
 struct client;   /* clients.h */
 struct entry;    /* store/entry.h */
@@ -53,10 +54,20 @@ struct account {
     int64_t saved_ns;              /* of upstream's time that nobody had to wait; 0: nothing was saved */
 };
 
+/* What models cost, found once for each that has a label of its own. A worker's, of one site. */
+struct account_prices {
+    const struct pricing *pricing;
+    struct {
+        bool known;
+        const struct price *price; /* NULL: it has none */
+    } of[LABEL_MAX_MODEL];
+};
+
 /* Where it goes. */
 struct account_to {
     struct metrics *metrics;
     struct metric_block *counts;
+    struct account_prices *prices;
     struct events *events; /* NULL: nobody can listen */
     bool logs;             /* a line a request */
     unsigned counter;      /* the worker's, of clients (clients.h) */

@@ -134,8 +134,12 @@ static bool is_turned_away(const struct exchange *x)
 /* Once for every request that had a head, so that the results add up to the requests. */
 static void settle_account(const struct exchange *x, bool sent)
 {
-    struct account_to to = {x->worker->metrics, x->worker->counts, site_of(x)->events,
-                            site_of(x)->log_requests && !is_turned_away(x), x->worker->counter};
+    struct account_to to = {.metrics = x->worker->metrics,
+                            .counts = x->worker->counts,
+                            .prices = &x->view->prices,
+                            .events = site_of(x)->events,
+                            .logs = site_of(x)->log_requests && !is_turned_away(x),
+                            .counter = x->worker->counter};
     struct account account;
 
     account_of(x, sent, &account);

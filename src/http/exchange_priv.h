@@ -5,6 +5,7 @@
 #pragma once
 #include <pthread.h>
 
+#include "account.h"
 #include "refrain/base/metrics.h"
 #include "refrain/http/admission.h"
 #include "refrain/http/clients.h"
@@ -39,6 +40,7 @@ struct site_view {
     unsigned uses;
     unsigned *upstream_labels; /* of each upstream, for the counts */
     unsigned *own_labels;      /* of each operation of the operator's own */
+    struct account_prices prices;
 };
 
 struct worker {

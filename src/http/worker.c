@@ -30,6 +30,7 @@ static struct site_view *site_view_new(struct worker *w, struct site *site)
     view->upstream_labels = labels;
     for (size_t i = 0; i < site->upstreams_n; i++)
         labels[i] = metrics_label(w->metrics, LABEL_UPSTREAM, slice_str(site->upstreams[i].conf.name));
+    view->prices.pricing = &site->pricing;
     view->own_labels = own;
     for (size_t i = 0; i < site->rules.own_n; i++)
         own[i] = metrics_label(w->metrics, LABEL_OPERATION, site->rules.own[i].name);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api.h"
+#include "dashboard.h"
 #include "event_stream.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/log.h"
@@ -387,6 +388,8 @@ static void on_run(struct front_req *r)
         answer_error(r, 405, "method_not_allowed", "outside the API, this listener takes GET and HEAD");
         return;
     }
+    if (dashboard_answer(r, path))
+        return;
     for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
         if (!slice_eq(path, slice_str(pages[i].path)))
             continue;
@@ -395,7 +398,7 @@ static void on_run(struct front_req *r)
         answer(r, status, pages[i].type);
         return;
     }
-    answer_error(r, 404, "not_found", "there is /metrics, /healthz, /readyz and " API_ROOT);
+    answer_error(r, 404, "not_found", "there is /dashboard, /metrics, /healthz, /readyz and " API_ROOT);
 }
 
 static void on_gone(struct front_req *r)

@@ -163,6 +163,7 @@ const struct dialect dialect_messages = {
     .finishes = finishes,
     .finishes_n = ARRAY_LEN(finishes),
     .stream_word = SLICE("[DONE]"),
+    .usages = {OWN_USAGE("usage"), USAGE_IN("message", "usage")},
     .whole = messages_whole,
     .event = messages_event,
     .error = anthropic_error,

@@ -235,6 +235,7 @@ const struct dialect dialect_generate = {
     .finishes = finishes,
     .finishes_n = ARRAY_LEN(finishes),
     .finish_otherwise = FINISH_INCOMPLETE,
+    .usages = {OWN_USAGE("usageMetadata")},
     .whole = generate_whole,
     .event = generate_event,
     .error = gemini_error,
@@ -247,6 +248,7 @@ const struct dialect dialect_embedding_gemini = {
     .key_in_query = true,
     .canon = CANON,
     .json = true,
+    .usages = {OWN_USAGE("usageMetadata")},
     .whole = embedding_whole,
     .error = gemini_error,
 };

@@ -128,6 +128,7 @@ const struct dialect dialect_ollama = {
     .json = true,
     .finishes = finishes,
     .finishes_n = ARRAY_LEN(finishes),
+    .usages = {OWN_USAGE("prompt_eval_count"), OWN_USAGE("eval_count")},
     .whole = ollama_whole,
     .event = ollama_event,
     .error = ollama_error,
@@ -138,6 +139,7 @@ const struct dialect dialect_embedding_ollama = {
     .paths = {{SLICE("/api/embed"), STREAM_NEVER}, {SLICE("/api/embeddings"), STREAM_NEVER}},
     .canon = {.ignored = ignored, .ignored_n = ARRAY_LEN(ignored), .drop_nulls = true},
     .json = true,
+    .usages = {OWN_USAGE("prompt_eval_count")},
     .whole = embedding_whole,
     .error = ollama_error,
 };

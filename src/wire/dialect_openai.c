@@ -406,6 +406,7 @@ const struct dialect dialect_chat = {
     .streams = STREAMS(STREAM_SSE),
     .stream_tells_end = true,
     .json = true,
+    .usages = {OWN_USAGE("usage"), USAGE_IN("x_groq", "usage")}, /* Groq's streams */
     .whole = chat_whole,
     .event = chat_event,
     ENDS,
@@ -419,6 +420,7 @@ const struct dialect dialect_completion = {
     .streams = STREAMS(STREAM_SSE),
     .stream_tells_end = true,
     .json = true,
+    .usages = {OWN_USAGE("usage"), USAGE_IN("x_groq", "usage")}, /* Groq's streams */
     .whole = chat_whole,
     .event = chat_event,
     ENDS,
@@ -431,6 +433,7 @@ const struct dialect dialect_responses = {
     .canon = CANON_ECHOED,
     .streams = STREAMS(STREAM_SSE),
     .json = true,
+    .usages = {OWN_USAGE("usage"), USAGE_IN("response", "usage")},
     .whole = responses_whole,
     .event = responses_event,
     ENDS,
@@ -442,6 +445,7 @@ const struct dialect dialect_embedding = {
     .paths = {{SLICE("/embeddings"), STREAM_NEVER}},
     .canon = CANON,
     .json = true,
+    .usages = {OWN_USAGE("usage")},
     .whole = embedding_whole,
     COMMON,
 };
@@ -451,6 +455,7 @@ const struct dialect dialect_moderation = {
     .paths = {{SLICE("/moderations"), STREAM_NEVER}},
     .canon = CANON,
     .json = true,
+    .usages = {OWN_USAGE("usage")},
     .whole = moderation_whole,
     COMMON,
 };

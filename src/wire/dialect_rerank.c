@@ -42,6 +42,7 @@ const struct dialect dialect_rerank = {
     .canon = {.drop_nulls = true},
     .json = true,
     .request_id_header = "x-request-id",
+    .usages = {OWN_USAGE("usage"), USAGE_IN("meta", "billed_units"), USAGE_IN("meta", "tokens")},
     .whole = rerank_whole,
     .error = dialect_openai_error,
 };

@@ -38,6 +38,7 @@ const struct dialect dialect_speech = {
     .streams = STREAMS(STREAM_BYTES) | STREAMS(STREAM_SSE),
     .ends_with_message = true,
     .request_id_header = "x-request-id",
+    .usages = {OWN_USAGE("usage")},
     .whole = speech_whole,
     .event = speech_event,
     .error = dialect_openai_error,

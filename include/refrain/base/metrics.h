@@ -104,6 +104,8 @@ enum metric_code {
     X(HITS, COUNTER, "refrain_hits_total", TIER, NONE, ONE, "Answers found, by the tier that had them.")     \
     X(TOKENS_SAVED, COUNTER, "refrain_tokens_saved_total", MODEL, TOKENS, ONE,                               \
       "Tokens of answers that upstream did not have to make again, by its own count.")                       \
+    X(COST_SAVED, COUNTER, "refrain_cost_saved_dollars_total", MODEL, NONE, NANO,                            \
+      "What these tokens would have cost, in dollars, by the prices in the configuration.")                  \
     X(SECONDS_SAVED, COUNTER, "refrain_seconds_saved_total", NONE, NONE, NANO,                               \
       "Time that upstream would have taken for these answers.")                                              \
     X(UPSTREAM_REQUESTS, COUNTER, "refrain_upstream_requests_total", UPSTREAM, CODE, ONE,                    \

@@ -105,7 +105,13 @@ enum error_code {
 unsigned error_status(enum error_code code);
 const char *error_name(enum error_code code); /* "upstream_timeout" */
 
-enum { DIALECT_PATHS_MAX = 4 };
+enum { DIALECT_PATHS_MAX = 4, DIALECT_USAGES_MAX = 4 };
+
+/* Where an answer, or an event of one, tells what was used: a member of it, or of what its member @in is. It
+ * is a number, or holds numbers, all of which are about usage. */
+struct dialect_usage {
+    struct slice in, member; /* @in: empty where it is the answer's own */
+};
 
 struct dialect {
     const char *name; /* of the operation: "chat" */
@@ -124,7 +130,8 @@ struct dialect {
     /* How its answers end; what is not among these is @finish_otherwise. */
     const struct finish_name *finishes;
     size_t finishes_n;
-    enum finish_kind finish_otherwise; /* FINISH_NONE counts as FINISH_GOOD */
+    enum finish_kind finish_otherwise;               /* FINISH_NONE counts as FINISH_GOOD */
+    struct dialect_usage usages[DIALECT_USAGES_MAX]; /* none where the API tells of none */
     /* What an answer adds up to (wire/tally.h). @body is JSON where the row says so, and has no error inside;
      * NULL: nothing is promised of it. */
     void (*whole)(struct tally *t, struct slice body);
