@@ -17,6 +17,7 @@
 #include "refrain/base/tls.h"
 #include "refrain/http/breakers.h"
 #include "refrain/http/upstream.h"
+#include "refrain/ops/alerts.h"
 #include "refrain/store/redis.h"
 #include "refrain/store/redis_url.h"
 #include "refrain/store/store_mem.h"
@@ -291,6 +292,7 @@ struct config {
     struct breakers_conf breaker; /* what upstreams inherit that do not say otherwise */
     struct validation_conf validation;
     struct redact_conf redact;
+    struct alerts_conf alerts;
     struct log_section log;
     struct monitoring_conf monitoring;
     const char *preset;           /* NULL: none */

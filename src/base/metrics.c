@@ -44,6 +44,7 @@ static const char *const fleet_names[] = {"led",     "took_over", "followed", "l
 static const char *const message_names[] = {"told", "heard", "foreign"};
 static const char *const invalidation_names[] = {"id",        "pattern", "tag",    "operation", "model",
                                                  "namespace", "age",     "target", "all"};
+static const char *const level_names[] = {"info", "warning", "error", "critical"};
 static const char *const breaker_names[] = {"validation", "availability"};
 static const char *const tokens_names[] = {"input", "output"};
 static const char *const size_names[] = {"small", "medium", "large", "xlarge"};
@@ -78,6 +79,7 @@ _Static_assert(ARRAY_LEN(message_names) == LABEL_MAX_MESSAGE, "a name a kind");
 _Static_assert(ARRAY_LEN(fleet_names) == LABEL_MAX_FLEET, "a name a result");
 _Static_assert(ARRAY_LEN(invalidation_names) == LABEL_MAX_INVALIDATION, "a name a kind");
 _Static_assert(ARRAY_LEN(tokens_names) == LABEL_MAX_TOKENS, "a name a kind");
+_Static_assert(ARRAY_LEN(level_names) == LABEL_MAX_LEVEL, "a name a level");
 _Static_assert(ARRAY_LEN(breaker_names) == LABEL_MAX_BREAKER, "a name a kind");
 _Static_assert(ARRAY_LEN(size_names) == LABEL_MAX_SIZE, "a name a size");
 _Static_assert(ARRAY_LEN(code_names) <= LABEL_MAX_CODE, "room for every code");
@@ -370,6 +372,7 @@ const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigne
         [LABEL_FLEET] = {fleet_names, ARRAY_LEN(fleet_names)},
         [LABEL_TOKENS] = {tokens_names, ARRAY_LEN(tokens_names)},
         [LABEL_BREAKER] = {breaker_names, ARRAY_LEN(breaker_names)},
+        [LABEL_LEVEL] = {level_names, ARRAY_LEN(level_names)},
         [LABEL_INVALIDATION] = {invalidation_names, ARRAY_LEN(invalidation_names)},
         [LABEL_CODE] = {code_names, ARRAY_LEN(code_names)},
     };

@@ -16,6 +16,9 @@
  */
 enum { TRACKS_MAX = ALERTS_MAX, NO_LEVEL = -1, TIMES_MIN = 20, CALLS_MIN = 20 };
 
+_Static_assert((int)ALERT_CODES <= (int)LABEL_MAX_ALERT && (int)ALERT_LEVELS == (int)LABEL_MAX_LEVEL,
+               "metrics have room");
+
 struct track {
     bool used, seen; /* seen: in the judgement at hand */
     int level;       /* as raised; NO_LEVEL: not */
@@ -174,8 +177,8 @@ static void look_records(struct sight *s)
 
 static void look_instances(struct sight *s)
 {
-    if (s->view->now->instances > 0 && !s->view->now->linked)
-        see(s, "", 0, "");
+    if (s->view->facts->instances_cut)
+        see(s, "", 0, s->view->facts->instances_cut);
 }
 
 static void look_refused(struct sight *s)
@@ -387,7 +390,7 @@ static const struct row {
                              1,
                              1,
                              look_instances,
-                             "What other instances invalidate is not heard",
+                             "What other instances invalidate is not heard{; }",
                              "Memory may serve what others have invalidated, until Redis is back; "
                              "invalidation.strict forbids that. See GET /api/v1/instances for why."},
     [ALERT_CONNECTIONS_REFUSED] = {"connections_refused",
@@ -704,6 +707,11 @@ size_t alerts_active(const struct alerts *a, const struct alert *out[ALERTS_MAX]
             out[n++] = &a->tracks[i].alert;
     qsort(out, n, sizeof(*out), by_gravity);
     return n;
+}
+
+bool alert_has_level(enum alert_code code, enum alert_level level)
+{
+    return rows[code].level[0] == level || rows[code].level[1] == level;
 }
 
 unsigned alerts_count(const struct alerts *a, enum alert_code code, enum alert_level level)

@@ -40,7 +40,7 @@ void api_events_stream(struct api_call *c)
         conf.types = event_stream_types(types.value);
     if (conf.types == 0) {
         api_fail(c, 400, "request_invalid", "there is no such type of event", "query.types",
-                 "some of CACHE_INVALIDATED,HIT,MISS,STORED,EVICTED,BREAKER");
+                 "some of CACHE_INVALIDATED,HIT,MISS,STORED,EVICTED,BREAKER,ALERT");
         return;
     }
     c->stream = event_stream_new(&conf);

@@ -31,6 +31,7 @@ static const struct type_row {
     [EVENT_STORED] = {"STORED", FREQUENT, false},
     [EVENT_EVICTED] = {"EVICTED", FREQUENT, false},
     [EVENT_BREAKER] = {"BREAKER", RARE, true},
+    [EVENT_ALERT] = {"ALERT", RARE, true},
 };
 
 struct ring {

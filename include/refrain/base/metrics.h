@@ -38,6 +38,8 @@
     X(MODEL, "model", 101)                                                                                   \
     X(NAMESPACE, "namespace", 101)                                                                           \
     X(TOKENS, "kind", 2)                                                                                     \
+    X(ALERT, "alert", 24)                                                                                    \
+    X(LEVEL, "level", 4)                                                                                     \
     X(BREAKER, "kind", 2)                                                                                    \
     X(INVALIDATION, "kind", 9)                                                                               \
     X(RETRY, "why", 7)                                                                                       \
@@ -198,6 +200,7 @@ enum metric_code {
       "Requests refused by a client's limits; they are errors among its requests.")                          \
     X(CLIENT_TOKENS_SAVED, COUNTER, "refrain_client_tokens_saved_total", CLIENT, TOKENS, ONE,                \
       "Tokens that hits of a client did not cost, by kind.")                                                 \
+    X(ALERTS, GAUGE, "refrain_alerts", ALERT, LEVEL, ONE, "Alerts that are raised, by code and level.")      \
     X(LOG_LINES_DROPPED, COUNTER, "refrain_log_lines_dropped_total", NONE, NONE, ONE,                        \
       "Log lines lost because the log could not take them.")
 

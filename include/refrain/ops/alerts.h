@@ -45,6 +45,9 @@ enum alert_code {
 /** "memory" */
 const char *alert_code_name(unsigned code);
 
+/** May an alert of @code be raised at @level? */
+bool alert_has_level(enum alert_code code, enum alert_level level);
+
 /* In what an alert's value and threshold are. */
 enum alert_unit {
     ALERT_RATIO, /* thousandths */

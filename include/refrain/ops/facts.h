@@ -41,6 +41,8 @@ struct facts {
     struct fact_breaker breakers[FACTS_BREAKERS_MAX];
     size_t breakers_n;
     struct fact_tier tiers[LABEL_MAX_TIER];
+    const char *instances_cut; /* why others are not heard any more, static text; NULL: they are, or there
+                                * are none */
     struct fact_difference differences[FACTS_DIFFERENCES_MAX]; /* the most frequent first */
     size_t differences_n;
     unsigned compared; /* recent requests that were held against each other */

@@ -35,6 +35,7 @@ enum event_type {
     EVENT_STORED,
     EVENT_EVICTED,
     EVENT_BREAKER,
+    EVENT_ALERT,
     EVENT_TYPES
 };
 /** "CACHE_INVALIDATED" */

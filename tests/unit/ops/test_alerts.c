@@ -39,7 +39,6 @@ static void scene_begin(struct scene *s)
         .window_ms = EVERY_MS, .invalidations_window_ms = EVERY_MS, .requests_min = REQUESTS};
     for (size_t i = 0; i < ALERT_CODES; i++)
         s->conf.at[i][0] = s->conf.at[i][1] = ALERT_OFF;
-    s->now.linked = true;
     history_add(s->history, &s->now);
 }
 
@@ -142,8 +141,7 @@ static void set_unreadable(struct scene *s, int64_t n)
 
 static void set_cut(struct scene *s, int64_t cut)
 {
-    s->now.instances = 2;
-    s->now.linked = !cut;
+    s->facts.instances_cut = cut ? "no answer" : NULL;
 }
 
 static void set_refused(struct scene *s, int64_t n)
@@ -191,7 +189,7 @@ static const struct {
     {ALERT_WRITES_DROPPED, ALERT_WARNING, set_dropped, "", "3 writes", 3, 3, 2, 3, 2, 1, 2},
     {ALERT_RECORDS_UNREADABLE, ALERT_WARNING, set_unreadable, "locked", "3600 ms: locked", 2, 2, 1, 2, 1, 1,
      2},
-    {ALERT_INSTANCES_CUT, ALERT_ERROR, set_cut, "", "not heard", 0, 1, 0, 1, 0, 1, 1},
+    {ALERT_INSTANCES_CUT, ALERT_ERROR, set_cut, "", "not heard: no answer", 0, 1, 0, 1, 0, 1, 1},
     {ALERT_CONNECTIONS_REFUSED, ALERT_ERROR, set_refused, "", "1 client connections", 1, 1, 0, 1, 0, 1, 2},
     {ALERT_BUFFERS, ALERT_WARNING, set_buffers, "", "80 % full", 800, 800, 799, 720, 719, 2, 2},
     {ALERT_LOG_LINES_DROPPED, ALERT_WARNING, set_log, "", "1 log lines", 1, 1, 0, 1, 0, 1, 2},
