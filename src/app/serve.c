@@ -34,6 +34,7 @@
 #include "site_build.h"
 #include "state.h"
 #include "tiers.h"
+#include "watch.h"
 
 /*
  * The main thread runs a loop of its own: signals, the admin listener, the memory tier's sweep. Built from
@@ -92,6 +93,7 @@ struct server {
     struct worker *workers[WORKERS_MAX];
     size_t workers_n;
     struct monitor *monitor;
+    struct watch *watch;
     struct loop_timer *sweep, *deadline, *sample;
     struct loop_msg drained_msg;
     struct loop_work first_work;
@@ -440,6 +442,7 @@ static int build_parts(struct server *s)
     s->metrics = metrics_new();
     metrics_name_labels(s->metrics, LABEL_OPERATION, OP_COUNT, operation_name);
     metrics_name_labels(s->metrics, LABEL_REASON, GATE_REASON_COUNT, reason_name);
+    metrics_name_labels(s->metrics, LABEL_ALERT, ALERT_CODES, alert_code_name);
     metrics_on_scrape(s->metrics, collect, s);
     events_source_make(source);
     s->events = events_new(slice_str(source));
@@ -568,6 +571,20 @@ static void build_monitor(struct server *s)
     s->monitor = monitor_new(&conf, clock_wall_ms(), clock_mono_ms());
 }
 
+static void build_watch(struct server *s)
+{
+    const struct watch_parts parts = {s->metrics, s->events, s->breakers, s->store, s->instances, s->recent};
+
+    s->watch = watch_new(&parts);
+}
+
+static void facts_now(void *arg, struct facts *out)
+{
+    const struct server *s = arg;
+
+    watch_facts(s->watch, s->conf, out);
+}
+
 static int build_admin(struct server *s, struct buf *out_where)
 {
     struct admin_parts parts = {.metrics = s->metrics,
@@ -580,6 +597,8 @@ static int build_admin(struct server *s, struct buf *out_where)
                                 .tiers = &s->tiers_at,
                                 .store = s->store_port,
                                 .monitor = s->monitor,
+                                .alerts = watch_alerts(s->watch),
+                                .facts = facts_now,
                                 .key_prefix = slice_str(s->conf->cache.prefix)};
     struct admin_access access;
     const char *why = "";
@@ -767,6 +786,7 @@ static void on_sample(void *arg)
     struct server *s = arg;
 
     monitor_sample(s->monitor, clock_wall_ms(), clock_mono_ms());
+    watch_judge(s->watch, monitor_history(s->monitor), s->conf);
 }
 
 static void on_idle(void *arg)
@@ -829,8 +849,10 @@ static int start(struct server *s)
     AUTO(buf_done) struct buf proxy = BUF_INIT(256), admin = BUF_INIT(256);
     int r = build_parts(s);
 
-    if (r == 0)
+    if (r == 0) {
         build_monitor(s);
+        build_watch(s);
+    }
     if (r == 0)
         r = listener_secure(&s->conf->listen.tls, "listen.tls", &s->listen_tls);
     if (r == 0)
@@ -868,6 +890,7 @@ static void stop(struct server *s)
     admin_free(s->admin);
     loop_timer_free(s->sample);
     monitor_free(s->monitor);
+    watch_free(s->watch);
     loop_timer_free(s->sweep);
     loop_timer_free(s->deadline);
     if (s->invalidator) {

@@ -347,8 +347,8 @@ unsigned metric_code(unsigned status)
 void metrics_name_labels(struct metrics *m, enum metric_label set, unsigned n,
                          const char *(*name)(unsigned value))
 {
-    assert((set == LABEL_OPERATION || set == LABEL_REASON) && n <= label_rows[set].max);
-    assert(set == LABEL_REASON || n < label_rows[set].max - NAMES_MAX);
+    assert((set == LABEL_OPERATION || set == LABEL_REASON || set == LABEL_ALERT) && n <= label_rows[set].max);
+    assert(set != LABEL_OPERATION || n < label_rows[set].max - NAMES_MAX);
     m->named[set] = n;
     m->name[set] = name;
 }

@@ -10,6 +10,8 @@ enum { SMALL_BODY = 16 * 1024, EVENT_BODY = 64 * 1024, REQUEST_BODY = 16 << 20 }
 
 static const struct api_route routes[] = {
     {"GET", "", false, false, SMALL_BODY, api_index},
+    {"GET", "/alerts", false, false, SMALL_BODY, api_alerts},
+    {"GET", "/recommendations", false, false, SMALL_BODY, api_recommendations},
     {"GET", "/breakers", false, false, SMALL_BODY, api_breakers_list},
     {"POST", "/breakers/{}/{}", true, false, SMALL_BODY, api_breakers_command},
     {"GET", "/stats", false, false, SMALL_BODY, api_stats},

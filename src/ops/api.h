@@ -87,6 +87,8 @@ void api_finish(struct api_call *c);
 
 /* Handlers; SPEC section 12. */
 void api_index(struct api_call *c);
+void api_alerts(struct api_call *c);
+void api_recommendations(struct api_call *c);
 void api_breakers_list(struct api_call *c);
 void api_breakers_command(struct api_call *c); /* of args: upstream, kind */
 void api_explain(struct api_call *c);

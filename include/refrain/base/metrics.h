@@ -21,9 +21,9 @@
 
 /*
  * Label sets: id, name in the exposition, how many values at most. Fixed values are those of the enums below;
- * of OPERATION and REASON, which belong to other layers, they are named by metrics_name_labels; UPSTREAM,
- * MODEL and NAMESPACE are interned by metrics_label, and so are OPERATION's behind those named (their last
- * value is "other").
+ * of OPERATION, REASON and ALERT, which belong to other layers, they are named by metrics_name_labels;
+ * UPSTREAM, MODEL and NAMESPACE are interned by metrics_label, and so are OPERATION's behind those named
+ * (their last value is "other").
  */
 #define METRIC_LABELS(X)                                                                                     \
     X(NONE, "", 1)                                                                                           \
@@ -339,8 +339,8 @@ struct metric_block *metrics_block(struct metrics *m);
 unsigned metrics_label(struct metrics *m, enum metric_label set, struct slice text);
 /** The value for an HTTP status in LABEL_CODE; CODE_OTHER for one that no row knows. */
 unsigned metric_code(unsigned status);
-/** Names the @n values of LABEL_OPERATION or LABEL_REASON; @name returns static text. Before the first
- * scrape. */
+/** Names the @n values of LABEL_OPERATION, LABEL_REASON or LABEL_ALERT; @name returns static text. Before the
+ * first scrape. */
 void metrics_name_labels(struct metrics *m, enum metric_label set, unsigned n,
                          const char *(*name)(unsigned value));
 

@@ -12,8 +12,10 @@
 #include "refrain/base/slice.h"
 
 struct admin;
+struct alerts;
 struct breakers;
 struct events;
+struct facts;
 struct monitor;
 struct inventory_place; /* store/inventory.h */
 struct store_port;      /* store/store.h */
@@ -33,7 +35,9 @@ struct admin_parts {
     struct inventory_place *tiers; /* where they are */
     struct store_port *store;      /* of the listener's loop */
     struct monitor *monitor;
-    struct slice key_prefix; /* of keys as text; outlives the listener */
+    const struct alerts *alerts;
+    void (*facts)(void *arg, struct facts *out); /* as they are now */
+    struct slice key_prefix;                     /* of keys as text; outlives the listener */
 };
 
 /* Who may use the API. */
