@@ -158,6 +158,26 @@ static const struct listing namespaces = {"/namespaces",
                                           {{"namespaces", NULL, {COLUMNS(namespace_columns), NULL}}},
                                           1};
 
+/* -- clients -- */
+
+static const struct view_column client_columns[] = {
+    {"client", "client", FORM_TEXT, .shrinks = true},
+    {"requests", "requests.total", FORM_COUNT},
+    {"hit rate", "hit_rate", FORM_RATIO},
+    {"errors", "requests.error", FORM_COUNT, .drop = 4},
+    {"limited", "limited", FORM_COUNT},
+    {"now", "concurrent", FORM_COUNT, .drop = 5},
+    {"a minute", "requests_per_minute", FORM_COUNT, .drop = 6, .otherwise = "any"},
+    {"tokens in saved", "tokens_saved_in", FORM_COUNT, .drop = 2},
+    {"tokens out saved", "tokens_saved_out", FORM_COUNT, .drop = 1},
+    {"dollars saved", "dollars_saved", FORM_DOLLARS, .drop = 3},
+    {"scope", "scope", FORM_TEXT, .shrinks = true, .drop = 8},
+    {"namespace", "namespace", FORM_TEXT, .shrinks = true, .drop = 7},
+};
+static const struct listing clients = {
+    "/clients", "There are no clients: whoever reaches the listener may ask.", 0,
+    NULL,       {{"clients", NULL, {COLUMNS(client_columns), NULL}}},          1};
+
 /* -- any of them -- */
 
 /* Prints one list; returns how many items it has. */
@@ -260,6 +280,19 @@ LISTING(slow)
 LISTING(performance)
 LISTING(instances)
 LISTING(namespaces)
+LISTING(clients)
+
+static const struct cli_example clients_examples[] = {{"refrain clients", NULL}, {NULL, NULL}};
+const struct command command_clients = {
+    .name = "clients",
+    .args = "[FLAGS]",
+    .help = "List the clients, and what each asked and saved.",
+    .group = GROUP_WATCH,
+    .flags = plain_lists,
+    .run = cmd_clients,
+    .about = "`refrain clients new NAME` makes a token for one.\n",
+    .examples = clients_examples,
+};
 
 static const struct cli_example alerts_examples[] = {
     {"refrain alerts", NULL},

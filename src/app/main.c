@@ -13,6 +13,26 @@ static const struct command *const commands[] = {
     &command_explain,       &command_config_check,
     &command_config_show,   &command_config_reference,
     &command_config_schema, NULL,
+    &command_serve,
+    &command_explain,
+    &command_breakers,
+    &command_alerts,
+    &command_recommendations,
+    &command_performance,
+    &command_slow,
+    &command_instances,
+    &command_clients_new, /* before the shorter name */
+    &command_clients,
+    &command_keys,
+    &command_get,
+    &command_popular,
+    &command_namespaces,
+    &command_invalidate,
+    &command_config_check,
+    &command_config_show,
+    &command_config_reference,
+    &command_config_schema,
+    NULL,
 };
 
 int main(int argc, char **argv)

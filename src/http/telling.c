@@ -84,6 +84,8 @@ void telling_request(struct events *e, const struct account *a)
     j = event_begin(&d, type);
     jout_str(j, "result", tellings[a->result].result);
     add_labels(j, &labels);
+    if (a->client)
+        jout_text(j, "client", a->client->conf.name);
     if (a->reason)
         jout_str(j, "reason", a->reason);
     jout_int(j, "status", a->status);

@@ -17,6 +17,7 @@ static const struct api_route routes[] = {
     {"GET", "/stats", false, false, SMALL_BODY, api_stats},
     {"GET", "/stats/history", false, false, SMALL_BODY, api_stats_history},
     {"GET", "/performance", false, false, SMALL_BODY, api_performance},
+    {"GET", "/clients", false, false, SMALL_BODY, api_clients_list},
     {"GET", "/events", false, false, SMALL_BODY, api_events_stream},
     {"POST", "/events", true, false, EVENT_BODY, api_events_take},
     {"GET", "/instances", false, false, SMALL_BODY, api_instances_list},

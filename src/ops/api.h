@@ -91,6 +91,7 @@ void api_alerts(struct api_call *c);
 void api_recommendations(struct api_call *c);
 void api_breakers_list(struct api_call *c);
 void api_breakers_command(struct api_call *c); /* of args: upstream, kind */
+void api_clients_list(struct api_call *c);
 void api_explain(struct api_call *c);
 void api_events_stream(struct api_call *c);
 void api_events_take(struct api_call *c);

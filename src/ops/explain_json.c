@@ -4,6 +4,7 @@
 
 #include "refrain/base/attr.h"
 #include "refrain/base/jout.h"
+#include "refrain/http/clients.h"
 #include "refrain/http/site.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/jleaf.h"
@@ -126,7 +127,7 @@ static void put_place(struct showing *s)
         jout_text(&s->j, "own_operation", e->own->name);
 }
 
-static const char *scope_name(const struct key_scope *scope)
+static const char *scope_name(const struct explanation *e)
 {
     static const char *const names[] = {
         [KEY_SCOPE_CREDENTIAL] = "credential",
@@ -134,14 +135,18 @@ static const char *scope_name(const struct key_scope *scope)
         [KEY_SCOPE_HEADERS] = "headers",
     };
 
-    return names[scope->mode];
+    if (e->client && e->scope->mode == KEY_SCOPE_CREDENTIAL)
+        return "client";
+    return names[e->scope->mode];
 }
 
 static void put_scope(struct showing *s)
 {
     const struct fields *fields = s->r->fields;
 
-    jout_str(&s->j, "scope", scope_name(s->e->scope));
+    jout_str(&s->j, "scope", scope_name(s->e));
+    if (s->e->client)
+        jout_text(&s->j, "client", s->e->client->conf.name);
     jout_array(&s->j, "credentials"); /* by name alone */
     for (size_t i = 0; i < fields->n; i++)
         if ((fields->at[i].flags & (HEADER_CREDENTIAL | HEADER_HOP)) == HEADER_CREDENTIAL)
