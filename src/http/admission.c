@@ -126,18 +126,19 @@ enum admission admit(struct admitter *a, const struct roster *roster, bool remem
                      struct admission_request *r, const struct client **out)
 {
     char bytes[CREDENTIAL_BYTES_MAX];
+    bool has_query = r->target.len > 0 && memchr(r->target.data, '?', r->target.len);
     struct slice token = {NULL, 0};
     const struct client *client;
 
     if (credential_of_fields(r->fields, &token) == CREDENTIAL_SEVERAL ||
-        !read_keys(a, roster, r, &token, bytes))
+        (has_query && !read_keys(a, roster, r, &token, bytes)))
         return ADMISSION_SEVERAL;
     if (token.len == 0 && !is_preflight(r))
         return ADMISSION_MISSING;
     client = token.len > 0 ? whose(a, roster, remember, token) : NULL;
     if (token.len > 0 && !client)
         return ADMISSION_UNKNOWN;
-    if (token.len > 0 && memchr(r->target.data, '?', r->target.len))
+    if (token.len > 0 && has_query)
         r->target = credential_strip_keys(r->target, token, r->target_bytes);
     credential_strip_fields(r->fields); /* not before: the token lies in one of them */
     *out = client;

@@ -360,9 +360,12 @@ void client_saved(const struct client *c, unsigned counter, uint64_t tokens_in, 
 {
     struct counter *k = &c->state->counters[counter];
 
-    add(&k->tokens_in, tokens_in);
-    add(&k->tokens_out, tokens_out);
-    add(&k->nanodollars, nanodollars);
+    if (tokens_in > 0)
+        add(&k->tokens_in, tokens_in);
+    if (tokens_out > 0)
+        add(&k->tokens_out, tokens_out);
+    if (nanodollars > 0)
+        add(&k->nanodollars, nanodollars);
 }
 
 static uint64_t read(const atomic_uint_fast64_t *n)
