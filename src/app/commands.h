@@ -28,7 +28,7 @@ extern const struct command command_performance;
 extern const struct command command_instances;
 extern const struct command command_namespaces;
 extern const struct command command_clients;
-extern const struct command command_clients_new; /* cmd_clients.c */
+extern const struct command command_clients_new;  /* cmd_clients.c */
 extern const struct command command_config_check; /* cmd_config.c */
 extern const struct command command_config_show;
 extern const struct command command_config_reference;
