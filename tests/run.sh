@@ -135,6 +135,10 @@ sdk() {
         timeout 300 node --test --test-reporter=spec)
 }
 
+dashboard() { # its modules on their own; in a browser: test_dashboard.py
+    (cd tests/dashboard && timeout 60 node --test --test-reporter=spec)
+}
+
 # How often test_disk.py kills with -9.
 [ -z "$long" ] || export REFRAIN_KILL_ROUNDS=40
 # Leaks are looked for as well; what a sanitizer finds ends the program, so a test fails by it.
@@ -166,6 +170,7 @@ suite 'http' count_pytest http build
 suite 'http asan' count_pytest http build-asan
 suite 'http tsan' count_pytest http build-tsan
 suite 'sdk' count_node sdk
+suite 'dashboard' count_node dashboard
 suite 'readme' count_line tests/readme.sh
 
 printf '%d passed, %d failed\n' "$passed" "$failed"

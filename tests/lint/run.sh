@@ -15,7 +15,13 @@ check() { # NAME COMMAND…
     fi
 }
 
+parse_modules() {
+    local file
+    for file in "${modules[@]}"; do node --check "$file" || return; done
+}
+
 mapfile -t python_files < <(git ls-files '*.py')
+mapfile -t modules < <(git ls-files '*.mjs')
 mapfile -t scripts < <(git ls-files '*.sh' '.ci/run')
 
 check "layout (mend with: clang-format -i FILE)" tests/lint/layout.sh
@@ -26,6 +32,8 @@ check "unfinished work and stray paths" tests/lint/words.sh
 check "shell scripts" shellcheck "${scripts[@]}"
 check "python files" /usr/bin/python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' \
     "${python_files[@]}"
+
+check "JavaScript files" parse_modules
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

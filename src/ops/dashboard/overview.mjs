@@ -1,9 +1,9 @@
 // The first thing seen: what was saved, what is going on, what is wrong.
 
-import { ApiError, ask } from "./api.js";
-import { TimeChart } from "./charts.js";
-import { announce, badge, byId, chosen, el, keep, keepTable, Panel, setBadge, setText, setValue } from "./dom.js";
-import * as as from "./format.js";
+import { ApiError, ask } from "./api.mjs";
+import { TimeChart } from "./charts.mjs";
+import { announce, badge, byId, chosen, el, keep, keepTable, Panel, setBadge, setText, setValue } from "./dom.mjs";
+import * as as from "./format.mjs";
 
 const RESULTS = ["hit", "coalesced", "revalidated", "stale", "miss", "bypass", "error"];
 const state = { minutes: 15 };

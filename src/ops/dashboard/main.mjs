@@ -1,15 +1,15 @@
 // The page: who is asked for the token, which part is looked at, light or dark.
 
-import { ApiError, ask, download, session, Unreachable } from "./api.js";
-import { TimeChart } from "./charts.js";
-import { announce, byId, setBadge, setText } from "./dom.js";
-import { startEntries } from "./entries.js";
-import { LiveEvents } from "./events.js";
-import { startExplain } from "./explain.js";
-import { seconds, time } from "./format.js";
-import { startOverview } from "./overview.js";
-import { startPerformance } from "./performance.js";
-import { Refresher } from "./refresh.js";
+import { ApiError, ask, download, session, Unreachable } from "./api.mjs";
+import { TimeChart } from "./charts.mjs";
+import { announce, byId, setBadge, setText } from "./dom.mjs";
+import { startEntries } from "./entries.mjs";
+import { LiveEvents } from "./events.mjs";
+import { startExplain } from "./explain.mjs";
+import { seconds, time } from "./format.mjs";
+import { startOverview } from "./overview.mjs";
+import { startPerformance } from "./performance.mjs";
+import { Refresher } from "./refresh.mjs";
 
 const VIEWS = ["overview", "performance", "entries", "explain", "events"];
 
@@ -95,18 +95,17 @@ function startSession(onBegin, onEnd) {
     field.value = "";
     field.focus();
   };
-  const enter = () => {
+  const enter = (routes) => {
     byId("sign-in").hidden = true;
     byId("app").hidden = false;
-    onBegin();
+    onBegin(routes);
   };
   const tryToken = async (wasGood) => {
     try {
-      await ask("");
-      enter();
+      enter((await ask("")).routes);
     } catch (problem) {
       if (wasGood && problem instanceof Unreachable) {
-        enter(); // it says that nobody answers, and goes on asking
+        enter(null); // it says that nobody answers, and goes on asking
         return;
       }
       askForToken(whyNot(problem));
@@ -165,10 +164,10 @@ for (const link of document.querySelectorAll("[data-download]"))
     }
   });
 startSession(
-  () => {
+  (routes) => {
     signedIn = true;
     showView();
-    refresher.start();
+    refresher.start(routes);
   },
   () => {
     signedIn = false;

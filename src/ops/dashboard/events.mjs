@@ -1,10 +1,10 @@
 // What happens, as it happens: GET /events, read by fetch. It is listened to only while it is looked at: an event that
 // nobody hears costs the instance nothing.
 
-import { ApiError, openEvents } from "./api.js";
-import { byId, el, keep, setBadge, setText, badge } from "./dom.js";
-import * as as from "./format.js";
-import { readEvents } from "./sse.js";
+import { ApiError, openEvents } from "./api.mjs";
+import { byId, el, keep, setBadge, setText, badge } from "./dom.mjs";
+import * as as from "./format.mjs";
+import { readEvents } from "./sse.mjs";
 
 const KEPT = 500;
 const SHOWN = 200;

@@ -3,8 +3,8 @@
 // A canvas says nothing to a screen reader, so each chart has a sentence (its label) and the same figures as a table.
 
 import "./chart.js";
-import { byId, el, keepTable } from "./dom.js";
-import { minute, time } from "./format.js";
+import { byId, el, keepTable } from "./dom.mjs";
+import { minute, time } from "./format.mjs";
 
 const { Chart } = globalThis;
 const DASHES = { solid: [], dashed: [6, 4], dotted: [1.5, 3.5] };

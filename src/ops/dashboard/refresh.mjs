@@ -1,9 +1,10 @@
 // Keeps what is shown up to date: asks each source when it is due, stops while nobody looks, and backs off while the
 // instance does not answer, keeping on the page what was known last.
 
-import { ApiError, ask, Unreachable } from "./api.js";
-import { time } from "./format.js";
+import { ApiError, ask, Unreachable } from "./api.mjs";
+import { time } from "./format.mjs";
 
+const pathOf = ({ path }) => (typeof path === "function" ? path() : path);
 const BACKOFF_MS = [1000, 2000, 4000, 8000, 15_000, 30_000];
 
 export class Refresher {
@@ -22,13 +23,19 @@ export class Refresher {
     document.addEventListener("visibilitychange", () => this.#plan(0));
   }
 
-  /** A source: {path() or path, every_s, views, show(data), panels, routes of the API that it needs}. */
+  /** A source: {path or path(), every_s, views (null: all), show(data), panels}. */
   add(source) {
     this.#sources.push({ ...source, dueAt: 0, at: null, absent: false });
   }
 
-  start() {
+  /** @routes: what the API has, as its index tells; null where that is not known. */
+  start(routes) {
     this.#running = true;
+    for (const source of this.#sources) {
+      source.absent = routes !== null && !routes.some(({ path }) => path === pathOf(source).split("?")[0]);
+      source.dueAt = 0;
+      if (source.absent) this.#tellAbsent(source);
+    }
     this.#plan(0);
   }
 
@@ -78,9 +85,9 @@ export class Refresher {
 
   /** Whether the instance has answered at all. */
   async #refresh(source) {
-    const { path, show, panels, every_s } = source;
+    const { show, panels, every_s } = source;
     try {
-      const data = await ask(typeof path === "function" ? path() : path);
+      const data = await ask(pathOf(source));
       source.dueAt = Date.now() + every_s * 1000;
       source.at = Date.now();
       for (const panel of panels) panel.show();
@@ -96,12 +103,13 @@ export class Refresher {
   #tell(source, fault) {
     source.dueAt = Date.now() + source.every_s * 1000;
     if (fault.status === 401) return; // the page asks for the token
-    source.absent = fault.status === 404;
     const asOf = source.at ? ` What is shown is of ${time(source.at)}.` : "";
-    for (const panel of source.panels) {
-      if (source.absent) panel.empty("Not available: this instance does not have it.");
-      else panel.failed(fault instanceof ApiError ? `${fault.told}${asOf}` : source.at ? "" : "The instance does not answer.");
-    }
+    for (const panel of source.panels)
+      panel.failed(fault instanceof ApiError ? `${fault.told}${asOf}` : source.at ? "" : "The instance does not answer.");
+  }
+
+  #tellAbsent(source) {
+    for (const panel of source.panels) panel.empty("Not available: this instance does not have it.");
   }
 
   #reached(yes) {

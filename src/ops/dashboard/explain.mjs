@@ -1,9 +1,9 @@
 // What would become of a request, and why: a pasted one is sent to POST /explain, which asks no upstream.
 
-import { ApiError, ask } from "./api.js";
-import { announce, byId, el, setBadge, setText } from "./dom.js";
-import * as as from "./format.js";
-import { readRequest } from "./request_text.js";
+import { ApiError, ask } from "./api.mjs";
+import { announce, byId, el, setBadge, setText } from "./dom.mjs";
+import * as as from "./format.mjs";
+import { readRequest } from "./request_text.mjs";
 
 const EXAMPLE = `curl http://127.0.0.1:8080/v1/chat/completions \\
   -H "Authorization: Bearer $KEY" \\

@@ -2,9 +2,9 @@
 //
 // What is looked for is what would go: the same form serves both, and nothing goes before it was counted.
 
-import { ApiError, ask } from "./api.js";
-import { announce, byId, confirmed, el, keepTable, Panel, setText } from "./dom.js";
-import * as as from "./format.js";
+import { ApiError, ask } from "./api.mjs";
+import { announce, byId, confirmed, el, keepTable, Panel, setText } from "./dom.mjs";
+import * as as from "./format.mjs";
 
 const FILTERS = ["id", "pattern", "tag", "model", "operation", "namespace", "older_than"];
 const PAGE = 50;

@@ -1,7 +1,7 @@
 // How long things take: since the start, and the requests that took unusually long.
 
-import { byId, keepTable, Panel, setText } from "./dom.js";
-import * as as from "./format.js";
+import { byId, keepTable, Panel, setText } from "./dom.mjs";
+import * as as from "./format.mjs";
 
 const SPREAD = [
   { name: "Count", number: true, text: (row) => as.short(row.n) },
