@@ -11,9 +11,9 @@ const SHOWN = 200;
 const REDRAW_MS = 250;
 const RETRY_MS = [1000, 2000, 5000, 10_000, 30_000];
 
-const KINDS = { HIT: "good", MISS: "info", STORED: "info", EVICTED: "off", CACHE_INVALIDATED: "warning", BREAKER: "warning" };
+const KINDS = { HIT: "good", MISS: "info", STORED: "info", EVICTED: "off", CACHE_INVALIDATED: "warning", BREAKER: "warning", ALERT: "bad" };
 const TITLES = { HIT: "Hit", MISS: "Miss", STORED: "Stored", EVICTED: "Evicted", CACHE_INVALIDATED: "Invalidated",
-                 BREAKER: "Breaker", LOST: "Lost", SLOW: "Too slow", RESTARTED: "Restarted" };
+                 BREAKER: "Breaker", ALERT: "Alert", LOST: "Lost", SLOW: "Too slow", RESTARTED: "Restarted" };
 
 const subject = (p) => [p.operation, p.model, p.namespace && p.namespace !== "default" ? p.namespace : null].filter(Boolean).join(" · ");
 
@@ -23,6 +23,7 @@ const SUMMARIES = {
   STORED: (p) => [subject(p), as.bytes(p.bytes), p.ttl_s === null ? "without end" : `for ${as.seconds(p.ttl_s)}`],
   EVICTED: (p) => [subject(p), `from ${p.tier}`, p.reason, as.plural(p.hits, "hit", "hits")],
   CACHE_INVALIDATED: (p) => [p.kind, p[p.kind], as.plural(p.matched, "entry", "entries")],
+  ALERT: (p) => [p.level, p.state, p.message],
   BREAKER: (p) => [p.upstream, p.model, as.words(p.kind).toLowerCase(), as.words(p.state).toLowerCase(), p.cause],
   LOST: (p) => [`${as.plural(p.events, "event", "events")} came faster than they were read`],
   SLOW: (p) => [`${as.plural(p.events, "event", "events")} came while nothing was read`],
