@@ -220,3 +220,34 @@ void account_of(const struct exchange *x, bool sent, struct account *out)
     else
         take_flight(x, out);
 }
+
+void account_of_refusal(const struct worker *w, unsigned status, enum error_code code, struct account *out)
+{
+    *out = (struct account){
+        .request_id = slice_str(w->refusal_id),
+        .namespace_ = w->view->site->namespace_,
+        .operation_label = operation_kind(OP_PASS),
+        .operation = slice_str(dialect_of(OP_PASS)->name),
+        .model = SLICE_OF(""),
+        .result = RESULT_ERROR,
+        .reason = error_name(code),
+        .status = status,
+        .complete = true,
+        .tokens_in = -1,
+        .tokens_out = -1,
+        .first_byte_ns = -1,
+        .upstream_ns = -1,
+    };
+}
+
+struct account_to account_to_of(const struct worker *w, struct site_view *view)
+{
+    return (struct account_to){
+        .metrics = w->metrics,
+        .counts = w->counts,
+        .prices = &view->prices,
+        .events = view->site->events,
+        .logs = view->site->log_requests,
+        .counter = w->counter,
+    };
+}

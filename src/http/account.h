@@ -20,11 +20,14 @@
 #include "refrain/base/metrics.h"
 #include "refrain/base/slice.h"
 #include "refrain/policy/pricing.h"
+#include "refrain/wire/dialect.h"
 
 struct client;   /* clients.h */
 struct entry;    /* store/entry.h */
 struct events;   /* store/events.h */
 struct exchange; /* exchange_priv.h */
+struct site_view;
+struct worker;
 
 /* Texts are borrowed for the call. Times are in nanoseconds. -1, and an empty text: not known. */
 struct account {
@@ -83,5 +86,9 @@ static inline bool account_saves(const struct account *a)
 /** Enters @a everywhere. */
 void account_settle(const struct account_to *to, const struct account *a);
 
+/** Where what a worker has to say goes. */
+struct account_to account_to_of(const struct worker *w, struct site_view *view);
 /** exchange's word for itself: it has ended, and all was sent, or not (@sent). */
 void account_of(const struct exchange *x, bool sent, struct account *out);
+/** What was refused before it was an exchange; its id is the worker's refusal_id. */
+void account_of_refusal(const struct worker *w, unsigned status, enum error_code code, struct account *out);

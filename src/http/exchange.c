@@ -131,19 +131,48 @@ static bool is_turned_away(const struct exchange *x)
     return x->stranger && x->refused;
 }
 
+static void draw_request_id(struct worker *w, char out[REQUEST_ID_MAX + 1])
+{
+    uint64_t half[2] = {w->id_prefix, w->id_next++};
+
+    for (size_t i = 0; i < 32; i++)
+        out[i] = "0123456789abcdef"[(half[i / 16] >> (60 - 4 * (i % 16))) & 15];
+    out[32] = '\0';
+}
+
 /* Once for every request that had a head, so that the results add up to the requests. */
 static void settle_account(const struct exchange *x, bool sent)
 {
-    struct account_to to = {.metrics = x->worker->metrics,
-                            .counts = x->worker->counts,
-                            .prices = &x->view->prices,
-                            .events = site_of(x)->events,
-                            .logs = site_of(x)->log_requests && !is_turned_away(x),
-                            .counter = x->worker->counter};
+    struct account_to to = account_to_of(x->worker, x->view);
     struct account account;
 
+    to.logs &= !is_turned_away(x);
     account_of(x, sent, &account);
     account_settle(&to, &account);
+}
+
+/* No answer of ours has begun: what it was to come to does not count any more. */
+static void end_unanswered(struct exchange *x)
+{
+    x->outcome = OUT_ERROR;
+    x->status = x->req.library_status;
+    if (x->status > 0) { /* libmicrohttpd has made room for its answer where the request lay */
+        x->ask.namespace_ = (struct slice){NULL, 0};
+        x->req.fields.n = 0;
+    }
+    x->detail = x->status > 0 ? error_name(ERR_REQUEST_INVALID) : "client_gone"; /* its body was none, or … */
+}
+
+static const char *on_refusal(void *arg, unsigned status, enum error_code code)
+{
+    struct worker *w = arg;
+    struct account_to to = account_to_of(w, w->view);
+    struct account account;
+
+    draw_request_id(w, w->refusal_id);
+    account_of_refusal(w, status, code, &account);
+    account_settle(&to, &account);
+    return w->refusal_id;
 }
 
 /* What the answer has cost is the flight's to tell, and upstream says it at its end: so before it is left. */
@@ -165,6 +194,8 @@ static void on_end(struct front_req *r, bool sent)
     struct exchange *x = exchange_of(r);
 
     note_cost(x);
+    if (!r->replied)
+        end_unanswered(x);
     if (r->head_done)
         settle_account(x, sent);
     if (x->running)
@@ -226,14 +257,12 @@ static void refuse_by_limit(struct exchange *x, bool by_rate, int64_t now_ns, in
 static void make_request_id(struct exchange *x)
 {
     const struct field *given = fields_find_id(&x->req.fields, HEADER_X_REQUEST_ID);
-    uint64_t half[2] = {x->worker->id_prefix, x->worker->id_next++};
 
     if (given && given->value.len > 0 && given->value.len <= REQUEST_ID_MAX && header_name_ok(given->value)) {
         memcpy(x->request_id, given->value.data, given->value.len);
         return;
     }
-    for (size_t i = 0; i < 32; i++)
-        x->request_id[i] = "0123456789abcdef"[(half[i / 16] >> (60 - 4 * (i % 16))) & 15];
+    draw_request_id(x->worker, x->request_id);
 }
 
 static bool take_route(struct exchange *x)
@@ -1025,4 +1054,5 @@ const struct front_handler exchange_handler = {
     .on_run = on_run,
     .on_gone = on_gone,
     .on_end = on_end,
+    .on_refusal = on_refusal,
 };

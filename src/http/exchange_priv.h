@@ -61,9 +61,10 @@ struct worker {
     struct limits *limits;
     struct list spare; /* exchanges */
     unsigned spare_n;
-    size_t spare_bytes;          /* of their body buffers */
-    uint64_t id_prefix, id_next; /* of request ids */
-    uint64_t dice;               /* picks among several answers; any state but 0 */
+    size_t spare_bytes;                  /* of their body buffers */
+    uint64_t id_prefix, id_next;         /* of request ids */
+    char refusal_id[REQUEST_ID_MAX + 1]; /* the last one of what never became an exchange */
+    uint64_t dice;                       /* picks among several answers; any state but 0 */
     /* the thread's */
     struct front_handler handler;
     struct loop_msg drain_msg;

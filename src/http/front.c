@@ -265,6 +265,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **req,
         MHD_destroy_response(r->response);
     free(r->target_long);
     r->target_long = NULL;
+    front_library_ended(r);
     f->handler->on_end(r, why == MHD_REQUEST_TERMINATED_COMPLETED_OK && r->replied && !r->lost);
 }
 
@@ -354,6 +355,7 @@ void front_daemon_run(struct front *f)
     do {
         (void)MHD_run(f->daemon);
         entering_drop_all(f); /* a run begins all that it can */
+        front_library_settle(f);
     } while (MHD_get_timeout(f->daemon, &wait_ms) == MHD_YES && wait_ms == 0 && ++runs < RUNS_PER_EVENT);
     if (runs == RUNS_PER_EVENT)
         loop_timer_start(f->again, 0, 0); /* others on this loop get their turn first */

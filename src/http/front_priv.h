@@ -78,6 +78,8 @@ struct front {
     struct list entering; /* handed over and not begun: 0.9.75 begins them at once, 1.0 when it next runs */
     unsigned tick;
     bool draining;
+    unsigned library_answers, library_status; /* libmicrohttpd's own in this run, and the last one's status */
+    bool length_refused;                      /* its next one is about what has been answered */
 };
 
 /* Ends a connection from our side; a parked request is told first. */
@@ -94,3 +96,7 @@ void front_refuse_connection(const struct front *f, int fd);
 /* Answers HTTP where TLS is spoken. */
 void front_refuse_plain(int fd);
 void front_on_library_log(void *front, const char *format, va_list args);
+/* A request has ended: with an answer of libmicrohttpd's own? */
+void front_library_ended(struct front_req *r);
+/* libmicrohttpd has run: what it has answered on behalf of no request is refused, as far as the counts go. */
+void front_library_settle(struct front *f);

@@ -37,8 +37,9 @@ struct front_req {
     bool head_too_large;         /* over header_bytes_max, or more than FIELDS_MAX fields */
     const char *malformed;       /* NULL, or what is wrong with a head that the fields do not show */
     bool parked, waking, replied, head_done;
-    bool lost;        /* the connection is to be closed without another byte */
-    bool close_after; /* set before replying: this connection takes no further request */
+    bool lost;               /* the connection is to be closed without another byte */
+    bool close_after;        /* set before replying: this connection takes no further request */
+    unsigned library_status; /* in on_end: what libmicrohttpd has answered by itself; 0: it has not */
     struct list wake_link;
     char *target_long;      /* one that does not fit below */
     const char *target_raw; /* where the library had it */
@@ -65,6 +66,9 @@ struct front_handler {
     void (*on_gone)(struct front_req *r);
     /* The reply was sent, or the connection is lost. The request is the handler's to free now. */
     void (*on_end)(struct front_req *r, bool sent);
+    /* What has not become a request is answered with this status, without the handler. Returns the id that it
+     * goes by, until the next call. */
+    const char *(*on_refusal)(void *arg, unsigned status, enum error_code code);
 };
 
 struct front_conf {
