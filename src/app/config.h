@@ -261,6 +261,7 @@ struct log_section {
 
 struct monitoring_conf {
     int64_t sample_every_ms;
+    int64_t slow_at_least_ms; /* what took less is never a slow request */
 };
 
 enum preset { PRESET_NONE, PRESET_DEVELOPMENT, PRESET_PRODUCTION, PRESET_TESTING };

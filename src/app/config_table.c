@@ -379,6 +379,9 @@ static const struct option_row root_rows[] = {
      ROOT(monitoring.sample_every_ms),
      .help = "How often counts and times are read for statistics; 1000 readings are kept, so 3600ms is an "
              "hour of them."},
+    {"monitoring.slow_at_least", OPTION_MS, OPTION_FIXED, "1ms", RANGE(1, DAY),
+     ROOT(monitoring.slow_at_least_ms),
+     .help = "A request that took less is never told of as slow, however much quicker others were."},
     {"alerts.window", OPTION_MS, 0, "5m", RANGE(10, 3600 * SECOND), ROOT(alerts.window_ms),
      .help = "How far back shares, times and counts are looked at."},
     {"alerts.memory_warning", OPTION_DECIMAL, 0, "0.8", RANGE(1, 1000), WORD("off", ALERT_OFF),

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "config_show.h"
 #include "listener.h"
 #include "peers.h"
 #include "refrain/base/address.h"
@@ -21,6 +22,7 @@
 #include "refrain/http/clients.h"
 #include "refrain/http/fleet.h"
 #include "refrain/http/recent.h"
+#include "refrain/http/slow.h"
 #include "refrain/http/worker.h"
 #include "refrain/ops/admin.h"
 #include "refrain/ops/monitor.h"
@@ -92,6 +94,7 @@ struct server {
     struct admin *admin;
     struct worker *workers[WORKERS_MAX];
     size_t workers_n;
+    struct slow *slow;
     struct monitor *monitor;
     struct watch *watch;
     struct loop_timer *sweep, *deadline, *sample;
@@ -440,6 +443,7 @@ static int build_parts(struct server *s)
     if (r < 0)
         return r;
     s->metrics = metrics_new();
+    s->slow = slow_new(conf->monitoring.slow_at_least_ms * 1000000);
     metrics_name_labels(s->metrics, LABEL_OPERATION, OP_COUNT, operation_name);
     metrics_name_labels(s->metrics, LABEL_REASON, GATE_REASON_COUNT, reason_name);
     metrics_name_labels(s->metrics, LABEL_ALERT, ALERT_CODES, alert_code_name);
@@ -505,6 +509,7 @@ static int build_workers(struct server *s, struct buf *out_where)
         .front = front_conf_of(s, s->conf),
         .memo_bytes_max = s->conf->tiers.memory.bytes_max / MEMO_SHARE / n,
         .metrics = s->metrics,
+        .slow = s->slow,
         .fleet = fleet_of(s),
     };
     const char *why = "";
@@ -563,9 +568,17 @@ static struct site *site_in_force(void *arg)
     return s->site;
 }
 
+static int show_config(void *arg, bool changed_only, struct buf *out)
+{
+    const struct server *s = arg;
+
+    return config_show(s->conf, true, changed_only, out);
+}
+
 static void build_monitor(struct server *s)
 {
     struct monitor_conf conf = {.from = {s->metrics, s->breakers, &s->tiers_at},
+                                .slow = s->slow,
                                 .every_ms = s->conf->monitoring.sample_every_ms};
 
     s->monitor = monitor_new(&conf, clock_wall_ms(), clock_mono_ms());
@@ -599,6 +612,8 @@ static int build_admin(struct server *s, struct buf *out_where)
                                 .monitor = s->monitor,
                                 .alerts = watch_alerts(s->watch),
                                 .facts = facts_now,
+                                .slow = s->slow,
+                                .config = show_config,
                                 .key_prefix = slice_str(s->conf->cache.prefix)};
     struct admin_access access;
     const char *why = "";
@@ -918,6 +933,7 @@ static void stop(struct server *s)
     proofs_free(s->proofs);
     clients_free(s->clients);
     events_free(s->events);
+    slow_free(s->slow);
     metrics_free(s->metrics);
     buf_done(&s->secret);
     buf_done(&s->admin_token);

@@ -4,6 +4,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 #include "refrain/base/log.h"
+#include "refrain/http/slow.h"
 #include "refrain/wire/traceparent.h"
 #include "telling.h"
 
@@ -108,6 +109,23 @@ static void log_request(const struct account *a)
                  LOG_DUR_KNOWN("first_byte_ms", a->first_byte_ns), LOG_DUR("took_ms", a->took_ns));
 }
 
+static void keep_slow(struct slow *slow, const struct account *a)
+{
+    struct slow_request r = {
+        .at_ms = clock_wall_ms(),
+        .reason = a->reason,
+        .result = a->result,
+        .streamed = a->streamed,
+        .has_tier = a->entry != NULL,
+        .tier = a->tier,
+        .status = a->status,
+        .took_ns = a->took_ns,
+        .upstream_ns = a->upstream_ns,
+    };
+
+    slow_keep(slow, &r, a->operation_label, a->request_id, a->operation, a->model, a->namespace_);
+}
+
 void account_settle(const struct account_to *to, const struct account *a)
 {
     count(to, a);
@@ -115,6 +133,8 @@ void account_settle(const struct account_to *to, const struct account *a)
         client_count(a->client, to->counter, a->result);
     if (account_saves(a))
         count_saved(to, a);
+    if (to->slow && slow_is(to->slow, a->streamed, a->operation_label, a->result, a->took_ns))
+        keep_slow(to->slow, a);
     telling_request(to->events, a);
     if (to->logs)
         log_request(a);

@@ -26,8 +26,12 @@ struct client;   /* clients.h */
 struct entry;    /* store/entry.h */
 struct events;   /* store/events.h */
 struct exchange; /* exchange_priv.h */
+<<<<<<< HEAD
 struct site_view;
 struct worker;
+=======
+struct slow;     /* slow.h */
+>>>>>>> 6bd08de (ops: GET /api/v1/slow, /popular, /export and /config)
 
 /* Texts are borrowed for the call. Times are in nanoseconds. -1, and an empty text: not known. */
 struct account {
@@ -74,6 +78,7 @@ struct account_to {
     struct events *events; /* NULL: nobody can listen */
     bool logs;             /* a line a request */
     unsigned counter;      /* the worker's, of clients (clients.h) */
+    struct slow *slow;     /* NULL: nobody asks */
 };
 
 /** True of an answer that upstream was not asked for, or not in full. */

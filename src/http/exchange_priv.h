@@ -55,6 +55,7 @@ struct worker {
     struct sha256 *variant_keys;
     struct site_view *view;
     struct metrics *metrics;
+    struct slow *slow; /* NULL: there is none */
     struct metric_block *counts;
     unsigned counter; /* clients_counter's */
     struct admitter *admitter;

@@ -74,6 +74,7 @@ struct worker *worker_new(const struct worker_conf *conf, struct site *site)
     w->dice |= 1;
     random_bytes(&w->id_next, sizeof(w->id_next));
     w->metrics = conf->metrics;
+    w->slow = conf->slow;
     w->counts = metrics_block(conf->metrics);
     w->limits = site->limits;
     w->handler = exchange_handler;

@@ -105,7 +105,11 @@ static void answer_error(struct front_req *r, unsigned status, const char *code,
 /* What upstream has sent is for those who asked for it, not for a browser to act on. */
 static void answer_raw_fields(struct admin_request *x)
 {
-    front_reply_field(&x->req, "Content-Disposition", "attachment");
+    char disposition[80] = "attachment";
+
+    if (x->call.file)
+        (void)snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s\"", x->call.file);
+    front_reply_field(&x->req, "Content-Disposition", disposition);
     front_reply_field(&x->req, "Content-Security-Policy", "sandbox; default-src 'none'");
     if (x->call.coding)
         front_reply_field(&x->req, "Content-Encoding", x->call.coding);

@@ -39,13 +39,14 @@ struct api_call {
     struct slice args[API_ARGS_MAX];
     char arg_bytes[API_ARGS_MAX][API_ARG_BYTES_MAX];
     struct slice query, body;
-    unsigned status;                 /* 200 to begin with */
-    struct buf *out;                 /* the answer: one JSON value and a newline */
-    const char *type;                /* of the answer, where it is no JSON; static, as is … */
-    const char *coding;              /* … its Content-Encoding; NULL: none */
-    struct event_stream *stream;     /* in its place, on status 200; the listener's from then on */
-    bool later;                      /* api_later was called, and api_finish not yet */
-    bool gone;                       /* nobody waits for the answer any more */
+    unsigned status;             /* 200 to begin with */
+    struct buf *out;             /* the answer: one JSON value and a newline */
+    const char *type;            /* of the answer, where it is no JSON; static, as is … */
+    const char *coding;          /* … its Content-Encoding; NULL: none */
+    const char *file;            /* of the same: what to save it as; static. NULL: nothing in particular */
+    struct event_stream *stream; /* in its place, on status 200; the listener's from then on */
+    bool later;                  /* api_later was called, and api_finish not yet */
+    bool gone;                   /* nobody waits for the answer any more */
     char allow[API_ALLOW_BYTES_MAX]; /* of a 405: what is allowed */
     char correlation[EVENT_CORRELATION_BYTES];
 };
@@ -105,3 +106,7 @@ void api_namespaces(struct api_call *c);
 void api_stats(struct api_call *c);
 void api_stats_history(struct api_call *c);
 void api_performance(struct api_call *c);
+void api_slow(struct api_call *c);
+void api_popular(struct api_call *c);
+void api_export(struct api_call *c);
+void api_config(struct api_call *c);

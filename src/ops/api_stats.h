@@ -10,9 +10,10 @@ struct admin_parts; /* ops/admin.h */
 /** All of /stats. Thread: the listener's. */
 void api_stats_write(const struct admin_parts *parts, struct jout *j);
 
-/** All of /stats/history; of /performance. */
+/** All of /stats/history; of /performance; of /slow. */
 void api_history_write(const struct admin_parts *parts, struct jout *j, unsigned minutes, unsigned points);
 void api_performance_write(const struct admin_parts *parts, struct jout *j);
+void api_slow_write(const struct admin_parts *parts, struct jout *j, unsigned limit);
 
 /** "requests": by result, and their total. */
 void api_write_requests(struct jout *j, const uint64_t requests[LABEL_MAX_RESULT], struct metrics *m);

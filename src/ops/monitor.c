@@ -2,6 +2,12 @@
 
 #include <stdlib.h>
 
+#include "refrain/http/slow.h"
+
+/* Typical is the mean of the lowest four fifths, of at least so many (SPEC section 12). */
+static const double typical_part = 0.8;
+enum { TYPICAL_OF = 20 };
+
 struct monitor {
     struct monitor_conf conf;
     int64_t began_ms, began_mono_ms;
@@ -41,6 +47,23 @@ static void keep_times(struct monitor *m, enum history_times which, const struct
     history_keep_times(m->history, which, &interval);
 }
 
+static void tell_typical(struct monitor *m, bool streamed, unsigned op, unsigned result, unsigned slot)
+{
+    struct sketch s = {0};
+
+    if (metrics_slot_times(m->conf.from.metrics, slot, &s) && sketch_count(&s) >= TYPICAL_OF)
+        slow_set_typical(m->conf.slow, streamed, op, result, sketch_mean_of_lowest_ns(&s, typical_part));
+}
+
+static void tell_all_typical(struct monitor *m)
+{
+    for (unsigned op = 0; op < LABEL_MAX_OPERATION; op++)
+        for (unsigned result = 0; result < LABEL_MAX_RESULT; result++) {
+            tell_typical(m, false, op, result, TIME_SLOT(REQUEST, op, result));
+            tell_typical(m, true, op, result, TIME_SLOT(STREAM, op, result));
+        }
+}
+
 void monitor_sample(struct monitor *m, int64_t at_ms, int64_t mono_ms)
 {
     const struct reading_sketches *before = &m->sketches[m->last];
@@ -55,6 +78,8 @@ void monitor_sample(struct monitor *m, int64_t at_ms, int64_t mono_ms)
     keep_times(m, HISTORY_MISS, &now->miss, &before->miss);
     keep_times(m, HISTORY_REST, &now->rest, &before->rest);
     m->last = 1 - m->last;
+    if (m->conf.slow)
+        tell_all_typical(m);
 }
 
 const struct history *monitor_history(const struct monitor *m)

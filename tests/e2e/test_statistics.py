@@ -1,5 +1,8 @@
 """What operators are told of counts and times is what clients have sent and seen. SPEC section 12."""
 
+import csv
+import io
+import json
 import time
 
 import pytest
@@ -171,3 +174,102 @@ def test_a_history_that_cannot_be_is_refused(operator, query):
     answer = operator.get(f"/stats/history?{query}")
     answer.refused(400, "request_invalid")
     assert answer.json()["error"]["where"] == "query." + query.split("=")[0]
+
+
+# What was slow, what is popular.
+
+
+@pytest.mark.refrain(**QUICKLY)
+def test_a_request_that_takes_much_longer_than_the_others_is_told_of(operator, client, refrain, upstream):
+    assert operator.reads("/slow") == {"slow": []}
+    for n in range(25):
+        client.post(chat(f"quick {n}")).whole()
+    history_has(operator, 25)
+    took = durations(refrain, "miss", 25)
+    typical_s = sum(took[:20]) / 20  # the lowest four fifths
+    upstream.reply(whole, chat_answer("late"), before=hold("late"))
+    asked = client.post(chat("slow"), {"X-Request-Id": "the-slow-one"})
+    upstream.held("late")
+    wait_until(lambda: operator.reads("/stats")["requests"]["total"] == 25, "it still runs")
+    held = time.monotonic()
+    while time.monotonic() - held < 50 * typical_s:
+        operator.reads("/stats")
+    upstream.release("late")
+    asked.whole()
+    wait_until(lambda: any(one["id"] == "the-slow-one" for one in operator.reads("/slow")["slow"]), "it is slow")
+    slow = next(one for one in operator.reads("/slow")["slow"] if one["id"] == "the-slow-one")
+    assert slow["operation"] == "chat" and slow["result"] == "miss" and slow["status"] == 200
+    assert slow["model"] == "gpt-4o-mini" and slow["namespace"] == "default" and slow["tier"] is None
+    assert abs(slow["typical_s"] - typical_s) <= typical_s / 64 + 2e-6
+    assert slow["took_s"] >= 50 * typical_s and slow["times"] >= 2
+    assert "quick" not in str(slow), "never a prompt"
+
+
+def history_has(operator, total):
+    wait_until(lambda: history_total(operator) == total, "a reading has it")
+
+
+def test_the_most_popular_come_first(operator, client, upstream):
+    for n, times in enumerate((2, 5, 1, 3)):
+        for _ in range(times):
+            client.post(chat(f"question {n}")).whole()
+    told = operator.reads("/popular")["entries"]
+    assert [one["hits"] for one in told] == [4, 2, 1], "who was asked once is not popular"
+    assert all(one["tier"] == "memory" and one["operation"] == "chat" and one["tokens_out"] == 7 for one in told)
+    assert operator.reads(f"/entries/{told[0]['id']}")["hits"] == 4
+    assert [one["hits"] for one in operator.reads("/popular?limit=1")["entries"]] == [4]
+    operator.get("/popular?limit=101").refused(400, "request_invalid")
+
+
+@pytest.mark.refrain(tiers={"memory": {"enabled": False}})
+def test_without_memory_nothing_is_popular(operator):
+    assert operator.reads("/popular") == {"entries": []}
+
+
+# To take away.
+
+
+@pytest.mark.refrain(**QUICKLY)
+def test_an_export_is_a_table_that_spreadsheets_read(operator, client, upstream):
+    client.post(chat(model="=danger,\"quoted\"")).whole()
+    client.post(chat(model="=danger,\"quoted\"")).whole()
+    history_has(operator, 2)
+    answer = operator.get("/export?format=csv").whole()
+    assert answer.status == 200 and answer.header("content-type").startswith("text/csv")
+    assert answer.header("content-disposition") == 'attachment; filename="refrain.csv"'
+    lines = list(csv.reader(io.StringIO(answer.body.decode(), newline=""), strict=True))
+    assert lines[0] == ["section", "subject", "measure", "value"] and all(len(line) == 4 for line in lines)
+    table = {(line[0], line[1], line[2]): line[3] for line in lines[1:]}
+    assert table["stats", "", "requests.hit"] == "1" and table["stats", "", "hit_rate"] == "0.5"
+    assert table["stats.operations", "chat", "requests.miss"] == "1"
+    assert table["performance.operations", "chat hit", "n"] == "1"
+    assert sum(int(value) for (section, _, measure), value in table.items()
+               if section == "history.samples" and measure == "requests.total") == 2
+    assert not [cell for line in lines for cell in line if cell.startswith(("=", "@", "+"))]
+
+
+def test_an_export_as_json_has_what_the_routes_have(operator, client, upstream):
+    client.post(chat()).whole()
+    client.post(chat()).whole()
+    stats = settled(operator, 2)
+    answer = operator.get("/export").whole()
+    assert answer.header("content-disposition") == 'attachment; filename="refrain.json"'
+    told = json.loads(answer.body)
+    assert told["stats"]["requests"] == stats["requests"] and told["stats"]["saved"] == stats["saved"]
+    assert told["performance"]["operations"] == operator.reads("/performance")["operations"]
+    assert told["popular"]["entries"][0]["hits"] == 1 and told["slow"] == []
+    assert set(told["history"]) == set(operator.reads("/stats/history"))
+    operator.get("/export?format=xml").refused(400, "request_invalid")
+
+
+def test_configuration_is_told_with_its_sources_and_without_secrets(start, tmp_path):
+    (tmp_path / "token").write_text("very secret")
+    refrain = start("--set", "cache.default_ttl=2h", admin={"token_file": str(tmp_path / "token")})
+    operator = Operator(refrain, "very secret")
+    told = operator.reads("/config")
+    assert told["cache.default_ttl"]["value"] == "2h" and "--set" in told["cache.default_ttl"]["source"]
+    assert told["listen.workers"]["value"] == "2" and told["log.format"]["source"] == "built-in"
+    assert "very secret" not in json.dumps(told)
+    changed = operator.reads("/config?changed=true")
+    assert "cache.default_ttl" in changed and "log.format" not in changed
+    operator.close()

@@ -17,6 +17,7 @@ struct worker_conf {
     struct front_conf front;
     size_t memo_bytes_max;
     struct metrics *metrics;        /* outlives the worker */
+    struct slow *slow;              /* outlives it; NULL: nobody asks which requests were slow */
     const struct fleet_conf *fleet; /* outlives it, too; NULL: other instances have no part in its calls */
 };
 

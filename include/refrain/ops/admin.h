@@ -17,6 +17,7 @@ struct breakers;
 struct events;
 struct facts;
 struct monitor;
+struct slow;            /* http/slow.h */
 struct inventory_place; /* store/inventory.h */
 struct store_port;      /* store/store.h */
 struct site;
@@ -37,7 +38,10 @@ struct admin_parts {
     struct monitor *monitor;
     const struct alerts *alerts;
     void (*facts)(void *arg, struct facts *out); /* as they are now */
-    struct slice key_prefix;                     /* of keys as text; outlives the listener */
+    struct slow *slow;
+    /* Appends the configuration in force as a JSON object, secrets masked. Errors: as buf_reserve. */
+    int (*config)(void *arg, bool changed_only, struct buf *out);
+    struct slice key_prefix; /* of keys as text; outlives the listener */
 };
 
 /* Who may use the API. */

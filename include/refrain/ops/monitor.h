@@ -10,9 +10,11 @@
 #include "refrain/ops/reading.h"
 
 struct monitor;
+struct slow;
 
 struct monitor_conf {
     struct reading_sources from; /* outlive it */
+    struct slow *slow;           /* is told what is typical (http/slow.h); NULL: nobody is */
     int64_t every_ms;            /* how often it will be told to sample */
 };
 
