@@ -42,10 +42,14 @@ static enum tone tone_of_tier(const struct node *tier)
 }
 
 static const struct view_column tier_columns[] = {
-    {"tier", "tier", FORM_TEXT},           {"state", "state", FORM_TITLE},
-    {"fill", "fill", FORM_BAR, .drop = 1}, {"size", "bytes", FORM_BYTES},
-    {"of", "limit_bytes", FORM_BYTES, .drop = 2},     {"entries", "entries", FORM_COUNT},
-    {"hits", "hits", FORM_COUNT},          {"evictions", "evictions", FORM_COUNT, .drop = 3},
+    {"tier", "tier", FORM_TEXT},
+    {"state", "state", FORM_TITLE},
+    {"fill", "fill", FORM_BAR, .drop = 1},
+    {"size", "bytes", FORM_BYTES},
+    {"of", "limit_bytes", FORM_BYTES, .drop = 2},
+    {"entries", "entries", FORM_COUNT},
+    {"hits", "hits", FORM_COUNT},
+    {"evictions", "evictions", FORM_COUNT, .drop = 3},
     {"errors", "errors", FORM_COUNT},
 };
 
