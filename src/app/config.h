@@ -130,6 +130,7 @@ struct cache_conf {
     uint64_t object_bytes_max;
     int64_t reauth_ms;
     unsigned variants_max; /* of one answer that varies */
+    enum { USAGE_UPSTREAM, USAGE_ZERO } usage_on_hit;
 };
 
 enum { RANGE_ANY = -1 }; /* a bound that is not given */
@@ -155,6 +156,7 @@ struct rule_conf {
     unsigned variants;                                  /* 0: not said */
     int64_t stale_while_revalidate_s, stale_if_error_s; /* RANGE_ANY: not said */
     enum maybe server_tools;
+    enum { RULE_USAGE_UNSAID, RULE_USAGE_UPSTREAM, RULE_USAGE_ZERO } usage_on_hit;
 };
 
 /* What an event from outside has go (http/event_rule.h). */

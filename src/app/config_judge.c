@@ -313,7 +313,7 @@ static bool says_something(const struct rule_conf *r)
 {
     return r->cache != CACHE_UNSAID || r->ttl_s != 0 || r->tags.n > 0 || r->namespace_ || r->scope_given ||
            r->variants > 0 || r->stale_while_revalidate_s != RANGE_ANY || r->stale_if_error_s != RANGE_ANY ||
-           r->server_tools != MAYBE_UNSAID;
+           r->server_tools != MAYBE_UNSAID || r->usage_on_hit != RULE_USAGE_UNSAID;
 }
 
 /* Where the first option stands that is given of those whose names begin with @base. */

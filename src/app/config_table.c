@@ -37,10 +37,15 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
 static const char *const presets[] = {"none", "development", "production", "testing", NULL};
 
 static const char *const prompt_sizes[] = {"any", "small", "medium", "large", "xlarge", NULL};
+static const char *const usages[] = {"upstream", "zero", NULL};
+static const char *const rule_usages[] = {"unset", "upstream", "zero", NULL};
 static const char *const rule_caches[] = {"unset", "on", "off", "read-only", "write-only", NULL};
 
 _Static_assert(CACHE_UNSAID == 0 && CACHE_ON == 1 && CACHE_OFF == 2 && CACHE_READ_ONLY == 3 &&
                    CACHE_WRITE_ONLY == 4,
+               "the order of the choices");
+_Static_assert(USAGE_UPSTREAM == 0 && USAGE_ZERO == 1, "the order of the choices");
+_Static_assert(RULE_USAGE_UNSAID == 0 && RULE_USAGE_UPSTREAM == 1 && RULE_USAGE_ZERO == 2,
                "the order of the choices");
 _Static_assert(CONTROLS_STRIP == 0 && CONTROLS_PASS == 1, "the order of the choices");
 _Static_assert(SENT_AS_BEARER == 0 && SENT_AS_X_API_KEY == 1 && SENT_AS_API_KEY == 2 &&
@@ -228,6 +233,9 @@ static const struct option_row root_rows[] = {
          "have hits. A 401 takes them away at once, whatever this says."},
     {"cache.max_variants", OPTION_COUNT, 0, "64", RANGE(1, 1024), ROOT(cache.variants_max),
      .help = "How many variants of one answer are kept that varies by what is not in its key (`Vary`)."},
+    {"cache.usage_on_hit", OPTION_ENUM, 0, "upstream", .choices = usages, ROOT(cache.usage_on_hit),
+     .help = "`zero`: an answer that upstream was not asked for says that no tokens were used, for those who "
+             "bill from it. Who made the call is told upstream's own. See docs/savings.md."},
 
     {"key.max_body_bytes", OPTION_BYTES, 0, "32MiB", RANGE(KIB, GIB), ROOT(key.body_bytes_max),
      .help = "A larger request body is streamed on, past the cache."},
@@ -573,6 +581,8 @@ static const struct option_row rule_rows[] = {
      .help = "How long behind its lifetime an answer is given while a new one is asked for."},
     {"stale_if_error", OPTION_SECONDS, 0, "unset", RANGE(0, YEAR_S), WORD("unset", RANGE_ANY),
      RULE(stale_if_error_s), .help = "How long behind its lifetime an answer is given when upstream fails."},
+    {"usage_on_hit", OPTION_ENUM, 0, "unset", .choices = rule_usages, RULE(usage_on_hit),
+     .help = "In place of `cache.usage_on_hit`."},
     {"server_tools", OPTION_MAYBE, 0, "unset", WORD("unset", MAYBE_UNSAID), RULE(server_tools),
      .help =
          "Cache requests with tools that run at the provider, such as web search; by default they pass by."},

@@ -99,7 +99,7 @@ static void add_list(struct sha256 *sum, uint8_t tag, const struct text_list *li
 /* Whatever configuration changes in a forwarded request may change its answer. And what it leaves out of keys
  * lets requests share answers that would not without: what was stored so is not found once it says otherwise.
  */
-static struct digest alterations(const struct upstream_conf *u, const struct key_conf *key)
+static struct digest alterations(const struct upstream_conf *u, const struct key_conf *key, bool zero_usage)
 {
     struct sha256 *sum = sha256_new();
     struct digest d;
@@ -116,6 +116,8 @@ static struct digest alterations(const struct upstream_conf *u, const struct key
 
         sha256_add_field(sum, 6, slice_cut(&name, ':'));
     }
+    if (zero_usage)
+        sha256_add_field(sum, 7, SLICE_OF("usage"));
     d = sha256_end(sum);
     sha256_free(sum);
     return d;
@@ -130,7 +132,8 @@ static bool build_upstream(struct site_upstream *u, const struct upstream_sectio
                            const struct key_conf *key, const struct site_parts *parts)
 {
     u->conf = conf->conf;
-    u->alters = alterations(&conf->conf, key);
+    u->alters = alterations(&conf->conf, key, false);
+    u->alters_zero = alterations(&conf->conf, key, true);
     u->retry = conf->retry;
     u->takes_controls = conf->control_headers == CONTROLS_PASS;
     u->breakers =
@@ -336,6 +339,12 @@ static const enum rule_cache rule_caches[] = {
     [CACHE_WRITE_ONLY] = RULE_CACHE_WRITE_ONLY,
 };
 
+static const enum rule_truth usage_truths[] = {
+    [RULE_USAGE_UNSAID] = RULE_UNSAID,
+    [RULE_USAGE_UPSTREAM] = RULE_NO,
+    [RULE_USAGE_ZERO] = RULE_YES,
+};
+
 static struct rule rule_of(const struct rule_conf *r)
 {
     return (struct rule){
@@ -355,6 +364,7 @@ static struct rule rule_of(const struct rule_conf *r)
         .stale_if_error_s = r->stale_if_error_s,
         .variants = r->variants,
         .server_tools = truth_of(r->server_tools),
+        .zero_usage = usage_truths[r->usage_on_hit],
         .namespace_ = slice_str(r->namespace_),
         .tags = texts_of(&r->tags),
     };
@@ -553,6 +563,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->body_bytes_max = conf->listen.body_bytes_max;
     s->namespace_ = slice_str(conf->cache.namespace_);
     s->max_wait_ms = conf->coalescing.max_wait_ms;
+    s->zero_usage = conf->cache.usage_on_hit == USAGE_ZERO;
     s->coalesce = conf->coalescing.enabled;
     s->finish_abandoned = conf->coalescing.on_abandon == ABANDON_FINISH;
     s->log_requests = conf->log.requests;

@@ -391,10 +391,12 @@ static void trailers(struct exchange *x)
         verdict_trailer(x);
 }
 
-static int64_t count_sent(struct exchange *x, int64_t n)
+static int64_t count_sent(struct exchange *x, char *buf, int64_t n)
 {
     if (n > 0 && x->bytes_sent == 0)
         x->first_byte_ns = clock_mono_ns();
+    if (n > 0 && x->usage)
+        usage_zero(x->usage, buf, (size_t)n);
     if (n > 0)
         x->bytes_sent += (uint64_t)n;
     if (n != FRONT_END)
@@ -408,12 +410,12 @@ static int64_t count_sent(struct exchange *x, int64_t n)
 
 static int64_t read_flight_as_is(struct front_req *r, char *buf, size_t cap)
 {
-    return count_sent(exchange_of(r), read_flight(exchange_of(r), buf, cap));
+    return count_sent(exchange_of(r), buf, read_flight(exchange_of(r), buf, cap));
 }
 
 static int64_t read_flight_decoded(struct front_req *r, char *buf, size_t cap)
 {
-    return count_sent(exchange_of(r), read_decoded(exchange_of(r), read_flight, buf, cap));
+    return count_sent(exchange_of(r), buf, read_decoded(exchange_of(r), read_flight, buf, cap));
 }
 
 /* Another one's request has brought it: here, or on another instance. */
@@ -435,6 +437,8 @@ static void head_fields(struct exchange *x, const struct flight_head *head, bool
             !flight_field_is_advice(head->status, f))
             continue;
         if (decode && field_id(f) == HEADER_CONTENT_ENCODING)
+            continue;
+        if (x->usage && flight_field_is_of_bytes(f))
             continue;
         if (unchanged && !select_keeps_field(f->name, has_etag))
             continue;
@@ -483,7 +487,14 @@ static int64_t follower_age_s(const struct exchange *x, const struct flight_head
     return fresh_initial_age_s(&head->fields, now_ms, now_ms) + (here_ms > 0 ? here_ms / 1000 : 0);
 }
 
-static void flight_cache_fields(struct exchange *x, const struct flight_head *head)
+/* The bytes that are stored have been altered: what stands for them does not stand for those that who made
+ * the call is given. */
+static bool has_other_bytes(const struct exchange *x)
+{
+    return !x->usage && keying_zeroes_usage(site_of(x), &x->plan, x->op);
+}
+
+static void flight_cache_fields(struct exchange *x, const struct flight_head *head, bool decode)
 {
     struct text status = {.len = 0};
 
@@ -494,8 +505,9 @@ static void flight_cache_fields(struct exchange *x, const struct flight_head *he
     field_number(x, "X-Cache-Hits", 0);
     if (is_second_hand(x, head))
         field_number(x, "Age", (uint64_t)follower_age_s(x, head));
-    if (x->op != OP_READ && (head->stored || head->stream)) {
-        struct text etag = own_etag(flight_id(x->reader.flight), flight_head_is_gzip(head) && x->gzip);
+    if (x->op != OP_READ && (head->stored || head->stream) && !has_other_bytes(x)) {
+        struct text etag =
+            own_etag(flight_id(x->reader.flight), flight_head_is_gzip(head) && x->gzip && !decode);
 
         front_reply_field(&x->req, "ETag", etag.bytes);
     }
@@ -520,7 +532,8 @@ static void flight_body(struct exchange *x, const struct flight_head *head, bool
 
     if (head->status == 304 && head->body_len < 0) { /* libmicrohttpd would end its chunks after this head */
         front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
-    } else if (!decode && !head->stream && !x->head_request && flight_in_one_piece(&x->reader, &whole)) {
+    } else if (!decode && !x->usage && !head->stream && !x->head_request &&
+               flight_in_one_piece(&x->reader, &whole)) {
         x->bytes_sent = whole.len;
         front_reply_bytes(&x->req, whole, NULL, NULL); /* head and body in one send; read until on_end */
     } else {
@@ -541,6 +554,24 @@ static bool flight_unchanged(const struct exchange *x, const struct flight_head 
     return select_of(&from).what == SELECT_UNCHANGED;
 }
 
+/* Who is given what another one has paid for is told that it has cost nothing, as later ones are from the
+ * store. What is coded in a way that was not asked for cannot be looked into. */
+static void zero_usage(struct exchange *x, const struct flight_head *head)
+{
+    struct gate_answer answer = {
+        .op = x->op, .streamed = x->streamed, .status = head->status, .fields = &head->fields};
+    const struct field *coding = fields_find_id(&head->fields, HEADER_CONTENT_ENCODING);
+
+    if (!is_second_hand(x, head) || x->manner != MANNER_CACHED || head->status / 100 != 2 ||
+        !keying_zeroes_usage(site_of(x), &x->plan, x->op) ||
+        (coding && !flight_head_is_gzip(head) && !slice_ieq(coding->value, SLICE_OF("identity"))))
+        return;
+    x->usage = malloc(sizeof(*x->usage));
+    if (!x->usage)
+        abort(); /* a small fixed allocation */
+    usage_zero_init(x->usage, dialect_of(x->op), gate_stream_format(&answer));
+}
+
 void answer_flight(struct exchange *x, const struct flight_head *head)
 {
     bool decode, unchanged;
@@ -551,7 +582,9 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
         answer_error(x, head->error, head->error_text);
         return;
     }
-    decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && !x->gzip && !x->head_request;
+    zero_usage(x, head);
+    decode =
+        x->manner == MANNER_CACHED && flight_head_is_gzip(head) && (!x->gzip || x->usage) && !x->head_request;
     unchanged = flight_unchanged(x, head, decode);
     x->status = unchanged ? 304 : head->status;
     x->streamed |= head->stream;
@@ -564,14 +597,17 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     x->verdict_in_trailer = head->stream && !head->judged && wants_trailers(x);
     if (x->outcome != OUT_BYPASS && head->judged && !head->stored && !x->unproven)
         x->detail = gate_reason_name(head->reason);
-    if (decode && !unchanged && !decoding_begin(x))
+    if (decode && !unchanged && !decoding_begin(x)) {
         decode = false;
+        free(x->usage); /* coded bytes are not looked into */
+        x->usage = NULL;
+    }
     if (unchanged)
         front_reply_bytes(&x->req, (struct slice){NULL, 0}, NULL, NULL);
     else
         flight_body(x, head, decode);
     head_fields(x, head, decode, unchanged);
-    flight_cache_fields(x, head);
+    flight_cache_fields(x, head, decode);
     front_reply_send(&x->req, x->status);
 }
 

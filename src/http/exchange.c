@@ -223,6 +223,7 @@ static void on_end(struct front_req *r, bool sent)
     }
     gunzip_free(x->gunzip);
     free(x->decode_bytes);
+    free(x->usage);
     below_free(x);
     (void)flight_leave(&x->reader);
     x->ended = true;

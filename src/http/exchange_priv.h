@@ -23,6 +23,7 @@
 #include "refrain/policy/key.h"
 #include "refrain/policy/vary.h"
 #include "refrain/store/store_mem.h"
+#include "refrain/wire/usage.h"
 
 enum {
     EXCHANGES_KEPT = 256,           /* a worker keeps so many for reuse, … */
@@ -160,6 +161,7 @@ struct exchange {
     struct upload *upload;
     struct gunzip *gunzip;
     char *decode_bytes;
+    struct usage_zero *usage; /* what a flight brings says that nothing was used; NULL: as it comes */
     bool verdict_in_trailer;
     struct loop_work work;
     struct buf canonical;

@@ -766,6 +766,7 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
         .request_id = x->tries.request_id,
         .streamed = spec->streamed,
         .wants_json = spec->wants_json,
+        .zero_usage = spec->zero_usage,
         .authorized = carries_authorization(spec),
         .route_ttl_s = spec->route_ttl_s,
         .heuristic = spec->heuristic,

@@ -196,6 +196,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .streamed = x->streamed,
         .unread = how == FORWARD_UNREAD,
         .wants_json = x->facts.wants_json,
+        .zero_usage = keying_zeroes_usage(s, &x->plan, x->op),
         .key = key ? &x->common_key : NULL,
         .below = x->worker->below,
         .look_below = key && below_may_ask(x) ? &x->key : NULL,

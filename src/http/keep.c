@@ -9,6 +9,7 @@
 #include "refrain/base/clock.h"
 #include "refrain/wire/coding.h"
 #include "refrain/wire/tally.h"
+#include "refrain/wire/usage.h"
 #include "telling.h"
 
 enum {
@@ -287,9 +288,18 @@ static uint32_t upstream_ms(const struct keep *k)
     return k->about ? k->about->upstream_ms : (uint32_t)((k->answered_ns - k->started_ns) / 1000000);
 }
 
+/* What is altered is decoded, too. */
+static bool is_stored(const struct keep *k, const struct field *f)
+{
+    if (k->altered && (field_id(f) == HEADER_CONTENT_ENCODING || flight_field_is_of_bytes(f)))
+        return false;
+    return (f->flags & HEADER_UNSTORED) == 0;
+}
+
 static enum gate_reason put(struct keep *k, const struct flight_head *head, const struct flight_terms *terms)
 {
-    size_t n = k->about ? 1 : flight_pieces(k->flight, NULL, 0), kept = 0;
+    size_t n = k->about || k->altered ? 1 : flight_pieces(k->flight, NULL, 0), kept = 0;
+    bool gzip = flight_head_is_gzip(head) && !k->altered;
     struct flight_tokens tokens = keep_tokens(k);
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
     struct field *fields = calloc(FIELDS_MAX, sizeof(*fields));
@@ -299,10 +309,12 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
 
     if (pieces && fields) {
         for (size_t i = 0; i < head->fields.n; i++)
-            if ((head->fields.at[i].flags & HEADER_UNSTORED) == 0)
+            if (is_stored(k, &head->fields.at[i]))
                 fields[kept++] = head->fields.at[i];
         if (k->about)
             pieces[0] = entry_slice(k->about, k->about->body);
+        else if (k->altered)
+            pieces[0] = buf_slice(flight_head_is_gzip(head) ? &k->plain : &k->joined);
         else
             (void)flight_pieces(k->flight, pieces, n);
         parts.head = (struct entry){
@@ -312,8 +324,7 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
             .tokens_in = (uint32_t)tokens.in,
             .tokens_out = (uint32_t)tokens.out,
             .status = (uint16_t)head->status,
-            .flags =
-                (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (flight_head_is_gzip(head) ? ENTRY_GZIP : 0)),
+            .flags = (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (gzip ? ENTRY_GZIP : 0)),
             .operation = (uint8_t)operation_kind(k->op),
             .prompt = (uint8_t)(k->op == OP_READ ? 0 : k->prompt + 1),
         };
@@ -393,12 +404,17 @@ static enum gate_reason judge_body(struct keep *k, struct slice body)
 }
 
 /* In one piece, and decoded; whatever fails here speaks against storing. Runs on the pool for large ones. */
-static enum gate_reason join_and_judge(struct keep *k)
+static enum gate_reason join(struct keep *k, struct buf **out)
 {
     bool gzip = flight_head_is_gzip(flight_head(k->flight));
     size_t n = flight_pieces(k->flight, NULL, 0);
     struct slice *pieces = calloc(n + 1, sizeof(*pieces));
     int r = pieces ? 0 : -ENOMEM;
+    uint64_t bytes = flight_bytes(k->flight);
+
+    k->joined.max = bytes;
+    k->plain.max = k->site->gate.object_bytes_max < bytes * UNPACK_RATIO_MAX ? k->site->gate.object_bytes_max
+                                                                             : bytes * UNPACK_RATIO_MAX;
 
     if (pieces)
         (void)flight_pieces(k->flight, pieces, n);
@@ -412,7 +428,35 @@ static enum gate_reason join_and_judge(struct keep *k)
         if (r < 0)
             return r == -EMSGSIZE ? GATE_TOO_LARGE : r == -ENOMEM ? GATE_MEMORY : GATE_INCOMPLETE;
     }
-    return judge_body(k, gzip ? buf_slice(&k->plain) : buf_slice(&k->joined));
+    *out = gzip ? &k->plain : &k->joined;
+    return GATE_STORE;
+}
+
+/* What is stored says that nothing was used. Who made the call, and reads what came, is told otherwise, so it
+ * is a copy. */
+static enum gate_reason zero_usage(struct keep *k, struct buf *body)
+{
+    enum gate_reason reason = body ? GATE_STORE : join(k, &body);
+    struct usage_zero z;
+
+    if (reason != GATE_STORE)
+        return reason;
+    usage_zero_init(&z, dialect_of(k->op), k->following ? stream_format(k) : STREAM_NONE);
+    usage_zero(&z, body->data, body->len);
+    k->altered = true;
+    return GATE_STORE;
+}
+
+static enum gate_reason join_and_judge(struct keep *k)
+{
+    struct buf *body = NULL;
+    enum gate_reason reason = join(k, &body);
+
+    if (reason == GATE_STORE)
+        reason = judge_body(k, buf_slice(body));
+    if (reason == GATE_STORE && k->zero_usage)
+        reason = zero_usage(k, body);
+    return reason;
 }
 
 static void on_judge_work(struct loop_work *w)
@@ -435,14 +479,15 @@ static void on_judge_done(struct loop_work *w)
     settled(CONTAINER_OF(w, struct keep, work));
 }
 
+/* What is to be looked at, about. */
+static uint64_t work_bytes(const struct keep *k)
+{
+    return flight_bytes(k->flight) * (flight_head_is_gzip(flight_head(k->flight)) ? UNPACK_RATIO : 1);
+}
+
 static void judge_whole(struct keep *k)
 {
-    uint64_t bytes = flight_bytes(k->flight);
-
-    k->joined.max = bytes;
-    k->plain.max = k->site->gate.object_bytes_max < bytes * UNPACK_RATIO_MAX ? k->site->gate.object_bytes_max
-                                                                             : bytes * UNPACK_RATIO_MAX;
-    if (bytes * (flight_head_is_gzip(flight_head(k->flight)) ? UNPACK_RATIO : 1) > JUDGE_INLINE_MAX) {
+    if (work_bytes(k) > JUDGE_INLINE_MAX) {
         k->work = (struct loop_work){.on_work = on_judge_work, .on_done = on_judge_done};
         loop_work_start(k->loop, &k->work);
         return;
@@ -452,9 +497,16 @@ static void judge_whole(struct keep *k)
     settled(k);
 }
 
+static void store_stream(struct keep *k)
+{
+    if (k->reason == GATE_STORE && k->zero_usage)
+        k->reason = zero_usage(k, NULL);
+    store(k);
+}
+
 static void on_store_work(struct loop_work *w)
 {
-    store(CONTAINER_OF(w, struct keep, work));
+    store_stream(CONTAINER_OF(w, struct keep, work));
 }
 
 static void judge_stream(struct keep *k)
@@ -465,12 +517,12 @@ static void judge_stream(struct keep *k)
         k->reason = GATE_MEMORY;
     else
         k->reason = judge(k, &k->judge.tally, stream_is_whole(k));
-    if (flight_bytes(k->flight) > JUDGE_INLINE_MAX) {
+    if (work_bytes(k) > JUDGE_INLINE_MAX) {
         k->work = (struct loop_work){.on_work = on_store_work, .on_done = on_judge_done};
         loop_work_start(k->loop, &k->work);
         return;
     }
-    store(k);
+    store_stream(k);
     settled(k);
 }
 

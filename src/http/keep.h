@@ -32,6 +32,7 @@ struct keep {
     enum operation op;
     bool streamed;                  /* the request asks for a stream */
     bool wants_json;                /* and for JSON as the answer's text */
+    bool zero_usage;                /* what is stored says that nothing was used */
     bool authorized;                /* the request carries Authorization */
     struct varying varying;         /* begun where there is a key */
     struct slice namespace_, model; /* kept by the flight */
@@ -59,6 +60,7 @@ struct keep {
     bool damaged, swollen;             /* it is no gzip; it grows like a bomb */
     struct loop_work work;
     struct buf joined, plain;    /* the body in one piece, and decoded */
+    bool altered;                /* one of them is stored in place of what came */
     int64_t fresh_until_ms;      /* of what was stored, by the wall clock */
     int64_t finish_ttl_s;        /* gate_finish_ttl_s of what it adds up to */
     struct flight_tokens tokens; /* of a whole answer */

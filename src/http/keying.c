@@ -255,9 +255,18 @@ uint64_t keying_caller(struct key_maker *maker, const struct keying *k)
     return key_caller(maker, &r);
 }
 
+bool keying_zeroes_usage(const struct site *s, const struct plan *plan, enum operation op)
+{
+    bool zero = plan->zero_usage == RULE_UNSAID ? s->zero_usage : plan->zero_usage == RULE_YES;
+
+    return zero && dialect_of(op)->usages[0].member.len > 0;
+}
+
 struct digest keying_make(struct key_maker *maker, const struct keying *k)
 {
     const struct site_upstream *upstream = &k->site->upstreams[k->route->upstream];
+    const struct digest *config =
+        keying_zeroes_usage(k->site, k->plan, k->op) ? &upstream->alters_zero : &upstream->alters;
     bool canonical = k->canon == CANON_OK && k->op != OP_READ;
     bool head = slice_eq(k->method, SLICE_OF("HEAD"));
     struct key_request r = {
@@ -266,7 +275,7 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         .credential_is_ours = upstream->conf.credential != NULL,
         .namespace_ = keying_namespace(k),
         .upstream = slice_str(upstream->conf.name),
-        .config = slice_make(upstream->alters.bytes, sizeof(upstream->alters.bytes)),
+        .config = slice_make(config->bytes, sizeof(config->bytes)),
         .operation = slice_str(dialect_of(k->op)->name),
         .method = head ? SLICE_OF("GET") : k->method, /* HEAD is answered from GET's entry */
         .target = k->target,

@@ -174,6 +174,8 @@ static void plan_take(struct plan *p, const struct rule *rule, enum rule_truth *
         p->namespace_ = rule->namespace_;
     if (!p->scope)
         p->scope = rule->scope;
+    if (p->zero_usage == RULE_UNSAID)
+        p->zero_usage = rule->zero_usage;
     if (*server_tools == RULE_UNSAID)
         *server_tools = rule->server_tools;
 }

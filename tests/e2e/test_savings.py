@@ -1,7 +1,9 @@
 """What the cache has saved, to the token and to the nano-dollar; and who says on a hit that nothing was used.
 SPEC section 12, docs/savings.md."""
 
+import gzip
 import json
+import random
 
 import pytest
 
@@ -134,3 +136,153 @@ def test_a_new_price_holds_from_the_reload_on_and_a_faulty_file_changes_nothing(
     client.post(chat()).was("HIT")
     refrain.request_lines(4)
     assert nano_dollars(refrain) == 33 * 1000 + 2 * 33 * 2000
+
+
+# -- usage on a hit --
+
+ZERO = {"usage_on_hit": "zero"}
+# Where each tells of usage; everything else must stay as it came.
+USAGE_NAMES = {"usage", "usageMetadata", "prompt_eval_count", "eval_count"}
+
+
+def numbers(value):
+    if isinstance(value, dict):
+        return [n for inner in value.values() for n in numbers(inner)]
+    if isinstance(value, list):
+        return [n for inner in value for n in numbers(inner)]
+    return [value] if isinstance(value, (int, float)) and not isinstance(value, bool) else []
+
+
+def parted(value):
+    """The numbers of usage in it, and all the rest, by a parser that has nothing to do with ours."""
+    told = []
+
+    def rest(inner):
+        if isinstance(inner, list):
+            return [rest(item) for item in inner]
+        if not isinstance(inner, dict):
+            return inner
+        for name in USAGE_NAMES & inner.keys():
+            told.extend(numbers(inner[name]))
+        return {name: rest(item) for name, item in inner.items() if name not in USAGE_NAMES}
+
+    return rest(value), told
+
+
+def values(body, content_type):
+    """The JSON texts of an answer, in their order."""
+    text = body.decode()
+    if content_type.startswith("text/event-stream"):
+        data = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+        return [json.loads(line) for line in data if line != "[DONE]"]
+    if content_type.startswith("application/x-ndjson"):
+        return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(text)]
+
+
+def says_nothing_was_used(answer, sent, content_type):
+    assert len(answer.body) == len(sent), "of the same length"
+    was, used = zip(*map(parted, values(sent, content_type)))
+    now, zeros = zip(*map(parted, values(answer.body, content_type)))
+    assert now == was, "nothing else is altered"
+    assert any(n for told in used for n in told), "upstream's own tells of usage"
+    assert [len(told) for told in zeros] == [len(told) for told in used]
+    assert not any(n for told in zeros for n in told), f"expected zeros: {answer.body!r}"
+
+
+@pytest.mark.refrain(cache=ZERO, pricing=PRICED)
+@pytest.mark.parametrize("name, streamed", CASES)
+def test_who_did_not_make_the_call_is_told_that_nothing_was_used(client, refrain, upstream, name, streamed):
+    api, (tokens_in, tokens_out) = BY_NAME[name], USED[name, streamed]
+    content_type = api.stream_type if streamed else api.whole_type
+    sent = answers(upstream, api, streamed, before=hold("g"))
+    waiting = [client.post(api.ask(1, streamed)) for _ in range(3)]
+    refrain.waits_for("flight_readers", 3)
+    upstream.release("g")
+    for answer in waiting:
+        if answer.whole().header("x-cache") == "MISS":
+            assert answer.body == sent, "who made the call is told upstream's own"
+            assert answer.header("etag") is None, "the tag is that of other bytes"
+        else:
+            says_nothing_was_used(answer, sent, content_type)
+    hit = client.post(api.ask(1, streamed)).was("HIT")
+    says_nothing_was_used(hit, sent, content_type)
+    assert {answer.header("etag") for answer in waiting if answer.header("etag")} == {hit.header("etag")}
+    client.post(api.ask(1, streamed), headers={"If-None-Match": hit.header("etag")}).refused(304)
+    refrain.request_lines(5)
+    assert saved(refrain) == (4 * tokens_in, 4 * tokens_out), "what was saved is counted all the same"
+    assert nano_dollars(refrain) == nano_of(tokens_in, tokens_out, 4)
+    upstream.saw(1)
+
+
+@pytest.mark.refrain(cache=ZERO, compression={"memory": True, "threshold": 100})
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("length", [10, 300_000], ids=["small", "large"])
+def test_it_is_so_of_answers_that_come_gzip_coded_whatever_the_client_takes(client, refrain, upstream, streamed, length):
+    api, text = BY_NAME["chat"], random.Random(1).randbytes(length // 2).hex()  # what shrinks more is taken for a bomb
+    frames = [*api.frames(text)[:-1], sse_event({"choices": [], "usage": api.usage}), sse_event("[DONE]")]
+    sent = b"".join(frames) if streamed else compact(api.whole(text)).encode()
+    content_type = api.stream_type if streamed else api.whole_type
+    upstream.reply(chunked, gzip.compress(sent), content_type=content_type, headers={"Content-Encoding": "gzip"},
+                   before=hold("g"))
+    first = client.post(api.ask(1, streamed), headers={"Accept-Encoding": "gzip"})
+    refrain.waits_for("flight_readers", 1)
+    others = [client.post(api.ask(1, streamed), headers={"Accept-Encoding": coding}) for coding in ("gzip", "identity")]
+    refrain.waits_for("flight_readers", 3)
+    upstream.release("g")
+    assert plain(first.was("MISS")) == sent
+    hits = []
+    for answer in others:
+        says_nothing_was_used(decoded(answer.was("COALESCED")), sent, content_type)
+    for coding in ("gzip", "identity", "gzip"):
+        hits.append(client.post(api.ask(1, streamed), headers={"Accept-Encoding": coding}).was("HIT"))
+    for answer in hits:
+        says_nothing_was_used(decoded(answer), sent, content_type)
+
+
+class decoded:
+    """An answer whose body is what it means."""
+
+    def __init__(self, answer):
+        self.body = plain(answer)
+
+
+def plain(answer):
+    return gzip.decompress(answer.body) if answer.header("content-encoding") == "gzip" else answer.body
+
+
+@pytest.mark.refrain(rules=[{"match": {"model": "billed-*"}, "usage_on_hit": "zero"}])
+def test_a_rule_says_for_whom(client, upstream):
+    body = compact(BY_NAME["chat"].whole()).encode()
+    upstream.always(whole, body)
+    for model, altered in (("billed-1", True), ("gpt-4o", False)):
+        client.post(chat(model=model)).was("MISS")
+        assert (client.post(chat(model=model)).was("HIT").body != body) == altered
+
+
+@pytest.mark.refrain(cache=ZERO, rules=[{"match": {"model": "free-*"}, "usage_on_hit": "upstream"}])
+def test_a_rule_says_for_whom_not(client, upstream):
+    body = compact(BY_NAME["chat"].whole()).encode()
+    upstream.always(whole, body)
+    client.post(chat(model="free-1")).was("MISS")
+    assert client.post(chat(model="free-1")).was("HIT").body == body
+
+
+def test_switching_it_costs_misses_and_gives_nobody_what_is_meant_for_others(start, upstream, tmp_path):
+    disk = {"path": str(tmp_path / "cache.db"), "max_bytes": "64MiB"}
+    body = compact(BY_NAME["chat"].whole()).encode()
+    upstream.always(whole, body)
+
+    def lives(usage_on_hit, *wanted):
+        refrain = start(cache={"usage_on_hit": usage_on_hit, "state_dir": str(tmp_path / "state")},
+                        tiers={"disk": disk})
+        client = start.client(refrain)
+        for outcome, own in wanted:
+            assert (client.post(chat()).was(outcome).body == body) == own, f"{outcome} with {usage_on_hit}"
+        refrain.stop()
+
+    lives("upstream", ("MISS", True), ("HIT", True))
+    lives("zero", ("MISS", True), ("HIT", False))
+    lives("upstream", ("HIT", True))
+    lives("zero", ("HIT", False))
+    upstream.saw(2)

@@ -36,6 +36,7 @@ struct fetch_spec {
     struct entry_ref *about;  /* what @fields ask upstream about: moved into the fetch; NULL: nothing */
     bool unread;              /* for the store: goes on without a reader as long as it may be stored */
     bool wants_json;          /* and for JSON as the answer's text */
+    bool zero_usage;          /* what is stored says that nothing was used */
     const struct digest *key; /* without Vary; NULL: not to be stored */
     struct store_port *below; /* the worker's; NULL: there are no tiers below memory */
     const struct digest *look_below; /* they are asked for this first; NULL: they are not */

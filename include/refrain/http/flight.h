@@ -80,6 +80,13 @@ static inline bool flight_field_is_advice(unsigned status, const struct field *f
            (field_id(f) == HEADER_RETRY_AFTER || slice_ieq(f->name, SLICE_OF("retry-after-ms")));
 }
 
+/** A sum over the very bytes that came (RFC 9530, RFC 3230, RFC 2616): it holds for no others. */
+static inline bool flight_field_is_of_bytes(const struct field *f)
+{
+    return slice_ieq(f->name, SLICE_OF("Content-Digest")) || slice_ieq(f->name, SLICE_OF("Repr-Digest")) ||
+           slice_ieq(f->name, SLICE_OF("Digest")) || slice_ieq(f->name, SLICE_OF("Content-MD5"));
+}
+
 /* -- readers -- */
 
 struct flight_reader {

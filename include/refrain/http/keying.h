@@ -56,6 +56,9 @@ bool keying_route(const struct site *s, struct slice raw_target, const struct si
  */
 bool keying_operation(struct keying *k);
 
+/** True when all but who makes the call are to be told that nothing was used (docs/decisions/0024). */
+bool keying_zeroes_usage(const struct site *s, const struct plan *plan, enum operation op);
+
 /** Why the request passes by the cache, as far as its head tells: static text for Cache-Status. NULL: it does
  * not. */
 const char *keying_head_bypass(const struct keying *k);

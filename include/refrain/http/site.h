@@ -53,6 +53,7 @@ struct site_upstream {
     struct upstream_conf conf;
     struct digest alters; /* of what configuration changes in a forwarded request, and leaves out of keys:
                              part of the key */
+    struct digest alters_zero; /* the same where what is stored says that nothing was used */
     struct breakers_upstream *breakers;
     struct retry_conf retry;
     atomic_bool *refused_us; /* it has not taken our credential, when last asked */
@@ -90,6 +91,7 @@ struct site {
     struct pricing pricing; /* what tokens cost */
     struct event_rules event_rules;
     const char *own_operations; /* what to tell who names one that there is none of */
+    bool zero_usage;            /* what is stored says that nothing was used, unless a rule says otherwise */
     bool coalesce;
     int64_t max_wait_ms; /* for a flight's head, before others ask for themselves; 0: no bound of its own */
     bool finish_abandoned;

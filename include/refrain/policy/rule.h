@@ -67,6 +67,7 @@ struct rule {
     int64_t stale_while_revalidate_s, stale_if_error_s; /* or RULE_WINDOW_UNSAID */
     unsigned variants;                                  /* 0: not said */
     enum rule_truth server_tools;                       /* cache although tools run at the provider */
+    enum rule_truth zero_usage;                         /* what is stored says that nothing was used */
     struct slice namespace_;                            /* empty: not said */
     const struct key_scope *scope;                      /* NULL: not said */
     struct rule_texts tags;
@@ -125,6 +126,7 @@ struct plan {
     int64_t stale_while_revalidate_s, stale_if_error_s;
     unsigned variants; /* 0: not said */
     bool server_tools;
+    enum rule_truth zero_usage;
     struct slice namespace_;
     const struct key_scope *scope; /* NULL: not said */
     const struct rules *rules;

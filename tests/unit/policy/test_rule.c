@@ -185,6 +185,7 @@ static const struct rule three[] = {
      .stale_if_error_s = 90,
      .variants = 4,
      .server_tools = RULE_NO,
+     .zero_usage = RULE_YES,
      .namespace_ = SLICE("red"),
      .tags = TEXTS(SLICE("b"), SLICE("c"))},
     {.cache = RULE_CACHE_OFF,
@@ -192,6 +193,7 @@ static const struct rule three[] = {
      .stale_if_error_s = 7,
      .variants = 8,
      .server_tools = RULE_YES,
+     .zero_usage = RULE_NO,
      .namespace_ = SLICE("blue"),
      .scope = &scope_shared},
 };
@@ -209,6 +211,7 @@ static void the_first_that_says_a_thing_decides_it(void **state)
     assert_int_equal(p.cache, RULE_CACHE_READ_ONLY);
     assert_int_equal(p.variants, 4);
     assert_false(p.server_tools);
+    assert_int_equal(p.zero_usage, RULE_YES);
     assert_true(slice_eq(p.namespace_, SLICE_OF("red")));
     assert_ptr_equal(p.scope, &scope_shared);
 
@@ -216,12 +219,14 @@ static void the_first_that_says_a_thing_decides_it(void **state)
     assert_int_equal(p.cache, RULE_CACHE_OFF);
     assert_int_equal(p.ttl_s, RULE_TTL_UNSAID);
     assert_true(p.server_tools);
+    assert_int_equal(p.zero_usage, RULE_NO);
 
     plan_make(&rules_three, 0, NULL, &p);
     assert_int_equal(p.cache, RULE_CACHE_ON);
     assert_int_equal(p.stale_while_revalidate_s, RULE_WINDOW_UNSAID);
     assert_int_equal(p.stale_if_error_s, RULE_WINDOW_UNSAID);
     assert_int_equal(p.variants, 0);
+    assert_int_equal(p.zero_usage, RULE_UNSAID);
     assert_null(p.scope);
 }
 
