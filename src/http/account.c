@@ -269,5 +269,6 @@ struct account_to account_to_of(const struct worker *w, struct site_view *view)
         .events = view->site->events,
         .logs = view->site->log_requests,
         .counter = w->counter,
+        .slow = w->slow,
     };
 }

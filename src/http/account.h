@@ -26,12 +26,9 @@ struct client;   /* clients.h */
 struct entry;    /* store/entry.h */
 struct events;   /* store/events.h */
 struct exchange; /* exchange_priv.h */
-<<<<<<< HEAD
 struct site_view;
 struct worker;
-=======
-struct slow;     /* slow.h */
->>>>>>> 6bd08de (ops: GET /api/v1/slow, /popular, /export and /config)
+struct slow; /* slow.h */
 
 /* Texts are borrowed for the call. Times are in nanoseconds. -1, and an empty text: not known. */
 struct account {

@@ -143,17 +143,7 @@ static void draw_request_id(struct worker *w, char out[REQUEST_ID_MAX + 1])
 /* Once for every request that had a head, so that the results add up to the requests. */
 static void settle_account(const struct exchange *x, bool sent)
 {
-<<<<<<< HEAD
     struct account_to to = account_to_of(x->worker, x->view);
-=======
-    struct account_to to = {.metrics = x->worker->metrics,
-                            .counts = x->worker->counts,
-                            .prices = &x->view->prices,
-                            .events = site_of(x)->events,
-                            .logs = site_of(x)->log_requests && !is_turned_away(x),
-                            .counter = x->worker->counter,
-                            .slow = x->worker->slow};
->>>>>>> 6bd08de (ops: GET /api/v1/slow, /popular, /export and /config)
     struct account account;
 
     to.logs &= !is_turned_away(x);
