@@ -15,6 +15,8 @@ install -m 0600 /dev/stdin "$dir/admin.token" <<<0123456789abcdef
 install -m 0600 /dev/stdin "$dir/cache.secret" <<<0123456789abcdef
 install -m 0600 /dev/stdin "$dir/encryption.key" <<<0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 install -m 0600 /dev/stdin "$dir/redis.password" <<<0123456789abcdef
+install -m 0600 /dev/stdin "$dir/openai.key" <<<sk-0123456789abcdef
+install -m 0600 /dev/stdin "$dir/anthropic.key" <<<sk-ant-0123456789abcdef
 install -m 0644 /dev/null "$dir/internal.pem"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=cache.internal \
     -keyout "$dir/tls.key" -out "$dir/tls.pem" 2>"$dir/openssl.log"
