@@ -7,11 +7,15 @@ is ever seen where it does not belong.
 import hashlib
 import json
 import pathlib
+import subprocess
 
 import pytest
+import yaml
 
+from harness.answers import USAGE
 from harness.asks import Ask, chat, chat_stream, embedding, messages
-from harness.process import wait_until
+from harness.operator import Operator
+from harness.process import binary, to_yaml, wait_until
 from harness.upstream import bodiless, chat_answer, event, fields_of, head_bytes, hold, sse, token, whole
 
 GEMINI = Ask("/v1beta/models/gemini-2.5-flash:generateContent", {"contents": [{"parts": [{"text": "hello"}]}]})
@@ -473,3 +477,159 @@ def test_strangers_are_counted_and_told_of_together(nobody, alice, refrain):
     assert sum(line["event"] == "unauthorized" for line in lines) <= 3
     assert sum(line["event"] == "request" for line in lines) == 1
     assert "guess-" not in "\n".join(refrain.lines)
+
+
+# Nothing of a token, and nothing of ours, where it does not belong.
+
+
+def everywhere(refrain, operator, upstream, folder):
+    """All that is told or written by this instance, by where it stands."""
+    told = {"log": "\n".join(refrain.lines), "upstream": told_upstream(upstream)}
+    told["metrics"] = repr(refrain.scrape())
+    for path in ("/clients", "/stats", "/entries?limit=100", "/namespaces", "/breakers"):
+        told[path] = json.dumps(operator.reads(path))
+    shown = subprocess.run([binary(), "config", "show", "--config", str(refrain.config_file)], capture_output=True,
+                           text=True, check=False)
+    told["config show"] = shown.stdout + shown.stderr
+    for path in pathlib.Path(folder).rglob("*"):
+        if path.is_file() and path != refrain.config_file:
+            told[str(path)] = path.read_bytes().decode("latin-1")
+    return told
+
+
+def told_upstream(upstream):
+    return told(upstream).decode("latin-1")
+
+
+def test_no_token_and_nothing_of_ours_is_told_or_written(start, upstream, redis):
+    refrain = start(clients=TWO, upstreams=HELD, log={"level": "debug"}, admin={"recent_requests": 64},
+                    tiers={"disk": {"path": str(start.folder / "cache.db")},
+                           "redis": {"url": redis.url}})
+    operator, alice = Operator(refrain), start.client(refrain, credential=ALICE)
+    upstream.reply(whole, GEMINI_ANSWER)
+    by_key = alice.with_credential(None)
+    for result in ("MISS", "HIT"):
+        by_key.post(GEMINI.at(f"{GEMINI.path}?key={ALICE}")).was(result)
+    for ask in (chat(), chat_stream(), messages()):
+        alice.post(ask, {"Authorization": f"Bearer {ALICE}", "x-api-key": None}).whole()
+        alice.post(ask, {"Authorization": f"Bearer {STRANGER}", "x-api-key": None}).whole()
+    alice.get("/v1/models?x=1").whole()
+    by_key.get(f"/v1/models?key={STRANGER}").whole()
+    for headers in ({"Authorization": f"Bearer {ALICE}"}, {"x-api-key": STRANGER}, {}):
+        explained = operator.does("/explain", {"method": "POST", "path": GEMINI.path + f"?key={ALICE}",
+                                               "headers": headers, "body": GEMINI.body})
+        assert ALICE[4:] not in json.dumps(explained) and OURS not in json.dumps(explained)
+    wait_until(lambda: refrain.metric("write_queue_entries") == 0, "what is stored to be written")
+    for where, text in everywhere(refrain, operator, upstream, start.folder).items():
+        for secret in (ALICE, STRANGER, sha256(ALICE)):
+            assert secret not in text, f"a token, or its sum, is in {where}"
+        if where != "upstream":
+            assert OURS not in text, f"ours is in {where}"
+    kept = repr(redis.everything())
+    assert "refrain:" in kept and ALICE not in kept and sha256(ALICE) not in kept and OURS not in kept
+    operator.close()
+
+
+@with_clients()
+def test_explaining_goes_by_the_same(alice, bob, operator):
+    def explained(tok):
+        return operator.does("/explain", {"method": "POST", "path": "/v1/chat/completions", "body": chat().body, "headers": {
+            "Host": "x", "Accept": "application/json", "User-Agent": "x", "Content-Type": "application/json",
+            **({"Authorization": f"Bearer {tok}"} if tok else {})}})
+
+    alice.post(chat()).was("MISS")
+    hers = explained(ALICE)
+    assert hers["would_hit"] is True and hers["client"] == "alice" and hers["scope"] == "client"
+    assert explained(BOB)["would_hit"] is False
+    for tok in (STRANGER, None):
+        assert explained(tok)["would_hit"] is not True and "client" not in explained(tok)
+
+
+@with_clients({"alice": client_of(ALICE, requests_per_minute=3, namespace="hers"), "bob": client_of(BOB)})
+def test_the_api_tells_what_each_asked(alice, bob, operator, refrain):
+    alice.post(chat()).was("MISS")
+    alice.post(chat()).was("HIT")
+    alice.ask("POST", "/v1/files", None, b"x").was("BYPASS")
+    alice.post(chat()).refused(429)
+    refrain.request_lines(4)
+    rows = {row["client"]: row for row in operator.reads("/clients")["clients"]}
+    assert list(rows) == ["alice", "bob"]
+    hers = rows["alice"]
+    assert hers["requests"] == {"total": 4, "hit": 1, "miss": 1, "coalesced": 0, "stale": 0, "revalidated": 0,
+                                "bypass": 1, "error": 1}
+    assert hers["hit_rate"] == 0.5 and hers["limited"] == 1 and hers["concurrent"] == 0
+    assert hers["namespace"] == "hers" and hers["requests_per_minute"] == 3
+    assert (hers["tokens_saved_in"], hers["tokens_saved_out"]) == (USAGE["prompt_tokens"], USAGE["completion_tokens"])
+    assert rows["bob"]["requests"]["total"] == 0 and rows["bob"]["hit_rate"] is None
+
+
+# What configuration may say.
+
+
+def checked(tmp_path, **groups):
+    file = tmp_path / "refrain.yaml"
+    file.write_text(to_yaml({"upstreams": {"default": {"url": "https://api.openai.com", "credential": OURS}}, **groups}))
+    ran = subprocess.run([binary(), "config", "check", "--config", str(file)], capture_output=True, text=True, check=False)
+    assert OURS not in ran.stdout + ran.stderr and ALICE not in ran.stdout + ran.stderr
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+GOOD = client_of(ALICE)
+
+
+@pytest.mark.parametrize(("why", "groups", "fails", "says"), [
+    ("good", {"clients": {"a": GOOD}}, False, "good"),
+    ("nothing in it", {"clients": {}}, True, "nothing in it"),
+    ("nothing behind a name", {"clients": {"a": None}}, True, "nothing"),
+    ("no token", {"clients": {"a": {"scope": "x"}}}, True, "token_sha256"),
+    ("a token in clear", {"clients": {"a": {"token_sha256": ALICE}}}, True, "SHA-256"),
+    ("a token of two", {"clients": {"a": GOOD, "b": GOOD}}, True, "the same token"),
+    ("a name that is a word", {"clients": {"shared": GOOD}}, True, "named so"),
+    ("a scope that is a client's", {"clients": {"a": GOOD, "b": client_of(BOB, scope="a")}}, False, "is a client"),
+    ("nobody can be it", {"clients": {"a": {"token_sha256": []}}}, False, "nobody can be"),
+    ("too many tokens", {"clients": {"a": {"token_sha256": [sha256(str(i)) for i in range(9)]}}}, True, "at most 8"),
+    ("a limit out of range", {"clients": {"a": {**GOOD, "requests_per_minute": 200001}}}, True, "200000"),
+    ("no clients, on this machine", {}, False, "say in `clients`"),
+    ("no clients, for everybody", {"listen": {"address": "0.0.0.0:8080"}}, True, "say in `clients`"),
+    ("two words", {"clients": {"a": GOOD}, "upstreams": {"d": {"url": "https://x.example", "credential": "Bearer x"}}},
+     True, "a key alone"),
+    ("the wrong place", {"clients": {"a": GOOD}, "upstreams": {"d": {"url": "https://api.anthropic.com", "credential": "x"}}},
+     False, "x-api-key"),
+    ("twice", {"clients": {"a": GOOD}, "upstreams": {"d": {"url": "https://x.example", "credential": "x", "headers": {
+        "add": {"authorization": "y"}}}}}, True, "headers.add"),
+    ("none to show", {"clients": {"a": GOOD}, "upstreams": {"d": {"url": "https://x.example"}}}, False, "shown none"),
+])
+def test_what_configuration_may_say(tmp_path, why, groups, fails, says):
+    code, said = checked(tmp_path, **groups)
+    assert (code != 0) == fails, f"{why}: {said}"
+    assert says in said, f"{why}: {said}"
+
+
+def test_more_clients_than_there_may_be(tmp_path):
+    many = {f"c{i}": client_of(str(i)) for i in range(1001)}
+    assert "at most 1000" in checked(tmp_path, clients=many)[1]
+
+
+def test_a_token_that_was_made_opens(start, upstream):
+    made = json.loads(subprocess.run([binary(), "clients", "new", "dora", "--json"], capture_output=True, check=True).stdout)
+    other = subprocess.run([binary(), "clients", "new", "dora"], capture_output=True, text=True, check=True).stdout
+    assert made["token"].startswith("rfr_") and len(made["token"]) == 47 and made["token"] not in other
+    assert sha256(made["token"]) == made["token_sha256"]
+    pasted = yaml.safe_load(other[other.index("clients:"):])
+    assert list(pasted["clients"]) == ["dora"]
+    refrain = start(clients={"dora": {"token_sha256": made["token_sha256"]}}, upstreams=HELD)
+    start.client(refrain, credential=made["token"]).post(chat()).was("MISS")
+    listed = subprocess.run([binary(), "clients", "--admin", "http://%s:%d" % refrain.admin, "--token-file",
+                             str(refrain.folder / "state" / "admin.token")], capture_output=True, text=True, check=True).stdout
+    assert "dora" in listed and made["token"] not in listed
+
+
+def test_past_the_labels_ceiling_clients_are_others(start, upstream):
+    many = {f"c{i}": client_of(f"token-{i}") for i in range(103)}
+    refrain = start(clients=many, upstreams=HELD)
+    for i in (0, 100, 101, 102):
+        start.client(refrain, credential=f"token-{i}").post(chat()).was("MISS")
+    refrain.request_lines(4)
+    assert refrain.metric("client_requests_total", client="c0") == 1
+    assert refrain.metric("client_requests_total", client="other") == 3
+    assert refrain.metric("client_requests_total") == 4

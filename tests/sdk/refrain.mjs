@@ -13,8 +13,9 @@ import { Upstream } from './upstream.mjs';
 const binary = process.env.REFRAIN_BIN ?? fileURLToPath(new URL('../../build/refrain', import.meta.url));
 
 export class Setup {
-  /** @options go to the one upstream: { first_byte_timeout: '300ms' }; @tls has it speak HTTP/2 over TLS. */
-  static async start(options = {}, tls = undefined) {
+  /** @options go to the one upstream: { first_byte_timeout: '300ms' }; @tls has it speak HTTP/2 over TLS; @groups are
+   * further ones of the configuration. */
+  static async start(options = {}, tls = undefined, groups = {}) {
     const setup = new Setup();
     setup.upstream = await Upstream.start(tls);
     setup.folder = await mkdtemp(join(tmpdir(), 'refrain-sdk-'));
@@ -25,6 +26,7 @@ export class Setup {
       upstreams: { default: { url: setup.upstream.url, ...options } },
       cache: { state_dir: join(setup.folder, 'state') },
       log: { format: 'json' },
+      ...groups,
     }));
     setup.process = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     setup.log = [];
