@@ -24,7 +24,9 @@ static const struct finish_name finishes[] = {
     {SLICE("pause_turn"), FINISH_INCOMPLETE},
 };
 
-/* Cached and cache-making tokens are counted apart from the rest of the input. */
+/* Cached and cache-making tokens are counted apart from the rest of the input. A stream tells of them at its
+ * beginning, and some servers once more at its end, without the cached ones or as zero: they never grow less.
+ */
 static void tally_usage(struct tally *t, struct jscan_value usage)
 {
     int64_t in = jscan_count(jscan_get(usage, SLICE_OF("input_tokens")), -1);
@@ -33,6 +35,8 @@ static void tally_usage(struct tally *t, struct jscan_value usage)
         in += jscan_count(jscan_get(usage, SLICE_OF("cache_read_input_tokens")), 0);
         in += jscan_count(jscan_get(usage, SLICE_OF("cache_creation_input_tokens")), 0);
     }
+    if (in < t->tokens_in)
+        in = -1;
     tally_tokens(t, in, jscan_count(jscan_get(usage, SLICE_OF("output_tokens")), -1));
 }
 

@@ -60,15 +60,20 @@ static const struct finish_name finishes[] = {
     {SLICE("MODEL_ARMOR"), FINISH_FILTER},
 };
 
+/* What tools at the provider put into the prompt, and what was thought, is counted apart. */
 static void tally_usage(struct tally *t, struct jscan_value root)
 {
     struct jscan_value usage = jscan_get(root, SLICE_OF("usageMetadata"));
+    int64_t in = jscan_count(jscan_get(usage, SLICE_OF("promptTokenCount")), -1);
+    int64_t by_tools = jscan_count(jscan_get(usage, SLICE_OF("toolUsePromptTokenCount")), -1);
     int64_t out = jscan_count(jscan_get(usage, SLICE_OF("candidatesTokenCount")), -1);
     int64_t thought = jscan_count(jscan_get(usage, SLICE_OF("thoughtsTokenCount")), -1);
 
     if (thought > 0)
         out = (out > 0 ? out : 0) + thought;
-    tally_tokens(t, jscan_count(jscan_get(usage, SLICE_OF("promptTokenCount")), -1), out);
+    if (by_tools > 0)
+        in = (in > 0 ? in : 0) + by_tools;
+    tally_tokens(t, in, out);
 }
 
 static bool is_true(struct jscan_value value)

@@ -15,11 +15,20 @@ static struct jscan_value find_results(struct jscan_value root)
     return root.kind == JSCAN_ARRAY && !jscan_is_empty(root) ? root : jscan_get(root, SLICE_OF("data"));
 }
 
-/* In `usage` or in `meta.billed_units` or not at all: only what is counted in tokens counts. */
+static void tally_units(struct tally *t, struct jscan_value units)
+{
+    tally_tokens(t, jscan_count(jscan_get(units, SLICE_OF("input_tokens")), -1),
+                 jscan_count(jscan_get(units, SLICE_OF("output_tokens")), -1));
+}
+
+/* In `usage` or in `meta` or not at all: only what is counted in tokens counts, and what is billed first. */
 static void tally_usage(struct tally *t, struct jscan_value root)
 {
     struct jscan_value tokens = jscan_get(jscan_get(root, SLICE_OF("usage")), SLICE_OF("total_tokens"));
+    struct jscan_value meta = jscan_get(root, SLICE_OF("meta"));
 
+    tally_units(t, jscan_get(meta, SLICE_OF("tokens")));
+    tally_units(t, jscan_get(meta, SLICE_OF("billed_units")));
     tally_tokens(t, jscan_count(tokens, -1), -1);
 }
 

@@ -87,6 +87,145 @@ static void check_streamed(const struct row *rows, size_t n)
     }
 }
 
+/* -- what it cost -- */
+
+struct cost {
+    const char *why;
+    enum operation op;
+    enum stream_format format; /* STREAM_NONE: whole */
+    const char *text;
+    int64_t in, out; /* -1: not told */
+};
+
+static void check_cost(const struct cost *c)
+{
+    AUTO(stream_judge_done) struct stream_judge j;
+    AUTO(tally_done) struct tally whole;
+    const struct tally *t = c->format == STREAM_NONE ? &whole : &j.tally;
+    struct tally_result got;
+
+    stream_judge_init(&j, dialect_of(c->op), c->format, false);
+    tally_init(&whole, dialect_of(c->op), false);
+    if (c->format == STREAM_NONE)
+        tally_whole(&whole, slice_str(c->text));
+    else
+        stream_judge_feed(&j, slice_str(c->text));
+    tally_result(t, &got);
+    if (got.tokens_in != c->in || got.tokens_out != c->out)
+        fail_msg("%s: %lld and %lld", c->why, (long long)got.tokens_in, (long long)got.tokens_out);
+}
+
+static void every_api_tells_its_tokens_in_its_own_way(void **state)
+{
+    static const struct cost costs[] = {
+        {"chat", OP_CHAT, STREAM_NONE,
+         "{\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9,"
+         "\"prompt_tokens_details\":{\"cached_tokens\":5}}}",
+         7, 2},
+        {"chat, usage null", OP_CHAT, STREAM_NONE, "{\"choices\":[],\"usage\":null}", -1, -1},
+        {"chat, streamed without include_usage", OP_CHAT, STREAM_SSE,
+         "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: "
+         "[DONE]\n\n",
+         -1, -1},
+        {"chat, streamed with it", OP_CHAT, STREAM_SSE,
+         "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n"
+         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+         7, 2},
+        {"chat, told with every piece: the last word holds", OP_CHAT, STREAM_SSE,
+         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n"
+         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n",
+         7, 2},
+        {"completion", OP_COMPLETION, STREAM_NONE,
+         "{\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}", 3, 4},
+        {"responses", OP_RESPONSES, STREAM_NONE,
+         "{\"output\":[],\"usage\":{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":30},"
+         "\"output_tokens\":87,\"output_tokens_details\":{\"reasoning_tokens\":80}}}",
+         36, 87},
+        {"responses, streamed", OP_RESPONSES, STREAM_SSE,
+         "event: response.created\ndata: {\"response\":{\"usage\":null}}\n\n"
+         "event: response.completed\ndata: "
+         "{\"response\":{\"status\":\"completed\",\"usage\":{\"input_tokens\":36,\"output_tokens\":87}}}"
+         "\n\n",
+         36, 87},
+        {"messages, of the cache and for it", OP_MESSAGES, STREAM_NONE,
+         "{\"content\":[],\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":20,"
+         "\"cache_creation_input_tokens\":300,\"output_tokens\":4}}",
+         321, 4},
+        {"messages, no cache", OP_MESSAGES, STREAM_NONE,
+         "{\"content\":[],\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":null,\"output_tokens\":4}"
+         "}",
+         1, 4},
+        {"messages, streamed: input first, output last", OP_MESSAGES, STREAM_SSE,
+         "event: message_start\ndata: "
+         "{\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":"
+         "20,\"output_tokens\":1}}}\n\n"
+         "event: message_delta\ndata: {\"delta\":{},\"usage\":{\"output_tokens\":15}}\n\n",
+         21, 15},
+        {"messages, streamed: all of it again at the end", OP_MESSAGES, STREAM_SSE,
+         "event: message_start\ndata: "
+         "{\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":"
+         "20,\"output_tokens\":1}}}\n\n"
+         "event: message_delta\ndata: "
+         "{\"delta\":{},\"usage\":{\"input_tokens\":9,\"cache_read_input_tokens\":"
+         "20,\"output_tokens\":15}}\n\n",
+         29, 15},
+        {"messages, streamed: less of it at the end", OP_MESSAGES, STREAM_SSE,
+         "event: message_start\ndata: "
+         "{\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":"
+         "20,\"output_tokens\":1}}}\n\n"
+         "event: message_delta\ndata: {\"delta\":{},\"usage\":{\"input_tokens\":0,\"output_tokens\":15}}\n\n",
+         21, 15},
+        {"generate", OP_GENERATE, STREAM_NONE,
+         "{\"usageMetadata\":{\"promptTokenCount\":5,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":30,"
+         "\"toolUsePromptTokenCount\":100,\"totalTokenCount\":137}}",
+         105, 32},
+        {"generate, thoughts alone", OP_GENERATE, STREAM_NONE,
+         "{\"usageMetadata\":{\"promptTokenCount\":5,\"thoughtsTokenCount\":30}}", 5, 30},
+        {"generate, streamed: each event tells all so far", OP_GENERATE, STREAM_SSE,
+         "data: {\"usageMetadata\":{\"promptTokenCount\":5,\"thoughtsTokenCount\":7}}\n\n"
+         "data: "
+         "{\"usageMetadata\":{\"promptTokenCount\":5,\"thoughtsTokenCount\":7,\"candidatesTokenCount\":2}}"
+         "\n\n",
+         5, 9},
+        {"generate, a growing list", OP_GENERATE, STREAM_JSON_ARRAY,
+         "[{\"usageMetadata\":{\"promptTokenCount\":5}},{\"usageMetadata\":{\"promptTokenCount\":5,"
+         "\"candidatesTokenCount\":2}}]",
+         5, 2},
+        {"ollama", OP_OLLAMA, STREAM_NONE, "{\"done\":true,\"prompt_eval_count\":26,\"eval_count\":298}", 26,
+         298},
+        {"ollama, streamed", OP_OLLAMA, STREAM_NDJSON,
+         "{\"message\":{},\"done\":false}\n{\"done\":true,\"prompt_eval_count\":26,\"eval_count\":298}\n", 26,
+         298},
+        {"embeddings", OP_EMBEDDING, STREAM_NONE,
+         "{\"data\":[],\"usage\":{\"prompt_tokens\":8,\"total_tokens\":8}}", 8, -1},
+        {"Gemini's embeddings", OP_EMBEDDING_GEMINI, STREAM_NONE,
+         "{\"embedding\":{},\"usageMetadata\":{\"promptTokenCount\":8}}", 8, -1},
+        {"Ollama's embeddings", OP_EMBEDDING_OLLAMA, STREAM_NONE,
+         "{\"embeddings\":[],\"prompt_eval_count\":8}", 8, -1},
+        {"rerank, as Jina and Voyage", OP_RERANK, STREAM_NONE,
+         "{\"results\":[],\"usage\":{\"total_tokens\":7}}", 7, -1},
+        {"rerank, as Cohere bills tokens", OP_RERANK, STREAM_NONE,
+         "{\"results\":[],\"meta\":{\"billed_units\":{\"input_tokens\":70,\"output_tokens\":1},\"tokens\":{"
+         "\"input_tokens\":90}}}",
+         70, 1},
+        {"rerank, as Cohere bills searches", OP_RERANK, STREAM_NONE,
+         "{\"results\":[],\"meta\":{\"billed_units\":{\"search_units\":1}}}", -1, -1},
+        {"speech as events", OP_SPEECH, STREAM_SSE,
+         "data: {\"type\":\"speech.audio.done\",\"usage\":{\"input_tokens\":14,\"output_tokens\":101}}\n\n",
+         14, 101},
+        {"moderation tells none", OP_MODERATION, STREAM_NONE, "{\"results\":[{}]}", -1, -1},
+        {"less than none is not told", OP_CHAT, STREAM_NONE,
+         "{\"choices\":[],\"usage\":{\"prompt_tokens\":-7,\"completion_tokens\":1.5}}", -1, -1},
+        {"more than can be is not told", OP_CHAT, STREAM_NONE,
+         "{\"choices\":[],\"usage\":{\"prompt_tokens\":99999999999999999999,\"completion_tokens\":\"2\"}}",
+         -1, -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(costs); i++)
+        check_cost(&costs[i]);
+}
+
 static void whole_chats_add_up(void **state)
 {
     static const struct row rows[] = {
@@ -736,6 +875,7 @@ static void many_different_endings_are_not_followed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_api_tells_its_tokens_in_its_own_way),
         cmocka_unit_test(whole_chats_add_up),
         cmocka_unit_test(streamed_chats_add_up),
         cmocka_unit_test(whole_answers_of_the_others_add_up),
