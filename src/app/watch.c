@@ -10,6 +10,7 @@
 #include "refrain/base/log.h"
 #include "refrain/base/metrics.h"
 #include "refrain/http/breakers.h"
+#include "refrain/http/recent.h"
 #include "refrain/store/events.h"
 #include "refrain/store/instances.h"
 #include "refrain/store/store.h"
@@ -18,6 +19,19 @@ struct watch {
     struct watch_parts parts;
     struct alerts *alerts;
     struct facts facts; /* as of the last judgement */
+};
+
+/* Names that look like ids: of what only names a request or who sends it. */
+static const struct {
+    enum fact_part part;
+    const char *name;
+} ids[] = {
+    {FACT_FIELD, "request_id"},    {FACT_FIELD, "requestId"},    {FACT_FIELD, "session_id"},
+    {FACT_FIELD, "sessionId"},     {FACT_FIELD, "user_id"},      {FACT_FIELD, "userId"},
+    {FACT_FIELD, "user"},          {FACT_FIELD, "trace_id"},     {FACT_FIELD, "client_id"},
+    {FACT_FIELD, "timestamp"},     {FACT_FIELD, "nonce"},        {FACT_HEADER, "x-user-id"},
+    {FACT_HEADER, "x-session-id"}, {FACT_HEADER, "x-client-id"}, {FACT_HEADER, "x-device-id"},
+    {FACT_HEADER, "x-timestamp"},  {FACT_HEADER, "x-nonce"},     {FACT_CREDENTIAL, NULL},
 };
 
 struct watch *watch_new(const struct watch_parts *parts)
@@ -99,6 +113,45 @@ static const char *instances_cut(struct instances *in)
     return st.why ? st.why : "Redis is away";
 }
 
+static uint64_t name_of(const struct siphash_key *secret, size_t i)
+{
+    if (ids[i].part == FACT_CREDENTIAL)
+        return trace_kind_sum(secret, TRACE_CREDENTIAL);
+    return ids[i].part == FACT_FIELD ? trace_member_name(secret, slice_str(ids[i].name))
+                                     : trace_header_name(secret, slice_str(ids[i].name));
+}
+
+/* Keeps the most frequent ones, in order. */
+static void add_difference(struct facts *out, struct fact_difference d)
+{
+    size_t at = out->differences_n;
+
+    while (at > 0 && out->differences[at - 1].n < d.n)
+        at--;
+    if (at == FACTS_DIFFERENCES_MAX)
+        return;
+    if (out->differences_n < FACTS_DIFFERENCES_MAX)
+        out->differences_n++;
+    memmove(&out->differences[at + 1], &out->differences[at],
+            (out->differences_n - 1 - at) * sizeof(out->differences[0]));
+    out->differences[at] = d;
+}
+
+static void add_differences(struct recent *recent, struct facts *out)
+{
+    uint64_t names[ARRAY_LEN(ids)];
+    unsigned n[ARRAY_LEN(ids)];
+
+    if (!recent)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        names[i] = name_of(recent_secret(recent), i);
+    out->compared = recent_count_lone(recent, names, n, ARRAY_LEN(ids));
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        if (n[i] > 0)
+            add_difference(out, (struct fact_difference){ids[i].part, ids[i].name, n[i]});
+}
+
 static void add_config(const struct config *conf, struct facts *out)
 {
     out->memory_bytes_max = conf->tiers.memory.bytes_max;
@@ -119,13 +172,19 @@ static void add_config(const struct config *conf, struct facts *out)
     out->priced = conf->pricing_n > 0;
 }
 
-void watch_facts(const struct watch *w, const struct config *conf, struct facts *out)
+static void gather(const struct watch *w, const struct config *conf, struct facts *out)
 {
     *out = (struct facts){0};
     breakers_each(w->parts.breakers, clock_mono_ms(), add_breaker, out);
     add_tiers(w->parts.store, out);
     out->instances_cut = instances_cut(w->parts.instances);
     add_config(conf, out);
+}
+
+void watch_facts(const struct watch *w, const struct config *conf, struct facts *out)
+{
+    gather(w, conf, out);
+    add_differences(w->parts.recent, out);
 }
 
 /* -- telling -- */
@@ -198,7 +257,7 @@ void watch_judge(struct watch *w, const struct history *h, const struct config *
 {
     const struct alerts_told told = {on_change, w};
 
-    watch_facts(w, conf, &w->facts);
+    gather(w, conf, &w->facts);
     alerts_judge(w->alerts, h, &w->facts, &conf->alerts, &told);
     show(w);
 }

@@ -35,5 +35,5 @@ void watch_free(struct watch *w);
 /** A reading has come. @conf is the configuration in force. */
 void watch_judge(struct watch *w, const struct history *h, const struct config *conf);
 const struct alerts *watch_alerts(const struct watch *w);
-/** As things are now. */
+/** As things are now, with what tells recent requests apart: some milliseconds. */
 void watch_facts(const struct watch *w, const struct config *conf, struct facts *out);

@@ -652,10 +652,18 @@ static enum step step_key(struct exchange *x)
 static void canonicalise(struct exchange *x)
 {
     struct keying k = keying_of(x);
+    int64_t before = clock_mono_ns();
 
     x->canon = keying_canonicalise(&k, &x->canonical, &x->facts, NULL);
     k = keying_of(x);
     keying_trace_body(&k);
+    x->key_ns = clock_mono_ns() - before;
+}
+
+static void count_key(struct exchange *x)
+{
+    metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->facts.characters), x->key_ns);
+    metric_time(x->worker->counts, KEY, x->key_ns);
 }
 
 static void on_make_work(struct loop_work *work)
@@ -696,12 +704,7 @@ static enum step step_make(struct exchange *x)
 {
     trace_new(x);
     if (x->body.len <= MAKE_INLINE_MAX) {
-        int64_t before = clock_mono_ns(), took_ns;
-
         canonicalise(x);
-        took_ns = clock_mono_ns() - before;
-        metric_observe1(x->worker->counts, KEY, (unsigned)prompt_tier_of(x->facts.characters), took_ns);
-        metric_time(x->worker->counts, KEY, took_ns);
         return STEP_MADE;
     }
     x->waiting_for_work = true;
@@ -723,6 +726,7 @@ static enum step step_made(struct exchange *x)
         front_park(&x->req);
         return STEP_PARKED;
     }
+    count_key(x);
     keep_model(x, x->facts.model);
     x->streamed = x->facts.stream;
     k = keying_of(x);

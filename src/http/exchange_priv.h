@@ -164,6 +164,7 @@ struct exchange {
     struct usage_zero *usage; /* what a flight brings says that nothing was used; NULL: as it comes */
     bool verdict_in_trailer;
     struct loop_work work;
+    int64_t key_ns; /* that making the key has taken, on whatever thread */
     struct buf canonical;
     enum canon_verdict canon;
     struct canon_facts facts;

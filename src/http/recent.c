@@ -5,6 +5,7 @@
  */
 #include "refrain/http/recent.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -136,6 +137,8 @@ struct kept {
     struct trace_part parts[TRACE_PARTS_MAX];
 };
 
+enum { ANY_OPERATION = OP_COUNT };
+
 /* The @back-th newest, if it is of @op and all there. *@out_more: there may be older ones. */
 static bool copy_out(struct recent *r, uint64_t back, enum operation op, struct kept *out, bool *out_more)
 {
@@ -147,7 +150,7 @@ static bool copy_out(struct recent *r, uint64_t back, enum operation op, struct 
     if (*out_more) {
         h = &r->heads[(r->added - 1 - back) % r->heads_n];
         *out_more = r->written - h->at <= r->parts_n;
-        there = *out_more && h->op == op;
+        there = *out_more && (op == (enum operation)ANY_OPERATION || h->op == op);
         if (there)
             out->head = *h;
         for (unsigned i = 0; there && i < (unsigned)h->head_n + h->leaves_n; i++)
@@ -233,4 +236,71 @@ bool recent_find(struct recent *r, const struct trace *t, enum operation op, int
     }
     free(kept);
     return best < UINT32_MAX;
+}
+
+/* -- what alone tells requests apart -- */
+
+static struct list_of_parts head_of(const struct kept *k)
+{
+    return (struct list_of_parts){k->parts, k->head.head_n};
+}
+
+static struct list_of_parts leaves_of(const struct kept *k)
+{
+    return (struct list_of_parts){k->parts + k->head.head_n, k->head.leaves_n};
+}
+
+/* False unless they are the same but for one part that both have; *@out_name is that part's. */
+static bool differ_in_one(const struct kept *a, const struct kept *b, uint64_t *out_name)
+{
+    struct recent_nearest found = {0};
+
+    if (a->head.op != b->head.op)
+        return false;
+    compare(head_of(a), head_of(b), false, 2, &found);
+    compare(leaves_of(a), leaves_of(b), true, 2, &found);
+    *out_name = found.at[0].name;
+    return found.differ == 1 && found.at[0].how == RECENT_DIFFERS;
+}
+
+/* The newest come first. */
+static unsigned copy_all(struct recent *r, struct kept *out)
+{
+    unsigned n = 0;
+    bool more = true;
+
+    for (uint64_t back = 0; more && back < RECENT_COMPARED_MAX; back++)
+        n += copy_out(r, back, (enum operation)ANY_OPERATION, &out[n], &more);
+    return n;
+}
+
+static void count_one(const struct kept *all, unsigned n, unsigned at, const uint64_t *names, unsigned *out_n,
+                      size_t names_n)
+{
+    uint64_t seen = 0, name; /* bits by name */
+
+    for (unsigned i = at + 1; i < n; i++) {
+        if (!differ_in_one(&all[at], &all[i], &name))
+            continue;
+        for (size_t k = 0; k < names_n; k++)
+            if (names[k] == name && !(seen & UINT64_C(1) << k)) {
+                seen |= UINT64_C(1) << k;
+                out_n[k]++;
+            }
+    }
+}
+
+unsigned recent_count_lone(struct recent *r, const uint64_t *names, unsigned *out_n, size_t n)
+{
+    struct kept *all = calloc(RECENT_COMPARED_MAX, sizeof(*all));
+    unsigned found = 0;
+
+    assert(n <= 64);
+    memset(out_n, 0, n * sizeof(*out_n));
+    if (all)
+        found = copy_all(r, all);
+    for (unsigned i = 0; i < found; i++)
+        count_one(all, found, i, names, out_n, n);
+    free(all);
+    return found;
 }

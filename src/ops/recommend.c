@@ -193,7 +193,7 @@ static bool look_client(struct look *l)
     SAY(change, "to false, if clients should not decide");
     SAY(evidence,
         "%" PRIu64
-        " answers were not stored because requests forbade it (Cache-Control: no-store and the like)",
+        " answers were not stored because requests forbade it (Refrain-Cache: read-only and the like)",
         n);
     SAY(impact, "what requests ask of the cache is then not heeded, of nobody");
     return true;

@@ -64,6 +64,11 @@ static uint64_t name_sum(const struct siphash_key *secret, enum trace_kind kind,
     return siphash_end(&s);
 }
 
+uint64_t trace_kind_sum(const struct siphash_key *secret, enum trace_kind kind)
+{
+    return name_sum(secret, kind, SLICE_OF(""));
+}
+
 uint64_t trace_header_name(const struct siphash_key *secret, struct slice name)
 {
     return name_sum(secret, TRACE_HEADER, name);

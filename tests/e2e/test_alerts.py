@@ -5,10 +5,12 @@ import contextlib
 import itertools
 import json
 import random
+import threading
 
 import pytest
 
 from harness.asks import chat
+from harness.client import Client
 from harness.events import Listener
 from harness.operator import Operator
 from harness.process import wait_until
@@ -89,3 +91,319 @@ def test_memory_that_fills_up(watched, start, upstream):
     assert refrain.metric("alerts", alert="memory", level="critical") == 1
     refrain.operator.does("/invalidate", json.dumps({"all": True}))
     cleared(refrain, "memory")
+
+
+def test_keys_that_take_long(watched, start):
+    refrain = watched(alerts={"key_time": "1ms", "window": "1h"})
+    client = start.client(refrain)
+    ask_all(client, [chat(json.dumps(["\\u00e9\n"] * 70_000) + str(number)) for number in range(20)])
+    found = raised(refrain, "key_time", "warning")
+    assert found["value"] >= found["threshold"] == 0.001 and found["unit"] == "s"
+    numbers = itertools.count()
+
+    def is_quick():
+        ask_all(client, [chat(f"short {next(numbers)}") for _ in range(100)])
+        return alert(refrain, "key_time") is None
+
+    wait_until(is_quick, "the alert to go")
+    cleared(refrain, "key_time")
+
+
+def test_a_tier_that_takes_long(watched, start, redis):
+    refrain = watched(alerts={"tier_time": "100ms", "window": "1s"}, tiers={"redis": redis.tier(timeout="10s")})
+    client = start.client(refrain)
+    ask_all(client, [chat("once")])
+    redis.freeze()
+    waiting = [client.post(request) for request in new_ones(24)]
+    refrain.waits_for("flights", 24)
+    threading.Event().wait(0.3)  # so slow it is
+    redis.thaw()
+    for answer in waiting:
+        answer.whole()
+    assert raised(refrain, "tier_time", "warning")["subject"] == "redis"
+    cleared(refrain, "tier_time")
+
+
+def test_many_invalidations(watched):
+    refrain = watched(alerts={"invalidations_warning": 2, "invalidations_critical": 4, "invalidations_window": "1s"})
+
+    def invalidates(times):
+        for _ in range(times):
+            refrain.operator.does("/invalidate", json.dumps({"tag": "none"}))
+
+    invalidates(3)
+    raised(refrain, "invalidations", "warning")
+    cleared(refrain, "invalidations")
+    invalidates(8)
+    raised(refrain, "invalidations", "critical")
+    cleared(refrain, "invalidations")
+
+
+def test_a_low_hit_rate(watched, start):
+    refrain = watched(alerts={"hit_rate_requests": 20, "window": "1h"})
+    client = start.client(refrain)
+    ask_all(client, new_ones(30))
+    found = raised(refrain, "hit_rate", "warning")
+    assert (found["value"], found["threshold"]) == (0, 0.5)
+    ask_all(client, [chat("new 0")] * 60)
+    cleared(refrain, "hit_rate")
+
+
+def test_a_validation_breaker_that_is_open(watched, start, upstream):
+    refrain = watched(breaker={"validation": {"failures": 2}})
+    upstream.always(whole, b"no JSON at all")
+    ask_all(start.client(refrain), new_ones(3))
+    found = raised(refrain, "breaker_open", "error", "default validation")
+    assert "broken answers" in found["message"]
+    refrain.operator.does("/breakers/default/validation", json.dumps({"action": "reset"}))
+    cleared(refrain, "breaker_open")
+
+
+def test_an_upstream_that_fails(watched, start, upstream):
+    refrain = watched(alerts={"window": "1s"}, breaker={"availability": {"samples": 20, "open_for": "100ms"}})
+    upstream.down()
+    for request in new_ones(24):
+        start.client(refrain).post(request).refused(502)
+    raised(refrain, "upstream_failures", "error")
+    raised(refrain, "breaker_open", "error", "default availability")
+    upstream.up()
+
+    def is_well():
+        ask_all(start.client(refrain), new_ones(1, random.random()))
+        return alert(refrain, "breaker_open") is None
+
+    wait_until(is_well, "the breaker to close")
+    cleared(refrain, "breaker_open")
+    cleared(refrain, "upstream_failures")
+
+
+def test_a_redis_that_goes_and_comes(watched, start, redis):
+    refrain = watched(tiers={"redis": redis.tier()})
+    client = start.client(refrain)
+    ask_all(client, [chat("before")])
+    refrain.waits_for("write_queue_entries", 0)
+    redis.kill()
+    assert raised(refrain, "tier_down", "critical", "redis")["value"] >= 0
+    raised(refrain, "instances_cut", "error")
+    numbers = itertools.count()
+
+    def drops():
+        ask_all(client, [chat(f"dropped {next(numbers)}")])
+        return alert(refrain, "writes_dropped")
+
+    wait_until(drops, "a write to be given up")
+    raised(refrain, "writes_dropped", "warning")
+    redis.restart()
+
+    def is_up():
+        ask_all(client, [chat(f"probe {next(numbers)}")])
+        return alert(refrain, "tier_down") is None
+
+    wait_until(is_up, "the tier to be up")
+    cleared(refrain, "tier_down")
+    cleared(refrain, "instances_cut")
+    cleared(refrain, "writes_dropped")
+
+
+def test_records_that_nobody_can_read(watched, start, redis):
+    refrain = watched(tiers={"memory": {"enabled": False}, "redis": redis.tier(timeout="10s")})
+    client = start.client(refrain)
+    client.post(chat()).was("MISS").whole()
+    refrain.waits_for("write_queue_entries", 0)
+    [name] = [key for key in redis.cli("KEYS", "refrain:default:chat:*")]
+    redis.cli("SETRANGE", name, 60, b"rotten")
+    client.post(chat()).was("MISS").whole()
+    raised(refrain, "records_unreadable", "warning")
+    cleared(refrain, "records_unreadable")
+
+
+def test_connections_that_are_refused(watched, start):
+    refrain = watched(listen={"max_connections": 2})
+    client = start.client(refrain)
+    with client.connect() as one, client.connect() as two:
+        client.post(chat(), on=one).whole()
+        client.post(chat(), on=two).whole()
+        with contextlib.suppress(AssertionError, OSError):
+            client.post(chat()).whole()
+        raised(refrain, "connections_refused", "error")
+    cleared(refrain, "connections_refused")
+
+
+def test_buffers_that_fill_up(watched, start, upstream):
+    refrain = watched(listen={"max_buffered_bytes": "1MiB"})
+    upstream.reply(whole, chat_answer("x"), before=hold("g"))
+    waiting = start.client(refrain).post(chat("x" * 900_000))
+    raised(refrain, "buffers", "warning")
+    upstream.release("g")
+    waiting.whole()
+    cleared(refrain, "buffers")
+
+
+def test_log_lines_that_are_lost(watched, start):
+    refrain = watched()
+    refrain.write_config({**refrain.config, "log": {"file": "/dev/full"}})
+    refrain.reload()
+    wait_until(lambda: ask_all(start.client(refrain), [chat()]) and alert(refrain, "log_lines_dropped"), "the alert")
+    refrain.write_config(refrain.config)
+    refrain.reload()
+    cleared(refrain, "log_lines_dropped")
+
+
+def test_a_credential_that_upstream_refuses(watched, start, upstream):
+    refrain = watched()
+    client = start.client(refrain)
+    upstream.reply(whole, b'{"error": {"message": "no such key"}}', status=401)
+    client.post(chat()).whole()
+    assert raised(refrain, "credentials_suspended", "info")["value"] == 1
+    client.post(chat()).was("MISS").whole()
+    cleared(refrain, "credentials_suspended")
+
+
+# -- what holds for all of them --
+
+
+def test_a_threshold_can_be_switched_off_and_on_by_a_reload(watched, start):
+    refrain = watched(alerts={"hit_rate": "off", "hit_rate_requests": 10, "window": "1h"})
+    ask_all(start.client(refrain), new_ones(20))
+    with_it = {**refrain.config, "alerts": {**refrain.config["alerts"], "hit_rate": 0.5}}
+    refrain.write_config(with_it)
+    refrain.reload()
+    raised(refrain, "hit_rate", "warning")
+    refrain.write_config(refrain.config)
+    refrain.reload()
+    cleared(refrain, "hit_rate")
+    [line] = [e for e in refrain.events if e.get("event") == "alert_raised" and e["code"] == "hit_rate"]
+    assert line["level"] == "warn"
+
+
+def test_who_listens_hears_of_them(watched):
+    refrain = watched(alerts={"invalidations_warning": 1, "invalidations_window": "300ms"})
+    listener = Listener(refrain, "ALERT")
+    refrain.operator.does("/invalidate", json.dumps({"tag": "none"}))
+    heard = [listener.hears("ALERT")["payload"] for _ in range(2)]
+    assert [(e["code"], e["state"], e["level"]) for e in heard] == [
+        ("invalidations", "raised", "warning"), ("invalidations", "cleared", "warning")]
+
+
+# -- recommendations --
+
+
+def recommended(refrain):
+    return {r["code"]: r for r in refrain.operator.reads("/recommendations")["recommendations"]}
+
+
+def chats(count=12, text="a"):
+    return lambda client: ask_all(client, [chat(f"{text} {number}") for number in range(count)])
+
+
+def answers(**how):
+    """The upstream answers so, and a dozen different requests are asked."""
+    body = how.pop("body", chat_answer("x"))
+
+    def traffic(client, upstream):
+        upstream.always(whole, body, **how)
+        chats()(client)
+
+    return traffic
+
+
+LONG = chat_answer("x" * 50_000)
+RANDOM = chat_answer("".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=200_000)))
+CUT_SHORT = json.dumps({**json.loads(chat_answer("x")), "choices": [
+    {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "length"}]}).encode()
+
+
+def many_long(client, upstream):
+    upstream.always(whole, LONG)
+    chats(120)(client)
+
+
+def with_field(client, upstream):
+    ask_all(client, [chat(request_id=f"r{number}") for number in range(14)])
+
+
+def with_header(client, upstream):
+    ask_all(client, [chat().with_headers(X_User_Id=f"u{number}") for number in range(14)])
+
+
+def of_many_credentials(client, upstream):
+    for number in range(14):
+        ask_all(client.with_credential(f"sk-{number}"), [chat()])
+
+
+def written_otherwise(client, upstream):
+    body = chat().wire_body.decode()
+    ask_all(client, [chat().written(" " * number + body) for number in range(110)])
+
+
+def asked_for_nothing_to_be_stored(client, upstream):
+    ask_all(client, [chat(f"a {number}") for number in range(12)], headers={"Refrain-Cache": "read-only"})
+
+
+def gets(client, upstream):
+    client = Client(client.address, credential=None)
+    with client.connect() as connection:
+        for number in range(12):
+            client.get(f"/v1/models/{number}", on=connection).whole()
+
+
+def refreshed(client, upstream):
+    ask_all(client, [chat()] * 12, headers={"Cache-Control": "no-cache"})
+
+
+def hits_of_many_tokens(client, upstream):
+    ask_all(client, [chat()] * 30)
+
+
+TINY = {"memory": {"max_bytes": "4MiB"}}
+CASES = [
+    ("memory_small", {"tiers": TINY}, many_long, {"tiers": {"memory": {"max_bytes": "32MiB"}}}),
+    ("too_large", {"cache": {"max_object_bytes": "10KiB"}}, answers(body=LONG), {"cache": {"max_object_bytes": "1MiB"}}),
+    ("finish_reason", {}, answers(body=CUT_SHORT), {"validation": {"finish_reasons": {"length": "1h"}}}),
+    ("rule", {"rules": [{"match": {"model": "gpt-4o*"}, "cache": "read-only"}]}, answers(), {"rules": []}),
+    ("client_forbids", {}, asked_for_nothing_to_be_stored, {"cache": {"client_control": False}}),
+    ("no_lifetime", {"routes": [{"path": "/"}]}, gets, {"routes": [{"path": "/", "ttl": "5m"}]}),
+    ("cache_control", {"cache": {"respect_upstream_cache_control": True}},
+     answers(headers=[("Cache-Control", "no-store")]), {"cache": {"respect_upstream_cache_control": False}}),
+    ("broken_answers", {"breaker": {"validation": {"failures": 3}}}, answers(body=b"no JSON"),
+     {"breaker": {"validation": {"failures": 100}}}),
+    ("bytes_differ", {}, written_otherwise, None),
+    ("field_differs", {}, with_field, {"key": {"ignore_fields": ["request_id"]}}),
+    ("header_differs", {}, with_header, {"key": {"ignore_headers": ["X-User-Id"]}}),
+    ("scope", {}, of_many_credentials, {"cache": {"scope": "shared"}}),
+    ("coalescing_off", {"coalescing": {"enabled": False}}, refreshed, {"coalescing": {"enabled": True}}),
+    ("no_disk", {}, chats(110), "disk"),
+    ("stale_if_error", {}, answers(body=b"{}", status=500), {"cache": {"stale_if_error": "1d"}}),
+    ("pricing", {}, hits_of_many_tokens, {"pricing": [{"model": "*", "input": 1, "output": 2}]}),
+]
+
+
+def seen(refrain):
+    """Waits until two more readings have been taken: what has happened is in the first or the second."""
+    def last():
+        return max((s["at"] for s in refrain.operator.reads("/stats/history?minutes=60&points=1000")["samples"]), default="")
+
+    for _ in range(2):
+        before = last()
+        wait_until(lambda: last() > before, "another reading")
+
+
+@pytest.mark.parametrize("code, before, traffic, after", CASES, ids=[case[0] for case in CASES])
+def test_a_recommendation_is_there_until_it_is_followed(watched, start, upstream, tmp_path, code, before, traffic, after):
+    def runs(groups):
+        refrain = watched(**groups)
+        arguments = (start.client(refrain), upstream)[:traffic.__code__.co_argcount]
+        traffic(*arguments)
+        return refrain
+
+    first = runs(before)
+    wait_until(lambda: code in recommended(first), f"{code} to be recommended")
+    told = recommended(first)[code]
+    assert all(told[member] for member in ("title", "change", "evidence", "impact", "option"))
+    if after == "disk":
+        after = {"tiers": {"disk": {"path": str(tmp_path / "cache.db"), "timeout": "10s"}}}
+    if after is None:
+        return
+    second = runs(after)
+    seen(second)
+    assert code not in recommended(second), f"still: {recommended(second)[code]}"

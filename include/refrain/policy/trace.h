@@ -78,4 +78,6 @@ void trace_body(struct trace *t, struct slice canonical);
 /** The sum that a leaf of this path would be named by: to look for names that are known in a trace that is
  * not. One level only: `temperature`. */
 uint64_t trace_member_name(const struct siphash_key *secret, struct slice name);
+/** The same of a part of the head that has no name. */
+uint64_t trace_kind_sum(const struct siphash_key *secret, enum trace_kind kind);
 uint64_t trace_header_name(const struct siphash_key *secret, struct slice name);
