@@ -63,7 +63,7 @@ bool recent_find(struct recent *r, const struct trace *t, enum operation op, int
 enum { RECENT_COMPARED_MAX = 128 };
 /**
  * Of the last RECENT_COMPARED_MAX requests, how many differ from an earlier one of them in a single part of
- * each of @n names alone (trace.h): what perhaps should not tell requests apart. @out_n has @n places. Returns
- * how many were compared. Cost: some milliseconds.
+ * each of @n names alone (trace.h): what perhaps should not tell requests apart. @out_n has @n places.
+ * Returns how many were compared. Cost: some milliseconds.
  */
 unsigned recent_count_lone(struct recent *r, const uint64_t *names, unsigned *out_n, size_t n);
