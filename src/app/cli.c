@@ -23,15 +23,22 @@ static int name_words(const struct command *c, int argc, const char *const *argv
     return n;
 }
 
+/* The longest name that fits: "clients new" goes before "clients". */
 const struct command *cli_find(const struct command *const *commands, int argc, const char *const *argv,
                                int *out_words)
 {
+    const struct command *found = NULL;
+
+    *out_words = 0;
     for (; *commands; commands++) {
-        *out_words = name_words(*commands, argc, argv);
-        if (*out_words > 0)
-            return *commands;
+        int words = name_words(*commands, argc, argv);
+
+        if (words > *out_words) {
+            found = *commands;
+            *out_words = words;
+        }
     }
-    return NULL;
+    return found;
 }
 
 static const struct cli_flag *find_flag(const struct command *c, struct slice name)
