@@ -237,10 +237,11 @@ static void offer_arguments(FILE *to, const struct command *const *commands, con
     } else if (slice_starts(last, SLICE_OF("-"))) {
         offer_flags(to, c);
     } else {
-        if (n == 1)
+        if (n == 1) {
             offer_longer(to, commands, c);
-        offer_words(to, commands, c);
-        if (last.len == 0)
+            offer_words(to, commands, c);
+        }
+        if (last.len == 0 && c->words == CLI_WORDS_NONE)
             offer_flags(to, c);
     }
 }
