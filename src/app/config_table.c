@@ -132,7 +132,8 @@ static const struct option_row root_rows[] = {
     {"listen.max_connections", OPTION_COUNT, OPTION_FIXED, "16384", RANGE(1, 1000000),
      ROOT(listen.connections_max), .help = "Client connections open at once; one more is answered 503."},
     {"listen.max_connections_per_address", OPTION_COUNT, OPTION_FIXED, "off", RANGE(1, 1000000),
-     WORD("off", 0), ROOT(listen.connections_per_address_max), .help = "The same, of one client address."},
+     WORD("off", 0), ROOT(listen.connections_per_address_max),
+     .help = "The same, of one client address; of IPv6, of one /64."},
     {"listen.max_buffered_bytes", OPTION_BYTES, OPTION_FIXED, "256MiB", RANGE(MIB, INT64_C(1) << 44),
      ROOT(listen.buffered_bytes_max),
      .help =

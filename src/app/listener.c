@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,7 +24,7 @@ static void close_all(const int *fds, size_t n)
 static int open_one(const struct address *a, bool share, const char **out_why)
 {
     int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1, r = 0;
+    int on = 1, off = 0, r = 0;
 
     *out_why = "cannot make a socket";
     if (fd < 0)
@@ -33,7 +34,7 @@ static int open_one(const struct address *a, bool share, const char **out_why)
         if (share)
             (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
         if (a->any.sa_family == AF_INET6)
-            (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+            (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, a->both ? &off : &on, sizeof(on));
     }
     *out_why = "cannot bind";
     if (bind(fd, &a->any, a->len) < 0 || listen(fd, BACKLOG) < 0)
@@ -105,8 +106,20 @@ static int open_tcp(struct address *a, int *out_fds, size_t n, const char **out_
     return r;
 }
 
+/* A machine, or a container, may have been given none. */
+static bool has_ipv6(void)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    (void)close(fd);
+    return true;
+}
+
 int listener_open(const char *address, int *out_fds, size_t n, struct buf *out_where, const char **out_why)
 {
+    char anywhere[32];
     struct address a;
     int r;
 
@@ -114,6 +127,9 @@ int listener_open(const char *address, int *out_fds, size_t n, struct buf *out_w
     r = address_parse(slice_str(address), &a);
     if (r < 0)
         return r;
+    if (a.both && !has_ipv6())
+        (void)address_parse(
+            slice_make(anywhere, (size_t)snprintf(anywhere, sizeof(anywhere), "0.0.0.0%s", address)), &a);
     r = a.any.sa_family == AF_UNIX ? open_unix(&a, out_fds, n, out_why) : open_tcp(&a, out_fds, n, out_why);
     if (r < 0)
         return r;

@@ -71,8 +71,11 @@ int address_parse(struct slice text, struct address *out)
     if (!colon || parse_port(slice_skip(text, (size_t)(colon - text.data) + 1), &port) < 0)
         return -EINVAL;
     name = slice_make(text.data, (size_t)(colon - text.data));
-    if (name.len == 0)
-        return parse_ipv6("::", port, out);
+    if (name.len == 0) {
+        (void)parse_ipv6("::", port, out);
+        out->both = true;
+        return 0;
+    }
     if (slice_eq(name, SLICE_OF("localhost")))
         return parse_ipv4("127.0.0.1", port, out);
     if (name.len >= sizeof(host))

@@ -69,6 +69,9 @@ static const char *const tier_result_names[] = {"ok",   "absent", "late",    "bu
 static const char *const record_names[] = {"ok",     "short",    "corrupt",   "other_key", "future",
                                            "locked", "unsealed", "too_large", "no_memory"};
 /* As enum metric_unproven and metric_client_limit. */
+static const char *const admin_refusal_names[] = {"host",     "origin",    "no_token",  "wrong_token",
+                                                  "too_many", "too_large", "connection"};
+_Static_assert(ARRAY_LEN(admin_refusal_names) == LABEL_MAX_ADMIN_REFUSAL, "a name a reason");
 static const char *const unproven_names[] = {"missing", "unknown", "several"};
 static const char *const client_limit_names[] = {"requests_per_minute", "max_concurrent"};
 _Static_assert(ARRAY_LEN(unproven_names) == LABEL_MAX_UNPROVEN, "a name a reason");
@@ -366,6 +369,7 @@ const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigne
         [LABEL_RETRY] = {retry_names, ARRAY_LEN(retry_names)},
         [LABEL_TIER_RESULT] = {tier_result_names, ARRAY_LEN(tier_result_names)},
         [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
+        [LABEL_ADMIN_REFUSAL] = {admin_refusal_names, ARRAY_LEN(admin_refusal_names)},
         [LABEL_UNPROVEN] = {unproven_names, ARRAY_LEN(unproven_names)},
         [LABEL_CLIENT_LIMIT] = {client_limit_names, ARRAY_LEN(client_limit_names)},
         [LABEL_MESSAGE] = {message_names, ARRAY_LEN(message_names)},

@@ -10,7 +10,7 @@
 
 enum { BUCKETS = 1024 };
 
-/* One address that has connections now. IPv4 is kept in its IPv6-mapped form. */
+/* One address, or /64, that has connections now. IPv4 is kept in its IPv6-mapped form. */
 struct address {
     struct list link;
     struct in6_addr ip;
@@ -50,13 +50,15 @@ void limits_free(struct limits *l)
     free(l);
 }
 
-/* false: not an address that is counted. */
+/* false: not an address that is counted. An IPv6 caller has a whole /64 to call from. */
 static bool address_of(const struct sockaddr *addr, struct in6_addr *out)
 {
     if (!addr)
         return false;
     if (addr->sa_family == AF_INET6) {
         *out = ((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+        if (!IN6_IS_ADDR_V4MAPPED(out))
+            memset(&out->s6_addr[8], 0, 8);
         return true;
     }
     if (addr->sa_family == AF_INET) {

@@ -241,6 +241,7 @@ enum access_verdict access_judge(struct access *a, const struct fields *fields, 
 {
     const struct field *host = fields_find_id(fields, HEADER_HOST);
     const struct field *origin = fields_find(fields, SLICE_OF("Origin"));
+    const struct field *site = fields_find(fields, SLICE_OF("Sec-Fetch-Site"));
     struct source source = source_of(peer);
     struct slice token = {NULL, 0};
 
@@ -248,6 +249,8 @@ enum access_verdict access_judge(struct access *a, const struct fields *fields, 
         return ACCESS_HOST;
     if (origin && !origin_is_ours(origin->value, host->value))
         return ACCESS_ORIGIN;
+    if (site && !slice_ieq(site->value, SLICE_OF("same-origin")) && !slice_ieq(site->value, SLICE_OF("none")))
+        return ACCESS_ORIGIN; /* a browser's own word, where a request carries no Origin */
     if (is_barred(a, &source, now_ms, out_retry_s))
         return ACCESS_TOO_MANY;
     if (!read_bearer(fields, &token))

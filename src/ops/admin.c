@@ -14,17 +14,24 @@
 #include "refrain/http/site.h"
 #include "refrain/ops/access.h"
 #include "refrain/wire/header.h"
+#include "refusals.h"
 
 enum {
     CONNECTIONS_MAX = 256,
     ANSWER_BYTES_MAX = 64 << 20,
-    DRAIN_BYTES_MAX = 1 << 20, /* of a refused body, read for the sake of a clean answer */
+    /* Of a refused body, read for the sake of a clean answer: a stranger's, and that of who has the token. */
+    DRAIN_BYTES_MAX = 1 << 20,
+    DRAIN_GRANTED_BYTES_MAX = 64 << 20,
+    REFUSALS_TICK_MS = 1000,
 };
 
 struct admin {
     struct admin_parts parts;
     struct loop *loop;
     struct access *access;
+    struct refusals *refusals;
+    struct loop_timer *tick;     /* of the refusals */
+    struct metric_block *counts; /* of the refusals */
     struct front *front;
     struct limits *limits;
     struct header_table *headers;
@@ -38,6 +45,7 @@ struct admin_request {
     size_t drained;
     struct api_call call;
     bool api;     /* below API_ROOT */
+    bool granted; /* to who has the token */
     bool refused; /* the answer is made */
     unsigned retry_s;
     /* Of a route that runs on the pool. The request stays until the work is done, whoever has left. */
@@ -54,6 +62,7 @@ static struct admin_request *request_of(struct front_req *r)
 
 static unsigned page_metrics(struct admin *a, struct buf *out)
 {
+    metrics_set1(a->parts.metrics, ADMIN_REFUSED, REFUSED_CONNECTION, limits_refused(a->limits));
     return metrics_write(a->parts.metrics, out) == 0 ? 200 : 500;
 }
 
@@ -181,29 +190,67 @@ static const char *peer_text(const struct sockaddr *peer, char out[INET6_ADDRSTR
     return inet_ntop(peer->sa_family, at, out, INET6_ADDRSTRLEN);
 }
 
+/* As a line of the log names it: of an IPv6 caller the /64 that is its to call from. */
+static void source_text(const struct sockaddr *peer, char out[REFUSALS_FROM_BYTES])
+{
+    char text[INET6_ADDRSTRLEN];
+    struct sockaddr_in6 v6;
+    struct in_addr v4;
+
+    if (peer->sa_family == AF_INET6) {
+        memcpy(&v6, peer, sizeof(v6));
+        if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+            memset(v6.sin6_addr.s6_addr + 8, 0, 8);
+            (void)snprintf(out, REFUSALS_FROM_BYTES, "%s/64", peer_text((struct sockaddr *)&v6, text));
+            return;
+        }
+        memcpy(&v4, v6.sin6_addr.s6_addr + 12, sizeof(v4));
+        (void)snprintf(out, REFUSALS_FROM_BYTES, "%s", inet_ntop(AF_INET, &v4, text, sizeof(text)));
+        return;
+    }
+    (void)snprintf(out, REFUSALS_FROM_BYTES, "%s", peer_text(peer, text));
+}
+
+static void tell_more(const char *kind, const char *from, uint64_t times, int64_t seconds)
+{
+    log_event(LOG_WARN, "admin_refused_more", LOG_STR("reason", kind), LOG_STR("from", from),
+              LOG_INT("times", times), LOG_INT("seconds", seconds));
+}
+
+static void on_tick(void *arg)
+{
+    struct admin *a = arg;
+
+    refusals_tell(a->refusals, loop_now_ms(a->loop), false, tell_more);
+}
+
 static const struct refusal {
     unsigned status;
-    bool logged; /* not where its sender decides how often */
+    const char *kind; /* in the log; a sender that is barred is the one whose tokens were wrong */
+    enum metric_admin_refusal counted;
     const char *code, *message, *where, *expected;
 } refusals[] = {
-    [ACCESS_HOST] = {403, true, "host_not_allowed", "this listener does not answer to that name",
-                     "header Host", "an address, localhost, or a name that admin.hosts lists"},
-    [ACCESS_ORIGIN] = {403, true, "origin_not_allowed", "pages of other sites may not use the API",
-                       "header Origin", "none, or the one that Host names"},
+    [ACCESS_HOST] = {403, "host", REFUSED_HOST, "host_not_allowed",
+                     "this listener does not answer to that name", "header Host",
+                     "an address, localhost, or a name that admin.hosts lists"},
+    [ACCESS_ORIGIN] = {403, "origin", REFUSED_ORIGIN, "origin_not_allowed",
+                       "pages of other sites may not use the API", "header Origin",
+                       "none, or the one that Host names"},
     [ACCESS_NO_TOKEN] =
-        {401, false, "unauthorized", "the API wants its token", "header Authorization",
+        {401, "no_token", REFUSED_NO_TOKEN, "unauthorized", "the API wants its token", "header Authorization",
          "Bearer TOKEN, with what admin.token_file or the state directory's admin.token holds"},
-    [ACCESS_WRONG_TOKEN] = {401, true, "unauthorized", "this is not the API's token", "header Authorization",
+    [ACCESS_WRONG_TOKEN] = {401, "wrong_token", REFUSED_WRONG_TOKEN, "unauthorized",
+                            "this is not the API's token", "header Authorization",
                             "Bearer TOKEN, with what admin.token_file or the state directory's admin.token "
                             "holds"},
-    [ACCESS_TOO_MANY] = {429, false, "too_many_failures", "too many wrong tokens came from this address",
-                         NULL, NULL},
+    [ACCESS_TOO_MANY] = {429, "wrong_token", REFUSED_TOO_MANY, "too_many_failures",
+                         "too many wrong tokens came from this address", NULL, NULL},
 };
 
 static bool is_granted(struct admin_request *x)
 {
     struct admin *a = x->admin;
-    char from[INET6_ADDRSTRLEN];
+    char from[REFUSALS_FROM_BYTES];
     const struct refusal *why;
     enum access_verdict verdict =
         access_judge(a->access, &x->req.fields, front_req_peer(&x->req), loop_now_ms(a->loop), &x->retry_s);
@@ -211,9 +258,10 @@ static bool is_granted(struct admin_request *x)
     if (verdict == ACCESS_GRANTED)
         return true;
     why = &refusals[verdict];
-    if (why->logged)
-        log_event(LOG_WARN, "admin_refused", LOG_STR("reason", why->code),
-                  LOG_STR("from", peer_text(front_req_peer(&x->req), from)));
+    metric_add1(a->counts, ADMIN_REFUSED, why->counted, 1);
+    source_text(front_req_peer(&x->req), from);
+    if (refusals_note(a->refusals, why->kind, from, loop_now_ms(a->loop)))
+        log_event(LOG_WARN, "admin_refused", LOG_STR("reason", why->kind), LOG_STR("from", from));
     api_fail(&x->call, why->status, why->code, why->message, why->where, why->expected);
     return false;
 }
@@ -234,7 +282,8 @@ static void api_begin(struct admin_request *x, struct slice path, struct slice q
     c->loop = x->admin->loop;
     c->fields = &x->req.fields;
     c->query = query;
-    x->refused = !is_granted(x) || !api_find(c, x->req.method, path);
+    x->granted = is_granted(x);
+    x->refused = !x->granted || !api_find(c, x->req.method, path);
     if (x->refused)
         return;
     x->body.max = c->route->body_bytes_max;
@@ -357,7 +406,7 @@ static void on_head(struct front_req *r)
 static void drain(struct admin_request *x, size_t bytes)
 {
     x->drained += bytes;
-    if (x->drained > DRAIN_BYTES_MAX)
+    if (x->drained > (size_t)(x->granted ? DRAIN_GRANTED_BYTES_MAX : DRAIN_BYTES_MAX))
         front_abort(&x->req);
 }
 
@@ -374,6 +423,8 @@ static size_t on_body(struct front_req *r, struct slice bytes)
 
         (void)snprintf(expected, sizeof(expected), "at most %zu bytes", x->body.max);
         api_fail(&x->call, 413, "too_large", "the body is larger than this path takes", "body", expected);
+        metric_add1(x->admin->counts, ADMIN_REFUSED, REFUSED_TOO_LARGE, 1);
+        buf_done(&x->body); /* what follows is only taken */
         x->refused = true;
     }
     return bytes.len;
@@ -458,6 +509,10 @@ struct admin *admin_new(struct loop *l, int fd, const struct admin_parts *parts,
     a->parts = *parts;
     a->loop = l;
     a->access = access_new();
+    a->refusals = refusals_new();
+    a->counts = metrics_block(parts->metrics);
+    a->tick = loop_timer_new(l, on_tick, a);
+    loop_timer_start(a->tick, REFUSALS_TICK_MS, REFUSALS_TICK_MS);
     access_set(a->access, access->token, access->hosts, access->hosts_n);
     a->handler = (struct front_handler){
         .arg = a,
@@ -487,6 +542,9 @@ void admin_free(struct admin *a)
     header_table_free(a->headers);
     limits_free(a->limits);
     access_free(a->access);
+    loop_timer_free(a->tick);
+    refusals_tell(a->refusals, loop_now_ms(a->loop), true, tell_more);
+    refusals_free(a->refusals);
     free(a);
 }
 

@@ -17,6 +17,7 @@ struct address {
         struct sockaddr_un unix_;
     };
     socklen_t len;
+    bool both; /* an IPv6 one that IPv4 callers may come to, too */
 };
 
 /** Errors: -EINVAL when @text is none of the above, or a unix path is too long; @out untouched. Threads: any.

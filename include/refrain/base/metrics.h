@@ -49,6 +49,7 @@
     X(RECORD, "why", 9)                                                                                      \
     X(CLIENT, "client", 101)                                                                                 \
     X(UNPROVEN, "why", 3)                                                                                    \
+    X(ADMIN_REFUSAL, "reason", 7)                                                                            \
     X(CLIENT_LIMIT, "limit", 2)
 
 enum metric_result {
@@ -61,6 +62,16 @@ enum metric_result {
     RESULT_ERROR
 };
 /* Why a request is of none of the clients there are; by which limit one of theirs was refused. */
+/* Why the admin listener refused. */
+enum metric_admin_refusal {
+    REFUSED_HOST,
+    REFUSED_ORIGIN,
+    REFUSED_NO_TOKEN,
+    REFUSED_WRONG_TOKEN,
+    REFUSED_TOO_MANY,
+    REFUSED_TOO_LARGE,
+    REFUSED_CONNECTION,
+};
 enum metric_unproven { UNPROVEN_MISSING, UNPROVEN_UNKNOWN, UNPROVEN_SEVERAL };
 enum metric_client_limit { LIMIT_RATE, LIMIT_CONCURRENT };
 enum metric_tier { TIER_MEMORY, TIER_DISK, TIER_REDIS };
@@ -192,6 +203,8 @@ enum metric_code {
       "Times this instance could not hear of the others any more.")                                          \
     X(INSTANCE_GAPS, COUNTER, "refrain_instance_gaps_total", NONE, NONE, ONE,                                \
       "Times invalidations were missed for good, so that memory and disk were dropped.")                     \
+    X(ADMIN_REFUSED, COUNTER, "refrain_admin_refused_total", ADMIN_REFUSAL, NONE, ONE,                       \
+      "Calls that the admin listener refused, and connections that were too many for it.")                   \
     X(UNAUTHORIZED, COUNTER, "refrain_unauthorized_total", UNPROVEN, NONE, ONE,                              \
       "Requests of none of the clients, by why.")                                                            \
     X(CLIENT_REQUESTS, COUNTER, "refrain_client_requests_total", CLIENT, RESULT, ONE,                        \

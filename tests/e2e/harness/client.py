@@ -13,7 +13,9 @@ PATIENCE_S = 30  # for what must happen; a test that waits so long has failed
 
 def host_of(address):
     """What Host says of (host, port), or of the path of a unix socket."""
-    return "localhost" if isinstance(address, str) else f"{address[0]}:{address[1]}"
+    if isinstance(address, str):
+        return "localhost"
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
 class Gone(AssertionError):

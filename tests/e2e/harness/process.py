@@ -106,7 +106,7 @@ class Refrain:
         if text.startswith("unix:"):
             return text[len("unix:"):]
         host, _, port = text.rpartition(":")
-        return host, int(port)
+        return host.strip("[]"), int(port)
 
     def logged(self, matches, what, times=1):
         """Waits for the @times-th log event that @matches, and returns it."""
