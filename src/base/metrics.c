@@ -327,8 +327,8 @@ unsigned metrics_label(struct metrics *m, enum metric_label set, struct slice te
     if (text.len == 0 || text.len > NAME_BYTES_MAX)
         return label_rows[set].max - 1;
     value = names_find(names, text, &slot);
-    if (value < 0)
-        value = (int)names_add(names, text);
+    if (value < 0) /* one that is called so would be a second series of that name */
+        value = slice_eq(text, SLICE_OF("other")) ? NAMES_MAX : (int)names_add(names, text);
     return value == NAMES_MAX ? label_rows[set].max - 1 : m->named[set] + (unsigned)value;
 }
 _Static_assert(LABEL_MAX_OPERATION > NAMES_MAX + 1, "some are named, the rest interned");

@@ -37,6 +37,7 @@ struct clients {
     pthread_mutex_t lock; /* of the list */
     struct list states;
     size_t states_n;
+    struct client_state *preflights;
     atomic_uint counters;
     atomic_uint_fast64_t refused_n;      /* not told yet */
     atomic_int_fast64_t refused_told_ns; /* 0: never */
@@ -50,11 +51,32 @@ struct slot {
 
 struct roster {
     struct clients *clients;
-    struct client *at;
+    struct client *at; /* and one behind them: preflights */
     size_t n;
     struct slot *slots;
     size_t mask;
 };
+
+static struct client_state *state_new(struct slice name)
+{
+    struct client_state *s = aligned_alloc(LINE, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    memset(s, 0, sizeof(*s));
+    s->name = strndup(name.data, name.len);
+    if (!s->name) {
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void state_free(struct client_state *s)
+{
+    free(s->name);
+    free(s);
+}
 
 struct clients *clients_new(void)
 {
@@ -62,15 +84,14 @@ struct clients *clients_new(void)
 
     if (!c)
         return NULL;
+    c->preflights = state_new(SLICE_OF("preflights"));
+    if (!c->preflights) {
+        free(c);
+        return NULL;
+    }
     list_init(&c->states);
     (void)pthread_mutex_init(&c->lock, NULL);
     return c;
-}
-
-static void state_free(struct client_state *s)
-{
-    free(s->name);
-    free(s);
 }
 
 void clients_free(struct clients *c)
@@ -81,6 +102,7 @@ void clients_free(struct clients *c)
         return;
     while ((link = list_pop_front(&c->states)) != NULL)
         state_free(CONTAINER_OF(link, struct client_state, link));
+    state_free(c->preflights);
     (void)pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -134,18 +156,12 @@ static void make_room(struct clients *c)
     }
 }
 
-static struct client_state *state_new(struct clients *c, struct slice name)
+static struct client_state *state_add(struct clients *c, struct slice name)
 {
-    struct client_state *s = aligned_alloc(LINE, sizeof(*s));
+    struct client_state *s = state_new(name);
 
     if (!s)
         return NULL;
-    memset(s, 0, sizeof(*s));
-    s->name = strndup(name.data, name.len);
-    if (!s->name) {
-        free(s);
-        return NULL;
-    }
     if (c->states_n >= CLIENTS_KEPT_MAX)
         make_room(c);
     list_push_back(&c->states, &s->link);
@@ -158,7 +174,7 @@ static struct client_state *state_take(struct clients *c, struct slice name)
     struct client_state *s = state_find(c, name);
 
     if (!s)
-        s = state_new(c, name);
+        s = state_add(c, name);
     if (s)
         s->rosters++;
     return s;
@@ -217,6 +233,15 @@ static bool take_client(struct roster *r, const struct client_conf *conf)
     return true;
 }
 
+static void preflights_init(struct roster *r)
+{
+    r->at[r->n] = (struct client){.conf = {.name = SLICE("preflights"),
+                                           .requests_per_minute = PREFLIGHTS_PER_MINUTE,
+                                           .max_concurrent = PREFLIGHTS_CONCURRENT},
+                                  .every_ns = minute_ns / PREFLIGHTS_PER_MINUTE,
+                                  .state = r->clients->preflights};
+}
+
 /* Of n clients, each with each: at a reload, and of a thousand. */
 static void find_groups(struct roster *r)
 {
@@ -239,6 +264,8 @@ struct roster *roster_new(struct clients *c, const struct client_conf *confs, si
     (void)pthread_mutex_lock(&c->lock);
     for (size_t i = 0; ok && i < n; i++)
         ok = take_client(r, &confs[i]);
+    if (ok)
+        preflights_init(r);
     (void)pthread_mutex_unlock(&c->lock);
     if (!ok) {
         roster_free(r);
@@ -269,6 +296,11 @@ size_t roster_n(const struct roster *r)
 const struct client *roster_at(const struct roster *r, size_t i)
 {
     return &r->at[i];
+}
+
+const struct client *roster_preflights(const struct roster *r)
+{
+    return &r->at[r->n];
 }
 
 const struct client *roster_find(const struct roster *r, const struct digest *token)

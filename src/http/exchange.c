@@ -199,7 +199,7 @@ static void on_end(struct front_req *r, bool sent)
     if (r->head_done)
         settle_account(x, sent);
     if (x->running)
-        client_end(x->client);
+        client_end(x->limited);
     if (x->entry.entry) {
         entry_ref_release(&x->entry);
         x->entry.entry = NULL;
@@ -250,8 +250,8 @@ static void refuse_by_limit(struct exchange *x, bool by_rate, int64_t now_ns, in
            by_rate ? "this client's requests_per_minute are used up"
                    : "this client has as many requests under way as max_concurrent allows");
     x->retry_after_s = (wait_ns + 999999999) / 1000000000;
-    if (client_limited(x->client, x->worker->counter, by_rate, now_ns))
-        log_event(LOG_WARN, "client_limited", LOG_SLICE("client", x->client->conf.name),
+    if (client_limited(x->limited, x->worker->counter, by_rate, now_ns))
+        log_event(LOG_WARN, "client_limited", LOG_SLICE("client", x->limited->conf.name),
                   LOG_STR("option", by_rate ? "requests_per_minute" : "max_concurrent"));
 }
 
@@ -364,9 +364,9 @@ static void charge_client(struct exchange *x)
 {
     int64_t now_ns = clock_mono_ns(), wait_ns;
 
-    if (!x->client || x->charged)
+    if (!x->limited || x->charged)
         return;
-    x->charged = client_take(x->client, now_ns, &wait_ns);
+    x->charged = client_take(x->limited, now_ns, &wait_ns);
     if (!x->charged)
         refuse_by_limit(x, true, now_ns, wait_ns);
 }
@@ -412,7 +412,6 @@ static void refuse_stranger(struct exchange *x, enum admission why)
                                                    [ADMISSION_SEVERAL] = UNPROVEN_SEVERAL};
     uint64_t told = clients_refused(site_of(x)->clients, x->started_ns);
 
-    x->stranger = true;
     metric_add1(x->worker->counts, UNAUTHORIZED, reasons[why], 1);
     refuse(x, ERR_UNAUTHORIZED, admission_refusal(why));
     if (told > 0)
@@ -420,12 +419,13 @@ static void refuse_stranger(struct exchange *x, enum admission why)
                   LOG_STR("why", admission_refusal(why)), LOG_INT("requests", told));
 }
 
-static void begin_as_client(struct exchange *x)
+static void begin_as(struct exchange *x, const struct client *client)
 {
-    x->running = client_begin(x->client);
+    x->limited = client;
+    x->running = client_begin(client);
     if (!x->running)
         refuse_by_limit(x, false, x->started_ns, 0);
-    else if (x->client->conf.limit_hits)
+    else if (client->conf.limit_hits)
         charge_client(x);
 }
 
@@ -449,10 +449,11 @@ static void take_client(struct exchange *x)
     admission =
         admit(x->worker->admitter, site_of(x)->roster, x->view == x->worker->view, &request, &x->client);
     r->target = request.target;
+    x->stranger = !x->client;
     if (x->client)
-        begin_as_client(x);
+        begin_as(x, x->client);
     else if (admission == ADMISSION_PREFLIGHT)
-        x->stranger = true;
+        begin_as(x, roster_preflights(site_of(x)->roster));
     else
         refuse_stranger(x, admission);
     if (x->refused)
@@ -934,13 +935,22 @@ static enum step step_join(struct exchange *x)
     return step_refused(x);
 }
 
+/* RFC 9110 section 6.5.1: no place for what says who asks. */
+static void take_trailer(void *arg, struct slice name, struct slice value)
+{
+    struct exchange *x = arg;
+
+    if ((header_flags(site_of(x)->headers, name) & HEADER_CREDENTIAL) == 0)
+        upload_trailer(x->upload, name, value);
+}
+
 static enum step step_pass(struct exchange *x)
 {
     if (x->refused)
         return step_refused(x);
     x->body_whole = true;
     if (x->upload) {
-        front_each_trailer(&x->req, x->upload, upload_trailer);
+        front_each_trailer(&x->req, take_trailer, x);
         upload_finish(x->upload);
     } else if (!flight_attached(&x->reader)) {
         start_alone(x, false);

@@ -117,9 +117,10 @@ struct exchange {
 
     /* All from here on begins at zero for each request. */
     struct site_view *view;
-    const struct client *client; /* who asks; NULL: there are none, or it is a preflight */
-    bool running, charged;       /* counted against its limits: at the same time, and a minute */
-    bool stranger;               /* there are clients, and it is none of them */
+    const struct client *client;  /* who asks; NULL: there are none, or it is a preflight */
+    const struct client *limited; /* as whom it is counted against limits; NULL: as nobody */
+    bool running, charged;        /* at the same time, and a minute */
+    bool stranger;                /* there are clients, and it is none of them */
     const struct site_route *route;
     enum operation op;
     const struct own_operation *own; /* NULL: none of the operator's own */

@@ -116,8 +116,8 @@ void front_req_reset(struct front_req *r)
 }
 
 struct trailer_walk {
-    struct upload *upload;
-    void (*add)(struct upload *u, struct slice name, struct slice value);
+    void *arg;
+    void (*add)(void *arg, struct slice name, struct slice value);
 };
 
 static enum MHD_Result on_trailer(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len,
@@ -126,14 +126,14 @@ static enum MHD_Result on_trailer(void *cls, enum MHD_ValueKind kind, const char
     struct trailer_walk *w = cls;
 
     (void)kind;
-    w->add(w->upload, slice_make(name, name_len), slice_make(value ? value : "", value_len));
+    w->add(w->arg, slice_make(name, name_len), slice_make(value ? value : "", value_len));
     return MHD_YES;
 }
 
-void front_each_trailer(struct front_req *r, struct upload *u,
-                        void (*add)(struct upload *u, struct slice name, struct slice value))
+void front_each_trailer(struct front_req *r, void (*add)(void *arg, struct slice name, struct slice value),
+                        void *arg)
 {
-    struct trailer_walk walk = {u, add};
+    struct trailer_walk walk = {arg, add};
 
     (void)MHD_get_connection_values_n(r->mhd, MHD_FOOTER_KIND, on_trailer, &walk);
 }

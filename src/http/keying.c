@@ -197,10 +197,12 @@ const char *keying_body_bypass(const struct keying *k)
  * the one, and where it says nothing of it, shared where all is. What lists of fields tell apart stays apart.
  */
 static const struct key_scope *scope_of_client(const struct site *s, const struct client *client,
-                                               const struct key_scope *scope)
+                                               const struct key_scope *by_rule)
 {
+    const struct key_scope *scope = by_rule ? by_rule : &s->scope;
+
     if (client->conf.shared)
-        return scope->mode == KEY_SCOPE_CREDENTIAL ? &s->shared : scope;
+        return !by_rule && scope->mode == KEY_SCOPE_CREDENTIAL ? &s->shared : scope;
     return client->conf.scope_given && scope->mode == KEY_SCOPE_SHARED ? &s->parted : scope;
 }
 
@@ -209,12 +211,15 @@ void keying_plan(const struct site *s, const struct client *client, uint64_t mat
 {
     plan_make(&s->rules, matched, own, out);
     if (client)
-        out->scope = scope_of_client(s, client, out->scope ? out->scope : &s->scope);
+        out->scope = scope_of_client(s, client, out->scope);
 }
 
+/* Who shares with all is himself where a rule says that nobody shares, and nobody where fields tell apart. */
 static struct slice client_of(const struct keying *k)
 {
-    return k->client && !k->client->conf.shared ? k->client->conf.scope : (struct slice){NULL, 0};
+    if (!k->client || (k->client->conf.shared && keying_scope(k)->mode == KEY_SCOPE_HEADERS))
+        return (struct slice){NULL, 0};
+    return k->client->conf.shared ? k->client->conf.name : k->client->conf.scope;
 }
 
 bool keying_check_leave(const struct keying *k, struct ask *ask, const char **out_why)

@@ -349,31 +349,26 @@ static void put_listed(struct key_maker *m, const struct key_request *r, struct 
             put_proof(m, name, r->fields->at[i].value);
 }
 
-/* HMAC over the sum of the fields is HMAC over the fields, without a place to gather them in. */
-static struct digest scope_sum(struct key_maker *m, const struct key_request *r)
-{
-    struct digest sum;
-
-    begin(m);
-    if (r->scope->mode == KEY_SCOPE_CREDENTIAL)
-        put_credentials(m, r);
-    else
-        for (size_t i = 0; i < r->scope->headers_n; i++)
-            put_listed(m, r, r->scope->headers[i]);
-    sum = end(m);
-    return hmac_sha256(r->scope->secret, slice_make(sum.bytes, sizeof(sum.bytes)));
-}
-
 static bool scope_is_client(const struct key_request *r)
 {
     return r->scope->mode != KEY_SCOPE_SHARED && r->client.len > 0;
 }
 
-/* A client stands for its credential, not for what else tells callers apart. */
-static bool scope_has_sum(const struct key_request *r)
+/* HMAC over the sum of the fields is HMAC over the fields, without a place to gather them in. A client stands
+ * for its credential, not for what else tells callers apart. */
+static struct digest scope_sum(struct key_maker *m, const struct key_request *r)
 {
-    return r->scope->mode == KEY_SCOPE_HEADERS ||
-           (r->scope->mode == KEY_SCOPE_CREDENTIAL && r->client.len == 0);
+    struct digest sum;
+
+    begin(m);
+    if (scope_is_client(r))
+        put_field(m, TAG_SCOPE, r->client);
+    else if (r->scope->mode == KEY_SCOPE_CREDENTIAL)
+        put_credentials(m, r);
+    for (size_t i = 0; r->scope->mode == KEY_SCOPE_HEADERS && i < r->scope->headers_n; i++)
+        put_listed(m, r, r->scope->headers[i]);
+    sum = end(m);
+    return hmac_sha256(r->scope->secret, slice_make(sum.bytes, sizeof(sum.bytes)));
 }
 
 static void put_scope(struct key_maker *m, const struct key_request *r, const struct digest *sum)
@@ -387,11 +382,9 @@ static void put_scope(struct key_maker *m, const struct key_request *r, const st
     part(m, TRACE_SCOPE);
     put_field(m, TAG_SCOPE_KIND, scope_is_client(r) ? SLICE_OF("client") : names[r->scope->mode]);
     part(m, TRACE_CREDENTIAL);
-    if (scope_is_client(r))
-        put_field(m, TAG_SCOPE, r->client);
-    if (scope_has_sum(r))
+    if (r->scope->mode != KEY_SCOPE_SHARED)
         put_field(m, TAG_SCOPE, slice_make(sum->bytes, sizeof(sum->bytes)));
-    else if (!scope_is_client(r))
+    else
         put_field(m, TAG_SCOPE, SLICE_OF(""));
 }
 
@@ -488,7 +481,7 @@ struct digest key_make(struct key_maker *m, const struct key_request *r)
 {
     struct digest sum = {{0}};
 
-    if (scope_has_sum(r)) /* first: it uses the same hash */
+    if (r->scope->mode != KEY_SCOPE_SHARED) /* first: it uses the same hash */
         sum = scope_sum(m, r);
     if (r->out_caller)
         *r->out_caller = has_caller(r) ? caller_of(m, r, &sum) : 0;

@@ -198,6 +198,27 @@ def test_any_other_options_needs_a_token(nobody, upstream, lacking):
     upstream.saw(0)
 
 
+@with_clients()
+def test_preflights_cannot_keep_upstream_busy(nobody, alice, refrain, upstream):
+    upstream.always(bodiless, status=204, before=hold("g"))
+    asked = [nobody.ask("OPTIONS", "/v1/x", PREFLIGHT) for _ in range(16)]
+    upstream.held("g", times=16)
+    assert nobody.ask("OPTIONS", "/v1/x", PREFLIGHT).whole().status == 429
+    upstream.release("g")
+    for answer in asked:
+        assert answer.whole().status == 204
+    refrain.logged(lambda e: e.get("event") == "client_limited" and e["client"] == "preflights", "that it was limited")
+    assert refrain.metric("client_requests_total") == 0
+
+
+@with_clients()
+def test_a_token_in_a_trailer_goes_nowhere(alice, upstream):
+    alice.ask("POST", "/v1/files", None, b"an upload", chunked=True,
+              trailers=[("x-api-key", ALICE), ("Authorization", f"Bearer {ALICE}"), ("X-Sum", "1")]).was("BYPASS")
+    assert ("X-Sum", "1") in upstream.requests[-1].reader.trailers
+    assert ALICE.encode() not in told(upstream) and ALICE not in repr(upstream.requests[-1].reader.trailers)
+
+
 # Whose answer it is.
 
 
@@ -287,6 +308,13 @@ def test_what_is_shared_by_all_is_not_by_who_is_set_apart(client):
 def test_a_rule_shares_what_it_is_about(client):
     assert shares(client, chat()) == [["alice"], ["bob"], ["carol"]]
     assert shares(client, embedding()) == [["alice", "bob"], ["carol"]]
+
+
+@with_clients({**SHARING, "alice": client_of(ALICE, scope="shared")},
+              rules=[{"match": {"operation": "embedding"}, "scope": "credential"}])
+def test_what_a_rule_says_is_nobody_elses_is_not_shared_by_who_shares(client):
+    assert shares(client, chat()) == [["alice", "bob"], ["carol"]]
+    assert shares(client, embedding()) == [["alice"], ["bob"], ["carol"]]
 
 
 @with_clients(SHARING, cache={"scope": ["X-User"]}, key={"ignore_headers": ["X-User"]})

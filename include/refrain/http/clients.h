@@ -18,6 +18,9 @@
 #include "refrain/base/metrics.h"
 #include "refrain/base/slice.h"
 
+/* Of all preflights together, which prove nothing: so that nobody can keep an upstream busy with them. */
+enum { PREFLIGHTS_PER_MINUTE = 600, PREFLIGHTS_CONCURRENT = 16 };
+
 enum {
     CLIENTS_MAX = 1000,       /* of a roster */
     CLIENT_TOKENS_MAX = 8,    /* of a client: an old and a new one while they are changed */
@@ -83,6 +86,8 @@ struct roster *roster_new(struct clients *c, const struct client_conf *confs, si
 void roster_free(struct roster *r);
 size_t roster_n(const struct roster *r);
 const struct client *roster_at(const struct roster *r, size_t i);
+/** Whom preflights are counted as. */
+const struct client *roster_preflights(const struct roster *r);
 /** Whose token has this sum; NULL: nobody's. */
 const struct client *roster_find(const struct roster *r, const struct digest *token);
 /** The client of that name; NULL: there is none. */

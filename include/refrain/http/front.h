@@ -105,10 +105,9 @@ void front_req_reset(struct front_req *r);
 
 /* -- from within on_head and on_run -- */
 
-struct upload;
 /** Calls @add for each trailer field of the request's body, once it is whole. */
-void front_each_trailer(struct front_req *r, struct upload *u,
-                        void (*add)(struct upload *u, struct slice name, struct slice value));
+void front_each_trailer(struct front_req *r, void (*add)(void *arg, struct slice name, struct slice value),
+                        void *arg);
 
 /** Begins a reply of bytes that stay where they are until @release is called with @arg (maybe at once, on
  * failure). */

@@ -141,6 +141,7 @@ static void a_label_set_is_bounded(void **state)
             assert_int_equal(metrics_label(m, LABEL_UPSTREAM, slice_str(name)), i);
         }
     assert_int_equal(metrics_label(m, LABEL_UPSTREAM, SLICE_OF("one-more")), 100);
+    assert_int_equal(metrics_label(m, LABEL_MODEL, SLICE_OF("other")), 100); /* one series of that name */
     memset(name, 'x', sizeof(name));
     assert_int_equal(metrics_label(m, LABEL_MODEL, slice_make(name, 65)), 100);
     assert_int_equal(metrics_label(m, LABEL_MODEL, slice_make(name, 64)),
