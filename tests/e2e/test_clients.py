@@ -215,8 +215,9 @@ def test_preflights_cannot_keep_upstream_busy(nobody, alice, refrain, upstream):
 def test_a_token_in_a_trailer_goes_nowhere(alice, upstream):
     alice.ask("POST", "/v1/files", None, b"an upload", chunked=True,
               trailers=[("x-api-key", ALICE), ("Authorization", f"Bearer {ALICE}"), ("X-Sum", "1")]).was("BYPASS")
-    assert ("X-Sum", "1") in upstream.requests[-1].reader.trailers
-    assert ALICE.encode() not in told(upstream) and ALICE not in repr(upstream.requests[-1].reader.trailers)
+    trailers = upstream.requests[-1].reader.trailers
+    assert trailers.get("x-sum") == "1"
+    assert ALICE.encode() not in told(upstream) and ALICE not in repr(list(trailers))
 
 
 # Whose answer it is.
