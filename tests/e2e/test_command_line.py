@@ -11,7 +11,7 @@ import pytest
 
 from harness.asks import chat
 from harness.instance import Instance
-from harness.process import binary
+from harness.process import TREE, binary
 from harness.terminal import Terminal
 
 ENVIRONMENT = {"HOME": "/nonexistent", "PATH": os.environ["PATH"]}
@@ -80,7 +80,7 @@ def test_top_shows_real_traffic(terminal, refrain, client):
     client.post(chat("a")).was("MISS")
     client.post(chat("a")).was("HIT")
     screen = terminal(["top", "--interval", "1", *at_real(refrain)])
-    screen.shows("2 in all", "50.0 %", "all closed")
+    screen.shows("2 in all", "50.0 %", "all closed", "gpt-4o-mini")
     client.post(chat("a")).was("HIT")
     screen.shows("3 in all", "66.7 %")
     screen.press("q")
@@ -306,3 +306,35 @@ def test_every_command_has_help_with_examples():
         told = run(*name.split(), "--help").stdout
         assert told.startswith(f"Usage: refrain {name}") and "\nExamples\n  refrain " in told, told
         assert max(map(len, told.splitlines())) <= 120, name
+
+
+def test_the_page_of_the_command_line_names_commands_that_exist():
+    page = (TREE / "docs" / "cli.md").read_text(encoding="utf-8")
+    known = set(commands())
+    for name in re.findall(r"`refrain ([a-z]+(?: [a-z]+)?)[^`]*`", page) + re.findall(r"screen: refrain ([a-z ]+) -->", page):
+        assert name in known or name.split()[0] in known, name
+    screens = re.findall(r"-->\n```\n(.*?)```", page, re.S)
+    assert len(screens) == 6 and all(screen.startswith("$ refrain ") and screen.count("\n") > 1 for screen in screens)
+
+
+JSON_COMMANDS = [["stats"], ["alerts"], ["recommendations"], ["popular"], ["slow"], ["performance"], ["instances"],
+                 ["namespaces"], ["clients"], ["breakers"], ["keys"], ["keys", "--all"], ["invalidate", "--all", "--dry-run"]]
+
+
+def test_json_is_one_value_of_every_command_that_asks(refrain, client, tmp_path):
+    answer = client.post(chat("a")).was("MISS")
+    for command in [*JSON_COMMANDS, ["get", answer.header("refrain-entry")]]:
+        done = subprocess.run([binary(), *command, "--json", *at_real(refrain)], capture_output=True, text=True, timeout=60,
+                              env=ENVIRONMENT)
+        assert done.returncode in (0, 1) and isinstance(json.loads(done.stdout), dict), (command, done)
+        plain = subprocess.run([binary(), *command, *at_real(refrain)], capture_output=True, text=True, timeout=60,
+                               env=ENVIRONMENT)
+        assert plain.returncode == done.returncode and "\x1b" not in plain.stdout, (command, plain)
+
+
+def test_popular_lists_what_was_asked_for(refrain, client):
+    client.post(chat("a")).was("MISS")
+    client.post(chat("a")).was("HIT")
+    header, row = (line.split("\t") for line in run("popular", *at_real(refrain)).stdout.splitlines())
+    told = dict(zip(header, row))
+    assert (told["hits"], told["model"], told["operation"]) == ("1", "gpt-4o-mini", "chat")

@@ -79,6 +79,11 @@ class Terminal:
     def shows(self, *texts):
         return self.waits_for(lambda: all(text in self.text() for text in texts), texts)
 
+    def drained(self):
+        """Waits until all is on the screen that a program which has ended has written."""
+        os.write(self.slave, b"\x1b]0;drained\x07")
+        self.waits_for(lambda: self.screen.title == "drained", "the end of what was written")
+
     def press(self, keys):
         os.write(self.master, keys.encode())
 
