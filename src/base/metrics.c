@@ -235,6 +235,17 @@ bool metrics_slot_times(struct metrics *m, unsigned slot, struct sketch *into)
     return any;
 }
 
+bool metrics_slot_is_timed(struct metrics *m, unsigned slot)
+{
+    bool any = false;
+
+    pthread_mutex_lock(&m->lock);
+    for (struct metric_block *b = m->blocks; b && !any; b = b->next)
+        any = atomic_load_explicit(&b->time[slot], memory_order_relaxed) != NULL;
+    pthread_mutex_unlock(&m->lock);
+    return any;
+}
+
 void metrics_on_scrape(struct metrics *m, void (*collect)(void *arg, struct metrics *m), void *arg)
 {
     assert(m->collectors_n < COLLECTORS_MAX);

@@ -37,12 +37,10 @@ static void write_streams(struct jout *j, const struct sketch *s)
 static void write_operation(struct jout *j, struct metrics *m, unsigned op, unsigned result)
 {
     struct sketch all = {0}, streams = {0};
-    bool any = metrics_times(m, REQUEST, op, result, &all);
 
-    if (metrics_times(m, STREAM, op, result, &streams))
-        sketch_merge(&all, &streams);
-    else if (!any)
-        return;
+    (void)metrics_times(m, REQUEST, op, result, &all);
+    (void)metrics_times(m, STREAM, op, result, &streams);
+    sketch_merge(&all, &streams);
     jout_object(j, NULL);
     jout_str(j, "operation", metrics_label_text(m, LABEL_OPERATION, op));
     jout_str(j, "result", metrics_label_text(m, LABEL_RESULT, result));
@@ -129,7 +127,9 @@ void api_performance_write(const struct admin_parts *parts, struct jout *j)
     jout_array(j, "operations");
     for (unsigned op = 0; op < LABEL_MAX_OPERATION; op++)
         for (unsigned result = 0; result < LABEL_MAX_RESULT; result++)
-            write_operation(j, m, op, result);
+            if (metrics_slot_is_timed(m, TIME_SLOT(REQUEST, op, result)) ||
+                metrics_slot_is_timed(m, TIME_SLOT(STREAM, op, result)))
+                write_operation(j, m, op, result);
     jout_end(j);
     write_parts(j, m);
     write_memory(j, monitor_history(parts->monitor));

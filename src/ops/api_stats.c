@@ -75,21 +75,29 @@ static void write_saved_model(struct jout *j, struct metrics *m, unsigned model)
     uint64_t in = metrics_sum2(m, TOKENS_SAVED, model, TOKENS_INPUT);
     uint64_t out = metrics_sum2(m, TOKENS_SAVED, model, TOKENS_OUTPUT);
 
-    if (in + out == 0)
+    uint64_t nano_dollars = metrics_sum1(m, COST_SAVED, model);
+
+    if (in + out + nano_dollars == 0)
         return;
     jout_object(j, NULL);
     jout_str(j, "model", metrics_label_text(m, LABEL_MODEL, model));
     jout_int(j, "tokens_in", (int64_t)in);
     jout_int(j, "tokens_out", (int64_t)out);
+    if (nano_dollars > 0)
+        jout_nano(j, "dollars", (int64_t)nano_dollars);
+    else
+        jout_null(j, "dollars"); /* no price is known of it */
     jout_end(j);
 }
 
-static void write_saved(struct jout *j, const struct reading *r, struct metrics *m)
+static void write_saved(struct jout *j, const struct reading *r, struct metrics *m, bool priced)
 {
     jout_object(j, "saved");
     jout_int(j, "tokens_in", (int64_t)r->tokens_saved_in);
     jout_int(j, "tokens_out", (int64_t)r->tokens_saved_out);
     jout_nano(j, "seconds", (int64_t)r->saved_ns);
+    jout_nano(j, "dollars", (int64_t)r->saved_nano_dollars);
+    jout_bool(j, "priced", priced);
     jout_array(j, "models");
     for (unsigned model = 0; model < LABEL_MAX_MODEL; model++)
         write_saved_model(j, m, model);
@@ -207,7 +215,7 @@ void api_stats_write(const struct admin_parts *parts, struct jout *j)
     api_write_hit_rate(j, r.requests);
     write_operations(j, m);
     write_namespaces(j, m);
-    write_saved(j, &r, m);
+    write_saved(j, &r, m, parts->site(parts->arg)->pricing.n > 0);
     jout_array(j, "tiers");
     for (unsigned i = 0; i < LABEL_MAX_TIER; i++)
         write_tier(j, i, &r.tiers[i], from->tiers);

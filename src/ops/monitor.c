@@ -51,7 +51,8 @@ static void tell_typical(struct monitor *m, bool streamed, unsigned op, unsigned
 {
     struct sketch s = {0};
 
-    if (metrics_slot_times(m->conf.from.metrics, slot, &s) && sketch_count(&s) >= TYPICAL_OF)
+    (void)metrics_slot_times(m->conf.from.metrics, slot, &s);
+    if (sketch_count(&s) >= TYPICAL_OF)
         slow_set_typical(m->conf.slow, streamed, op, result, sketch_mean_of_lowest_ns(&s, typical_part));
 }
 
@@ -59,8 +60,12 @@ static void tell_all_typical(struct monitor *m)
 {
     for (unsigned op = 0; op < LABEL_MAX_OPERATION; op++)
         for (unsigned result = 0; result < LABEL_MAX_RESULT; result++) {
-            tell_typical(m, false, op, result, TIME_SLOT(REQUEST, op, result));
-            tell_typical(m, true, op, result, TIME_SLOT(STREAM, op, result));
+            unsigned whole = TIME_SLOT(REQUEST, op, result), streams = TIME_SLOT(STREAM, op, result);
+
+            if (metrics_slot_is_timed(m->conf.from.metrics, whole))
+                tell_typical(m, false, op, result, whole);
+            if (metrics_slot_is_timed(m->conf.from.metrics, streams))
+                tell_typical(m, true, op, result, streams);
         }
 }
 

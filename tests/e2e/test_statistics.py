@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness import answers
 from harness.asks import chat, chat_stream, messages
 from harness.operator import Operator
 from harness.process import wait_until
@@ -53,6 +54,23 @@ def test_each_request_is_counted_once_by_operation_and_result(operator, client, 
     assert stats["upstream"] == {"calls": 3, "failures": 0}
     assert stats["tiers"][0]["entries"] == 2 and stats["tiers"][0]["hits"] == 2
     assert stats["flights"] == {"open": 0, "readers": 0} and stats["breakers_open"] == 0
+    (space,) = stats["namespaces"]
+    assert space["namespace"] == "default" and space["requests"] == stats["requests"]
+
+
+@pytest.mark.refrain(pricing={"gpt-4o*": {"input": 1, "output": 10}})
+def test_what_upstream_was_spared_is_told_by_model(operator, client, upstream):
+    for _ in range(3):
+        client.post(chat()).whole()
+        client.post(chat(model="unpriced")).whole()
+    saved = settled(operator, 6)["saved"]
+    used = answers.USAGE["prompt_tokens"], answers.USAGE["completion_tokens"]
+    assert (saved["tokens_in"], saved["tokens_out"]) == (4 * used[0], 4 * used[1]) and saved["priced"]
+    dollars = 2 * (used[0] * 1 + used[1] * 10) / 1e6
+    assert abs(saved["dollars"] - dollars) < 1e-12
+    told = {one["model"]: (one["tokens_in"], one["tokens_out"], one["dollars"]) for one in saved["models"]}
+    assert told == {"gpt-4o-mini": (2 * used[0], 2 * used[1], saved["dollars"]),
+                    "unpriced": (2 * used[0], 2 * used[1], None)}
 
 
 # Times.

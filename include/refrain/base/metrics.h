@@ -377,6 +377,8 @@ uint64_t metrics_slot_sum(struct metrics *m, unsigned slot);
 /* Adds what all blocks have of a time to a sketch; false where none has a sample. Threads: any. */
 #define metrics_times(m, id, a, b, into) metrics_slot_times((m), TIME_SLOT(id, (a), (b)), (into))
 bool metrics_slot_times(struct metrics *m, unsigned slot, struct sketch *into);
+/** Whether there is a sample at all: sketches are large, and most labels never have one. Threads: any. */
+bool metrics_slot_is_timed(struct metrics *m, unsigned slot);
 
 /** What a value is called; NULL when it has no name and so no meaning. Lives as long as @m. Threads: any. */
 const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigned value);
