@@ -10,6 +10,7 @@ import argparse
 import math
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -155,9 +156,12 @@ class Bench:
         port = free_port()
         return self.start(name, [BARE, port], port, core)
 
-    def nginx(self, name, template, upstream):
+    def nginx(self, name, template, upstream, pair=None):
         port, directory = free_port(), self.directory(name)
         config = self.filled(template, directory, port, upstream)
+        if pair:
+            tls = f" ssl;\nssl_certificate {pair[0]};\nssl_certificate_key {pair[1]};\nssl_protocols TLSv1.2 TLSv1.3;\n"
+            config.write_text(config.read_text().replace(" backlog=1024;", " backlog=1024" + tls))
         return self.start(name, ["nginx", "-p", directory, "-c", config], port, directory=directory)
 
     def varnish(self, upstream):
@@ -364,9 +368,75 @@ def compare_misses(args):
                   f"(limit {MISS_ADDED_US_MAX[kind]})")
 
 
+# --- TLS ---
+
+WRK = """wrk.method = "POST"
+wrk.path = "/v1/chat/completions"
+wrk.body = '{"model":"m","messages":[{"role":"user","content":"' .. string.rep("x", 1000) .. '"}]}'
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer bench"
+"""
+CLOSING = 'wrk.headers["Connection"] = "close"\n'
+
+
+def make_pair(folder):
+    cert, key = folder / "tls.pem", folder / "tls.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
+
+
+def wrk(server, scheme, script, connections, seconds):
+    """One run of wrk: CPU a request in microseconds, requests a second."""
+    before = server.cpu_ns()
+    done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script,
+                           f"{scheme}://127.0.0.1:{server.port}"], capture_output=True, text=True, check=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}))
+    spent = sum(ns - before.get(thread, 0) for thread, ns in server.cpu_ns().items())
+    if "Non-2xx" in done.stdout or "errors" in done.stdout:
+        sys.exit(f"{server.name}: {done.stdout}")
+    requests = int(re.search(r"(\d+) requests in", done.stdout)[1])
+    return {"cpu": spent / requests / 1000, "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])}
+
+
+def compare_tls(args):
+    """Hits over TLS beside nginx with the same key (P-256): on kept connections, and a handshake for each."""
+    with Bench() as bench:
+        upstream = bench.bare("upstream", LOAD_CORE).port
+        pair = make_pair(bench.top)
+        os.chmod(pair[1], 0o644)  # nginx has given up root by then
+        settings = [f"listen.tls.cert={pair[0]}", f"listen.tls.key={pair[1]}", *args.set]
+        servers = [(bench.refrain(upstream, settings, name="refrain-tls"), "https"),
+                   (bench.nginx("nginx-tls", "nginx.conf", upstream, pair), "https"),
+                   (bench.refrain(upstream, args.set), "http"), (bench.nginx("nginx", "nginx.conf", upstream), "http")]
+        for kind, extra, connections in (("kept connections", "", args.connections), ("a connection each", CLOSING, 8)):
+            script = bench.top / "wrk.lua"
+            script.write_text(WRK + extra)
+            results = {server.name: [] for server, _ in servers}
+            for number in range(args.rounds + 1):
+                turn = number % len(servers)
+                for server, scheme in servers[turn:] + servers[:turn]:
+                    figures = wrk(server, scheme, script, connections, args.seconds)
+                    if number > 0:  # the first one fills
+                        results[server.name].append(figures)
+            print_tls(kind, results)
+
+
+def print_tls(kind, results):
+    print(f"\n1 KB request, 1.5 KB answer, hits, {kind}")
+    for name, rounds in results.items():
+        cpus = [figures["cpu"] for figures in rounds]
+        print(f"  {name:12} {median(rounds, 'cpu'):8.2f} us CPU a request ({min(cpus):.1f}-{max(cpus):.1f}), "
+              f"{median(rounds, 'rate'):8.0f} requests/s")
+    for one, other in (("refrain-tls", "nginx-tls"), ("refrain-tls", "refrain"), ("nginx-tls", "nginx")):
+        ratios = [a["cpu"] / b["cpu"] for a, b in zip(results[one], results[other])]
+        print(f"  {one} over {other}: {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Measures Refrain beside a bare responder, nginx and Varnish.")
     parser.add_argument("--entries", action="store_true", help="CPU a hit at rising numbers of entries")
+    parser.add_argument("--tls", action="store_true", help="hits and handshakes over TLS beside nginx")
     parser.add_argument("--miss", action="store_true", help="what a miss adds to asking upstream directly")
     parser.add_argument("--against", metavar="BINARY", help="hits beside those of another build, in pairs")
     parser.add_argument("--only-here", action="append", default=[], metavar="a.b=c", help="with --against: for this build alone")
@@ -386,6 +456,8 @@ def main():
         compare_builds(args)
     elif args.entries:
         compare_entries(args)
+    elif args.tls:
+        compare_tls(args)
     elif args.miss:
         compare_misses(args)
     else:
