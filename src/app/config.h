@@ -259,6 +259,7 @@ struct redact_conf {
 struct log_section {
     struct log_conf conf; /* for log_open() */
     bool requests;        /* a line a request */
+    int64_t slow_ms;      /* and another one for those slower than this; 0: none */
 };
 
 struct monitoring_conf {

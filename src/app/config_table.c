@@ -450,6 +450,10 @@ static const struct option_row root_rows[] = {
     {"log.level", OPTION_ENUM, 0, "info", .choices = log_levels, ROOT(log.conf.level),
      .help = "What is logged at least."},
     {"log.requests", OPTION_BOOL, 0, "true", ROOT(log.requests), .help = "A line a request, at level info."},
+    {"log.slow", OPTION_MS, 0, "off", RANGE(0, DAY), WORD("off", 0), ROOT(log.slow_ms),
+     .help = "A request that takes longer has a line `slow_request` at level warn, too. Of what comes piece "
+             "by piece "
+             "the time to its first byte counts: how long a model talks is its own affair."},
     {"log.file", OPTION_PATH, 0, NULL, ROOT(log.conf.file),
      .help = "Appended to, and opened anew on SIGUSR1. Without it: standard error."},
 };

@@ -567,6 +567,7 @@ static void build_values(struct site *s, const struct config *conf, const struct
     s->coalesce = conf->coalescing.enabled;
     s->finish_abandoned = conf->coalescing.on_abandon == ABANDON_FINISH;
     s->log_requests = conf->log.requests;
+    s->log_slow_ns = conf->log.slow_ms * 1000000;
     s->memory = parts->memory;
     s->store = parts->store;
     s->flights = parts->flights;

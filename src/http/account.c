@@ -126,6 +126,24 @@ static void keep_slow(struct slow *slow, const struct account *a)
     slow_keep(slow, &r, a->operation_label, a->request_id, a->operation, a->model, a->namespace_);
 }
 
+/* What the client had to wait, as far as that is not the length of the answer or its own pace. */
+static int64_t waited_ns(const struct account *a)
+{
+    if (a->first_byte_ns >= 0)
+        return a->first_byte_ns;
+    return a->streamed && a->entry ? 0 : a->took_ns;
+}
+
+static void log_slow(const struct account *a, int64_t ns, int64_t bound_ns)
+{
+    log_buffered(LOG_WARN, "slow_request", LOG_SLICE("id", a->request_id), LOG_SLICE("trace", a->trace_id),
+                 LOG_SLICE("operation", a->operation), LOG_SLICE("model", a->model),
+                 LOG_SLICE("namespace", a->namespace_), LOG_SLICE("upstream", a->upstream),
+                 LOG_STR("outcome", result_words[a->result]), LOG_STR("reason", a->reason),
+                 LOG_DUR_KNOWN("upstream_ms", a->upstream_ns), LOG_DUR("waited_ms", ns),
+                 LOG_DUR("bound_ms", bound_ns));
+}
+
 void account_settle(const struct account_to *to, const struct account *a)
 {
     count(to, a);
@@ -138,6 +156,8 @@ void account_settle(const struct account_to *to, const struct account *a)
     telling_request(to->events, a);
     if (to->logs)
         log_request(a);
+    if (to->slow_ns > 0 && waited_ns(a) > to->slow_ns)
+        log_slow(a, waited_ns(a), to->slow_ns);
 }
 
 /* -- what an exchange has to say -- */
@@ -268,6 +288,7 @@ struct account_to account_to_of(const struct worker *w, struct site_view *view)
         .prices = &view->prices,
         .events = view->site->events,
         .logs = view->site->log_requests,
+        .slow_ns = view->site->log_slow_ns,
         .counter = w->counter,
         .slow = w->slow,
     };

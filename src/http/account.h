@@ -74,6 +74,7 @@ struct account_to {
     struct account_prices *prices;
     struct events *events; /* NULL: nobody can listen */
     bool logs;             /* a line a request */
+    int64_t slow_ns;       /* a warning for those that take longer; 0: none */
     unsigned counter;      /* the worker's, of clients (clients.h) */
     struct slow *slow;     /* NULL: nobody asks */
 };

@@ -13,7 +13,7 @@ from harness.client import wire_request
 from harness.crowd import taken_in
 from harness.ledger import Ledger
 from harness.process import is_request_line, wait_until
-from harness.upstream import chat_answer, cut, hold, whole
+from harness.upstream import chat_answer, cut, event, hold, pause, sse, token, whole
 
 USED = (5, 7)  # by a chat answer of the harness; an embedding has no output, a stream is not asked
 STALE_PAGE = {"Cache-Control": "public, max-age=60, stale-while-revalidate=600", "Age": "100"}
@@ -374,4 +374,33 @@ def test_every_answer_carries_the_id_that_its_line_has(client, refrain, upstream
     assert all(ids) and len(set(ids)) == len(ids), ids
     lines = refrain.request_lines(len(ids))
     assert {line["id"] for line in lines} == set(ids)
-    assert not [event for event in refrain.events if is_request_line(event) and event["id"] not in ids]
+    assert not [line for line in refrain.events if is_request_line(line) and line["id"] not in ids]
+
+
+@pytest.mark.refrain(log={"slow": "1ms"})
+def test_a_slow_request_has_a_warning_of_its_own(client, refrain, upstream):
+    upstream.reply(whole, chat_answer("slow"), before=pause(0.05))
+    client.post(chat("a secret prompt"), {"X-Request-Id": "slow-1"}).was("MISS")
+    warning = refrain.logged(lambda event: event.get("event") == "slow_request", "a warning")
+    assert (warning["level"], warning["id"], warning["outcome"], warning["bound_ms"]) == ("warn", "slow-1", "miss", 1)
+    assert warning["waited_ms"] >= warning["upstream_ms"] >= 50
+    assert "secret" not in refrain.log()
+
+
+def test_nothing_is_slow_unless_told(client, refrain, upstream):
+    upstream.reply(whole, chat_answer("slow"), before=pause(0.05))
+    client.post(chat()).was("MISS")
+    refrain.request_lines(1)
+    assert not [event for event in refrain.events if event["event"] == "slow_request"]
+
+
+@pytest.mark.refrain(log={"slow": "10s"})
+def test_a_stream_is_not_slow_because_it_is_long(client, refrain, upstream):
+    upstream.reply(sse, token("a"), hold("talks on"), event("[DONE]"))
+    answer = client.post(chat_stream())
+    answer.sees("a")
+    upstream.release("talks on")
+    answer.whole()
+    [line] = refrain.request_lines(1)
+    assert line["first_byte_ms"] <= line["took_ms"]
+    assert not [event for event in refrain.events if event["event"] == "slow_request"]

@@ -96,6 +96,7 @@ struct site {
     int64_t max_wait_ms; /* for a flight's head, before others ask for themselves; 0: no bound of its own */
     bool finish_abandoned;
     bool log_requests;
+    int64_t log_slow_ns; /* what takes longer is logged as slow; 0: nothing is */
     /* shared parts, which outlive every site */
     struct store_mem *memory; /* NULL: the tier is off */
     struct store *store;      /* all tiers, memory included; without any, flights are all that is shared */
