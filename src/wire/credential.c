@@ -127,7 +127,9 @@ void credential_strip_fields(struct fields *fields)
 {
     uint16_t kept = 0;
 
-    for (uint16_t i = 0; i < fields->n; i++)
+    while (kept < fields->n && (fields->at[kept].flags & HEADER_CREDENTIAL) == 0)
+        kept++; /* so far they stay where they are */
+    for (uint16_t i = kept; i < fields->n; i++)
         if ((fields->at[i].flags & HEADER_CREDENTIAL) == 0)
             fields->at[kept++] = fields->at[i];
     fields->n = kept;
