@@ -9,6 +9,7 @@ import pytest
 
 from harness.answers import compact, sse_event
 from harness.asks import chat, embedding
+from harness.process import wait_until
 from harness.samples import APIS
 from harness.upstream import chunked, hold, whole
 
@@ -286,3 +287,25 @@ def test_switching_it_costs_misses_and_gives_nobody_what_is_meant_for_others(sta
     lives("upstream", ("HIT", True))
     lives("zero", ("HIT", False))
     upstream.saw(2)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_another_instance_that_shares_the_call_learns_what_it_cost_and_tells_its_reader_nothing_was_used(
+        start, redis, upstream, streamed):
+    api = BY_NAME["messages"]
+    sent = answers(upstream, api, streamed, before=hold("g"))
+    pair = [start(cache={**ZERO, "secret": "the fleet's own secret, thirty-two bytes"}, pricing=PRICED,
+                  tiers={"redis": {"url": redis.url, "timeout": "10s"}}, coalescing={"cluster": True})
+            for _ in range(2)]
+    first = start.client(pair[0]).post(api.ask(1, streamed))
+    pair[0].waits_for("flight_readers", 1)
+    upstream.saw(1)
+    second = start.client(pair[1]).post(api.ask(1, streamed))
+    wait_until(lambda: any("{flight:" in name and name.endswith(":readers") for name in redis.keys()), "a follower")
+    upstream.release("g")
+    assert first.was("MISS").body == sent
+    says_nothing_was_used(second.was("COALESCED"), sent, api.stream_type if streamed else api.whole_type)
+    pair[1].request_lines(1)
+    assert saved(pair[1]) == (11, 22) and nano_dollars(pair[1]) == nano_of(11, 22)
+    assert saved(pair[0]) == (0, 0)
+    upstream.saw(1)
