@@ -33,7 +33,8 @@ extern const struct command command_config_check; /* cmd_config.c */
 extern const struct command command_config_show;
 extern const struct command command_config_reference;
 extern const struct command command_config_schema;
-extern const struct command command_completion; /* cmd_shell.c */
+extern const struct command command_security_check; /* cmd_security.c */
+extern const struct command command_completion;     /* cmd_shell.c */
 extern const struct command command_man;
 
 /* Flags of whatever reads a configuration. */

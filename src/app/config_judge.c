@@ -452,7 +452,7 @@ static void judge_pricing(struct loading *l)
 
 /* -- upstreams and routes -- */
 
-static bool url_is_exposed(const char *url)
+bool config_url_is_exposed(const char *url)
 {
     static const char *const near[] = {"localhost", "127.", "10.", "192.168.", "[::1]"};
     struct slice rest = slice_str(url), host;
@@ -491,7 +491,7 @@ static void judge_upstream(struct loading *l, size_t i)
 
     if (!u->url)
         return;
-    if (url_is_exposed(u->url))
+    if (config_url_is_exposed(u->url))
         warn(l, url, "without TLS, prompts and credentials can be read on the way");
     judge_file(l, pool_printf(l->pool, "%s.ca_file", base), u->ca_file);
     judge_file(l, cert, u->cert_file);
@@ -763,7 +763,7 @@ static void judge_uncredited(struct loading *l, const struct upstream_section *u
     const struct config *c = l->conf;
 
     if (c->clients_n == 0 || u->credential.text || u->conf.headers_add || !u->conf.url ||
-        (slice_starts(slice_str(u->conf.url), SLICE_OF("http://")) && !url_is_exposed(u->conf.url)))
+        (slice_starts(slice_str(u->conf.url), SLICE_OF("http://")) && !config_url_is_exposed(u->conf.url)))
         return;
     warn(l, pool_printf(l->pool, "upstreams.%s.url", u->conf.name),
          "there are clients, whose tokens do not go on, and no credential for this upstream: it is shown "

@@ -76,6 +76,8 @@ void config_bind(struct loading *l, const struct node *tree);
 void config_judge(struct loading *l);
 /** The part of it that concerns TLS of the listeners; reads the files where they are to be used. */
 void config_judge_tls(struct loading *l);
+/** True for http:// to what seems another machine of another network. */
+bool config_url_is_exposed(const char *url);
 /** The part of it that concerns Redis; takes its URL apart. */
 void config_judge_redis(struct loading *l);
 

@@ -25,6 +25,7 @@ static const struct command *const commands[] = {
     &command_config_reference,
     &command_config_schema,
     &command_clients_new,
+    &command_security_check,
     &command_completion,
     &command_man,
     NULL,

@@ -338,3 +338,24 @@ def test_popular_lists_what_was_asked_for(refrain, client):
     header, row = (line.split("\t") for line in run("popular", *at_real(refrain)).stdout.splitlines())
     told = dict(zip(header, row))
     assert (told["hits"], told["model"], told["operation"]) == ("1", "gpt-4o-mini", "chat")
+
+
+# What shows more than it needs to.
+
+
+def test_security_check_finds_what_shows_too_much(tmp_path):
+    state, token, config = tmp_path / "state", tmp_path / "token", tmp_path / "refrain.yaml"
+    state.mkdir(mode=0o700)
+    token.write_text("0123456789abcdef0123456789abcdef")
+    token.chmod(0o600)
+    config.write_text(f"upstream: https://api.example.com\ncache: {{state_dir: {state}}}\nadmin: {{token_file: {token}}}\n")
+    flags = ["security", "check", "--config", str(config)]
+    assert run(*flags).stdout == "Nothing was found.\n"
+    assert json.loads(run(*flags, "--json").stdout) == {"findings": [], "ok": True}
+    state.chmod(0o755)
+    token.chmod(0o640)
+    open_flags = [*flags, "--set", "admin.address=0.0.0.0:9180", "--listen", "0.0.0.0:8080", "--upstream", "http://api.example.com"]
+    told = json.loads(run(*open_flags, "--json", status=1).stdout)
+    assert {finding["where"] for finding in told["findings"]} == {str(state), str(token), "listen.address", "admin.address",
+                                                                  "upstreams.default.url"}
+    assert "chmod 0600" in run(*open_flags, status=1).stdout
