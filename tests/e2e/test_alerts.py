@@ -1,10 +1,12 @@
 """Every alert comes for its cause and goes with it; every recommendation is there for its evidence, and not once what it
 says has been done. SPEC section 12, docs/alerts.md."""
 
+import base64
 import contextlib
 import itertools
 import json
 import random
+import subprocess
 import threading
 
 import pytest
@@ -205,6 +207,40 @@ def test_a_redis_that_goes_and_comes(watched, start, redis):
     cleared(refrain, "writes_dropped")
 
 
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder on a file system of its own, that can be made so that nothing is written to it."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_cannot_be_written(watched, start, read_only):
+    def remounted(how):
+        subprocess.run(["mount", "-o", f"remount,{how}", str(read_only)], check=True)
+
+    tiers = {"disk": {"path": str(read_only / "cache.db"), "timeout": "10s"}}
+    first = watched(tiers=tiers)
+    ask_all(start.client(first), [chat()])
+    first.waits_for("write_queue_entries", 0)
+    first.stop()
+    remounted("ro")
+    refrain = watched(tiers=tiers)
+    assert "read-only" in raised(refrain, "tier_degraded", "warning", "disk")["message"]
+    remounted("rw")
+    numbers = itertools.count()
+
+    def is_well():
+        ask_all(start.client(refrain), [chat(f"new {next(numbers)}")])
+        return alert(refrain, "tier_degraded") is None
+
+    wait_until(is_well, "the disk to be well")
+    cleared(refrain, "tier_degraded")
+
+
 def test_records_that_nobody_can_read(watched, start, redis):
     refrain = watched(tiers={"memory": {"enabled": False}, "redis": redis.tier(timeout="10s")})
     client = start.client(refrain)
@@ -308,7 +344,6 @@ def answers(**how):
 
 
 LONG = chat_answer("x" * 50_000)
-RANDOM = chat_answer("".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=200_000)))
 CUT_SHORT = json.dumps({**json.loads(chat_answer("x")), "choices": [
     {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "length"}]}).encode()
 
@@ -329,6 +364,39 @@ def with_header(client, upstream):
 def of_many_credentials(client, upstream):
     for number in range(14):
         ask_all(client.with_credential(f"sk-{number}"), [chat()])
+
+
+def base64_of(size):
+    return base64.b64encode(random.randbytes(size)).decode()
+
+
+def images(client, upstream):
+    upstream.always(whole, chat_answer(base64_of(30_000)))
+    chats()(client)
+
+
+def more_than_the_disk_holds(client, upstream):
+    with client.connect() as connection:
+        for number in range(40):
+            upstream.reply(whole, chat_answer(base64_of(600_000)))
+            client.post(chat(f"a {number}"), on=connection).whole()
+
+
+def long_but_small(client, upstream):
+    upstream.always(whole, LONG)
+    chats(120)(client)
+
+
+def hundred_that_run_out(client, upstream):
+    chats(110)(client)
+
+
+def crowd(client, upstream):
+    with contextlib.ExitStack() as open_ones:
+        for number in range(16):
+            connection = open_ones.enter_context(client.connect())
+            with contextlib.suppress(AssertionError, OSError):
+                client.post(chat(), on=connection).whole()
 
 
 def written_otherwise(client, upstream):
@@ -355,6 +423,7 @@ def hits_of_many_tokens(client, upstream):
     ask_all(client, [chat()] * 30)
 
 
+DISK = "cache.db"  # in the test's folder
 TINY = {"memory": {"max_bytes": "4MiB"}}
 CASES = [
     ("memory_small", {"tiers": TINY}, many_long, {"tiers": {"memory": {"max_bytes": "32MiB"}}}),
@@ -372,7 +441,18 @@ CASES = [
     ("header_differs", {}, with_header, {"key": {"ignore_headers": ["X-User-Id"]}}),
     ("scope", {}, of_many_credentials, {"cache": {"scope": "shared"}}),
     ("coalescing_off", {"coalescing": {"enabled": False}}, refreshed, {"coalescing": {"enabled": True}}),
-    ("no_disk", {}, chats(110), "disk"),
+    ("no_disk", {}, chats(110), {"tiers": {"disk": {"path": DISK, "timeout": "10s"}}}),
+    ("disk_small", {"tiers": {"disk": {"path": DISK, "max_bytes": "16MiB", "timeout": "10s"}}}, more_than_the_disk_holds,
+     {"tiers": {"disk": {"path": DISK + "2", "max_bytes": "128MiB", "timeout": "10s"}}}),
+    ("compression_off", {"tiers": {"disk": {"path": DISK, "max_bytes": "16MiB", "timeout": "10s"}},
+                         "compression": {"level": "off"}}, more_than_the_disk_holds,
+     {"tiers": {"disk": {"path": DISK + "2", "max_bytes": "16MiB", "timeout": "10s"}}, "compression": {"level": 6}}),
+    ("compression_poor", {"tiers": {"disk": {"path": DISK, "timeout": "10s"}}}, images,
+     {"tiers": {"disk": {"path": DISK + "2", "timeout": "10s"}}, "compression": {"level": "off"}}),
+    ("compress_memory", {"tiers": {**TINY, "disk": {"path": DISK, "timeout": "10s"}}}, long_but_small,
+     {"tiers": {**TINY, "disk": {"path": DISK + "2", "timeout": "10s"}}, "compression": {"memory": True}}),
+    ("ttl_short", {"cache": {"default_ttl": "1s"}}, hundred_that_run_out, {"cache": {"default_ttl": "1h"}}),
+    ("connections", {"listen": {"max_connections": 2}}, crowd, {"listen": {"max_connections": 100}}),
     ("stale_if_error", {}, answers(body=b"{}", status=500), {"cache": {"stale_if_error": "1d"}}),
     ("pricing", {}, hits_of_many_tokens, {"pricing": [{"model": "*", "input": 1, "output": 2}]}),
 ]
@@ -388,10 +468,17 @@ def seen(refrain):
         wait_until(lambda: last() > before, "another reading")
 
 
+def in_folder(groups, folder):
+    disk = groups.get("tiers", {}).get("disk")
+    if not disk:
+        return groups
+    return {**groups, "tiers": {**groups["tiers"], "disk": {**disk, "path": str(folder / disk["path"])}}}
+
+
 @pytest.mark.parametrize("code, before, traffic, after", CASES, ids=[case[0] for case in CASES])
 def test_a_recommendation_is_there_until_it_is_followed(watched, start, upstream, tmp_path, code, before, traffic, after):
     def runs(groups):
-        refrain = watched(**groups)
+        refrain = watched(**in_folder(groups, tmp_path))
         arguments = (start.client(refrain), upstream)[:traffic.__code__.co_argcount]
         traffic(*arguments)
         return refrain
@@ -400,10 +487,27 @@ def test_a_recommendation_is_there_until_it_is_followed(watched, start, upstream
     wait_until(lambda: code in recommended(first), f"{code} to be recommended")
     told = recommended(first)[code]
     assert all(told[member] for member in ("title", "change", "evidence", "impact", "option"))
-    if after == "disk":
-        after = {"tiers": {"disk": {"path": str(tmp_path / "cache.db"), "timeout": "10s"}}}
     if after is None:
         return
     second = runs(after)
     seen(second)
     assert code not in recommended(second), f"still: {recommended(second)[code]}"
+
+
+def test_a_redis_that_stays_away_is_told_of(watched, start, redis):
+    refrain = watched(tiers={"redis": redis.tier(), "disk": None})
+    client, numbers = start.client(refrain), itertools.count()
+    redis.kill()
+
+    def are_recommended():
+        chats(12, f"{next(numbers)}")(client)
+        return {"redis_down", "queue_full"} <= recommended(refrain).keys()
+
+    wait_until(are_recommended, "what is to be done about Redis")  # a hundred readings
+    redis.restart()
+
+    def is_up():
+        chats(1, f"up {next(numbers)}")(client)
+        return "redis_down" not in recommended(refrain)
+
+    wait_until(is_up, "the recommendation to go")

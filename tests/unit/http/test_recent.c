@@ -219,6 +219,42 @@ static void remembers_it_of_the_right_one(void **state)
     recent_free(r);
 }
 
+/* Whoever differs from an earlier one in the named part alone is counted, once. */
+static void counts_what_alone_tells_requests_apart(void **state)
+{
+    struct recent *r = recent_new(64);
+    const uint64_t names[] = {trace_member_name(recent_secret(r), SLICE_OF("id")),
+                              trace_member_name(recent_secret(r), SLICE_OF("other"))};
+    unsigned n[2];
+
+    (void)state;
+    assert_int_equal(recent_count_lone(r, names, n, 2), 0);
+    add(r, 1, "{\"a\":1,\"id\":1}", 0);
+    add(r, 2, "{\"a\":1,\"id\":2}", 0);
+    add(r, 3, "{\"a\":1,\"id\":3}", 0);
+    add(r, 4, "{\"a\":2,\"id\":4}", 0); /* in two */
+    add(r, 5, "{\"a\":1}", 0);          /* has none */
+    add(r, 6, "{\"a\":1,\"id\":3}", 0); /* the same as one, and near two */
+    assert_int_equal(recent_count_lone(r, names, n, 2), 6);
+    assert_int_equal(n[0], 3);
+    assert_int_equal(n[1], 0);
+    recent_free(r);
+}
+
+static void compares_no_more_than_so_many(void **state)
+{
+    struct recent *r = recent_new(2 * RECENT_COMPARED_MAX);
+    const uint64_t name = trace_member_name(recent_secret(r), SLICE_OF("a"));
+    unsigned n;
+
+    (void)state;
+    for (unsigned i = 0; i < RECENT_COMPARED_MAX + 9; i++)
+        add(r, i, "{\"a\":1}", 0);
+    assert_int_equal(recent_count_lone(r, &name, &n, 1), RECENT_COMPARED_MAX);
+    assert_int_equal(n, 0);
+    recent_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +266,8 @@ int main(void)
         cmocka_unit_test(remembers_why_an_answer_was_not_stored),
         cmocka_unit_test(remembers_it_of_the_right_one),
         cmocka_unit_test(no_more_differences_are_listed_than_there_is_room_for),
+        cmocka_unit_test(counts_what_alone_tells_requests_apart),
+        cmocka_unit_test(compares_no_more_than_so_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

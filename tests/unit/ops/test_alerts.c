@@ -5,8 +5,10 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "page.h"
 #include "refrain/base/attr.h"
 #include "refrain/ops/alerts.h"
 #include "refrain/store/record.h"
@@ -423,7 +425,24 @@ static void test_without_a_reading_nothing_is_judged(void **state)
     history_free(h);
 }
 
-int main(void)
+/* docs/alerts.md has a line for each row, in the row's own words. */
+static char *page;
+
+static void test_the_page_says_what_the_rows_say(void **state)
+{
+    (void)state;
+    for (unsigned code = 0; code < ALERT_CODES; code++) {
+        struct alert_about a = alert_about((enum alert_code)code);
+        char line[1024];
+
+        (void)snprintf(line, sizeof(line), "| `%s` | %s | %s | `%s` | %s |\n", a.code, a.levels, a.looks_at,
+                       a.options, a.what_to_do);
+        if (!strstr(page, line))
+            fail_msg("docs/alerts.md lacks:\n%s", line);
+    }
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_code_is_tried),
@@ -436,7 +455,12 @@ int main(void)
         cmocka_unit_test(test_a_window_adds_up_several_readings),
         cmocka_unit_test(test_each_subject_has_one_and_there_is_room_for_so_many),
         cmocka_unit_test(test_without_a_reading_nothing_is_judged),
+        cmocka_unit_test(test_the_page_says_what_the_rows_say),
     };
+    int failed;
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    page = test_page_read(argc, argv);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(page);
+    return failed;
 }
