@@ -31,7 +31,7 @@ static void send_refusal(int fd, const struct tls_conn *tls, const char *status,
 /* Told and counted like a request that was answered, whether the answer gets there or not. */
 static const char *id_of_refusal(const struct front *f, unsigned status, enum error_code code)
 {
-    return f->handler->on_refusal(f->handler->arg, status, code);
+    return f->handler->on_refusal ? f->handler->on_refusal(f->handler->arg, status, code) : NULL;
 }
 
 void front_refuse_connection(const struct front *f, int fd)

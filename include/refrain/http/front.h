@@ -67,7 +67,7 @@ struct front_handler {
     /* The reply was sent, or the connection is lost. The request is the handler's to free now. */
     void (*on_end)(struct front_req *r, bool sent);
     /* What has not become a request is answered with this status, without the handler. Returns the id that it
-     * goes by, until the next call. */
+     * goes by, until the next call. NULL: it is not told. */
     const char *(*on_refusal)(void *arg, unsigned status, enum error_code code);
 };
 
