@@ -12,7 +12,6 @@ import bisect
 import http.server
 import itertools
 import json
-import os
 import pathlib
 import random
 import sys
@@ -29,7 +28,7 @@ from harness.client import Client  # noqa: E402
 from harness.process import Refrain  # noqa: E402
 from harness.redis import RedisServer  # noqa: E402
 
-PROMPTS = 9000  # different questions; few are asked often, most hardly ever
+PROMPTS = 300  # different questions; few are asked often, most hardly ever
 CONNECTIONS = 12
 PAUSE_S = 0.35  # of each, on average, between two requests
 
@@ -126,12 +125,9 @@ class Traffic:
                 connection = client.connect()
         client.close()
 
-    def run(self, watch):
+    def run(self):
         for thread in self.threads:
             thread.start()
-        while time.monotonic() < self.end:
-            watch((time.monotonic() - self.began) / self.seconds)
-            time.sleep(0.5)
         for thread in self.threads:
             thread.join()
 
@@ -143,7 +139,7 @@ def configuration(folder, upstream_url, redis_url):
         "upstreams": {"openai": {"url": upstream_url}, "anthropic": {"url": upstream_url}},
         "routes": [{"path": "/anthropic/", "upstream": "anthropic", "strip_prefix": True}, {"path": "/", "upstream": "openai"}],
         "cache": {"state_dir": str(folder / "state"), "default_ttl": "10m", "stale_if_error": "1d"},
-        "tiers": {"memory": {"max_bytes": "10MiB"}, "disk": {"path": str(folder / "cache.db"), "max_bytes": "1GiB"},
+        "tiers": {"memory": {"max_bytes": "6MiB"}, "disk": {"path": str(folder / "cache.db"), "max_bytes": "1GiB"},
                   "redis": {"url": redis_url}},
         "pricing_file": str(next((TREE / "config").glob("pricing-*.yaml"))),
         "log": {"requests": False},
@@ -154,8 +150,8 @@ def take(refrain, into):
     browser = Browser()
     try:
         browser.signs_in(refrain)
-        browser.sees("#popular-table", "gpt-4o-mini")
-        browser.sees("#model-table", "gpt-4o-mini")
+        browser.sees("#popular", "gpt-4o-mini")
+        browser.sees("#models", "gpt-4o-mini")
         for width in (1280, 360):
             for mode in ("light", "dark"):
                 file = into / f"dashboard-{width}-{mode}.png"
@@ -179,21 +175,16 @@ def main():
     redis = RedisServer()
     with tempfile.TemporaryDirectory(prefix="refrain-pictures-") as folder:
         folder = pathlib.Path(folder)
-        refrain = Refrain(folder, configuration(folder, f"http://127.0.0.1:{server.server_port}", redis.url),
-                          environment={"HOSTNAME": os.environ.get("HOSTNAME", "")}).listening()
-        traffic = Traffic(refrain.proxy, args.minutes * 60)
-        gone = threading.Event()
-
-        def watch(share):
-            if share > 0.94 and not gone.is_set():  # an alert is to be seen, with what to do about it
-                gone.set()
-                redis.close()
-
-        traffic.run(watch)
-        print(f"{traffic.asked} requests, {traffic.faults} faults")
-        take(refrain, args.into)
-        refrain.stop()
-    server.shutdown()
+        refrain = Refrain(folder, configuration(folder, f"http://127.0.0.1:{server.server_port}", redis.url)).listening()
+        try:
+            traffic = Traffic(refrain.proxy, args.minutes * 60)
+            traffic.run()
+            print(f"{traffic.asked} requests, {traffic.faults} faults")
+            take(refrain, args.into)
+        finally:
+            refrain.stop()
+            redis.close()
+            server.shutdown()
 
 
 if __name__ == "__main__":

@@ -108,6 +108,7 @@ export function withUnit(value, unit) {
     case "s": case "seconds": return seconds(value);
     case "ms": return seconds(value / 1000);
     case "bytes": return bytes(value);
+    case "count": return short(value);
     default: return unit ? `${short(value)} ${unit}` : short(value);
   }
 }

@@ -33,6 +33,7 @@ function figure(name, value, below) {
 const sum = (a, b) => (a === undefined && b === undefined ? null : (a ?? 0) + (b ?? 0));
 
 function pricingOf({ priced, models = [] }) {
+  if (priced === undefined) return "";
   if (priced === false) return "no prices: see pricing in the configuration";
   const without = models.filter((model) => model.dollars === null).length;
   return without > 0 ? `${as.plural(without, "model", "models")} without a price` : "by the prices configured";
@@ -204,7 +205,8 @@ function updateAlert(item, alert) {
   setText(action, as.text(alert.what_to_do));
 }
 
-const limitOf = ({ value, threshold, unit }) => (value === undefined || value === null || threshold === undefined || threshold === null
+/** Where there is one: of what is simply so, the threshold is 0. */
+const limitOf = ({ value, threshold, unit }) => (value === undefined || value === null || !threshold
   ? "" : `; ${as.withUnit(value, unit)}, the limit is ${as.withUnit(threshold, unit)}`);
 
 function showRecommendations(panel, { recommendations = [] }) {
