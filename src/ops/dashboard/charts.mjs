@@ -19,7 +19,7 @@ function colour(name, alpha = 1) {
   return `rgba(${r}, ${g}, ${b}, ${alpha})`;
 }
 
-const stepOf = (minutes) => (minutes <= 5 ? 1 : minutes <= 15 ? 3 : 10) * 60_000;
+const stepOf = (minutes) => (minutes <= 6 ? 1 : minutes <= 12 ? 2 : minutes <= 20 ? 3 : 10) * 60_000;
 
 export class TimeChart {
   #chart;
@@ -135,9 +135,9 @@ export class TimeChart {
     const end = times.at(-1) ?? Date.now();
     const { x } = this.#chart.options.scales;
     x.max = end;
-    x.min = end - this.#minutes * 60_000;
+    x.min = Math.max(end - this.#minutes * 60_000, Math.min(times[0] ?? end, end - 60_000)); // none before the start
     x.afterBuildTicks = (scale) => {
-      scale.ticks = wholeTicks(scale.min, scale.max, stepOf(this.#minutes));
+      scale.ticks = wholeTicks(scale.min, scale.max, stepOf((scale.max - scale.min) / 60_000));
     };
     this.#conf.series.forEach((series, i) => {
       this.#chart.data.datasets[i].data = this.#samples.map((sample, at) => ({ x: times[at], y: series.value(sample) ?? NaN }));

@@ -228,8 +228,19 @@ function showRecommendations(panel, { recommendations = [] }) {
 
 const BREAKER_STATES = { closed: "good", half_open: "warning", open: "bad" };
 const nameOfBreaker = (b) => b.tier ?? b.upstream;
-const callOfBreaker = (b) => `${nameOfBreaker(b)}, ${as.words(b.kind).toLowerCase()}${b.model ? ` of ${b.model}` : ""}`;
+const callOfBreaker = (b) => `${nameOfBreaker(b)}, ${as.words(b.kind).toLowerCase()}`;
 const stateOfBreaker = (b) => `${as.words(b.state).toLowerCase()}${b.held ? ", held" : ""}`;
+const BEST_FIRST = Object.keys(BREAKER_STATES);
+
+/** A breaker that has one for each model becomes one row, as bad as the worst of them: they are changed together. */
+function groupBreakers(breakers) {
+  const groups = Map.groupBy(breakers, callOfBreaker);
+  return [...groups.values()].map((members) => {
+    const worst = members.toSorted((a, b) => BEST_FIRST.indexOf(b.state) - BEST_FIRST.indexOf(a.state))[0];
+    const models = members.filter((b) => b.model && b.state === worst.state && b.state !== "closed").map((b) => b.model);
+    return { ...worst, models };
+  });
+}
 
 function breakerColumns(panel, again) {
   const change = async (b) => {
@@ -253,7 +264,7 @@ function breakerColumns(panel, again) {
     { name: "Of", head: true, make: () => [el("span", {}), el("span", { class: "below" })],
       refresh(cell, b) {
         setText(cell.firstElementChild, nameOfBreaker(b));
-        setText(cell.lastElementChild, [as.words(b.kind).toLowerCase(), b.model].filter(Boolean).join(", "));
+        setText(cell.lastElementChild, [as.words(b.kind).toLowerCase(), ...b.models].join(", "));
       } },
     { name: "State", make: () => badge("off", ""),
       refresh: (cell, b) => setBadge(cell.firstElementChild, BREAKER_STATES[b.state] ?? "off", stateOfBreaker(b)) },
@@ -283,7 +294,7 @@ export function startOverview(refresher, openEntry) {
     path: "/stats", every_s: 5, views: null,
     panels: [panels.figures, panels.models, panels.operations, panels.namespaces, panels.reasons, panels.tiers],
     show(stats) {
-      setText(byId("instance"), [stats.instance, stats.version && `Refrain ${stats.version}`, stats.uptime_s !== undefined
+      setText(byId("instance"), [stats.instance?.slice(0, 8), stats.version && `Refrain ${stats.version}`, stats.uptime_s !== undefined
         && `up ${as.seconds(stats.uptime_s)}`].filter(Boolean).join(" · "));
       showFigures(stats);
       showTable(panels.models, "model-table", MODELS, stats.saved?.models, (m) => m.model,
@@ -309,8 +320,8 @@ export function startOverview(refresher, openEntry) {
   refresher.add({
     path: "/breakers", every_s: 5, views, panels: [panels.breakers],
     show: ({ breakers = [] }) => (breakers.length === 0 ? panels.breakers.empty("None yet: each upstream gets its breakers with its first call.")
-      : keepTable(byId("breaker-table"), breakerColumns(panels.breakers, () => refresher.now([panels.breakers])), breakers,
-        (b) => `${nameOfBreaker(b)} ${b.kind} ${b.model ?? ""}`)),
+      : keepTable(byId("breaker-table"), breakerColumns(panels.breakers, () => refresher.now([panels.breakers])),
+        groupBreakers(breakers), callOfBreaker)),
   });
   refresher.add({ path: "/recommendations", every_s: 15, views, panels: [panels.recommendations],
                   show: (data) => showRecommendations(panels.recommendations, data) });
