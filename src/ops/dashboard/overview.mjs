@@ -43,7 +43,6 @@ function pricingOf({ priced, models = [] }) {
 
 const MODELS = [
   { name: "Model", head: true, text: (m) => as.text(m.model) },
-  { name: "Hits", number: true, text: (m) => as.short(m.hits) },
   { name: "Tokens in", number: true, minor: true, text: (m) => as.short(m.tokens_in) },
   { name: "Tokens out", number: true, minor: true, text: (m) => as.short(m.tokens_out) },
   { name: "Tokens", number: true, class: "major", text: (m) => as.short(sum(m.tokens_in, m.tokens_out)) },
