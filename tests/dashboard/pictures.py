@@ -28,7 +28,7 @@ from harness.client import Client  # noqa: E402
 from harness.process import Refrain  # noqa: E402
 from harness.redis import RedisServer  # noqa: E402
 
-PROMPTS = 300  # different questions; few are asked often, most hardly ever
+PROMPTS = 160  # different questions; few are asked often, most hardly ever
 CONNECTIONS = 12
 PAUSE_S = 0.35  # of each, on average, between two requests
 
