@@ -152,8 +152,57 @@ def test_figures_are_those_of_the_traffic(refrain, client, browser):
     browser.behaved()
 
 
+def test_what_was_saved_and_what_is_hot_is_told(refrain, client, operator, browser):
+    asked(client, 3, hits=2, tags="news")
+    saved = operator.reads("/stats")["saved"]
+    tokens = saved["tokens_in"] + saved["tokens_out"]
+    assert tokens > 0
+    browser.signs_in(refrain)
+    browser.sees("#figure-tokens", f"{tokens:,}")
+    browser.sees("#model-table", "gpt-4o-mini", f"{saved['tokens_out']:,}")
+    hottest = operator.reads("/popular?limit=10")["entries"]
+    assert len(hottest) == 3
+    browser.sees("#popular-table", *(entry["id"][:8] for entry in hottest), "news")
+    browser.goes_to("performance")
+    browser.sees("#latency-table", "chat, hit", "chat, miss")
+    browser.sees("#part-table", "Upstream, first byte")
+    browser.behaved()
+
+
+@pytest.mark.refrain(monitoring={"sample_every": "50ms"})
+def test_charts_say_what_they_draw(refrain, client, operator, browser):
+    asked(client, 4, hits=4)
+    wait_until(lambda: sum(s["requests"]["total"] for s in operator.reads("/stats/history?minutes=5")["samples"]) == 20,
+               "the readings")
+    browser.signs_in(refrain)
+    said = "#chart-requests canvas[aria-label*='20 requests in the last 15 minutes: 16 hit'][aria-label*='4 miss']"
+    browser.waits_for(said)
+    browser.clicks("#chart-requests summary")
+    browser.sees("#chart-requests table", "Time", "Coalesced")
+    painted = browser.script("const c = document.querySelector(arguments[0]); return c.getContext('2d')"
+                             ".getImageData(0, 0, c.width, c.height).data.some((v) => v > 0)", said)
+    assert painted
+    browser.behaved()
+
+
+@pytest.mark.refrain(monitoring={"sample_every": "50ms"})
+def test_an_alert_comes_with_what_to_do_and_goes(refrain, client, operator, browser):
+    asked(client, 1, hits=0)
+    browser.signs_in(refrain)
+    browser.sees("#alerts", "No alerts")
+    operator.does("/breakers/default/availability", {"action": "open"})
+    alert = wait_until(lambda: [a for a in operator.reads("/alerts")["alerts"] if "breaker" in a["code"]], "the alert")[0]
+    browser.sees("#alert-list", alert["message"], alert["what_to_do"].split("`")[0].strip())
+    wait_until(lambda: alert["message"] in browser.text("#announcement"), "it to be spoken")
+    operator.does("/breakers/default/availability", {"action": "reset"})
+    wait_until(lambda: alert["message"] not in browser.shown("#alerts"), "it to go")
+    browser.behaved()
+
+
 def test_before_any_traffic_it_says_what_to_do(refrain, browser):
     browser.signs_in(refrain)
+    browser.sees("#models", "the first hit shows here")
+    browser.sees("#popular", "No entry has been hit yet")
     browser.sees("#operations", "point a client’s base URL at the proxy listener")
     browser.sees("#figure-hit-rate-below", "no requests yet")
     browser.sees("#breakers", "Breakers")
