@@ -218,7 +218,7 @@ function showRecommendations(panel, { recommendations = [] }) {
     (item, r) => {
       const [title, change, why] = item.children;
       setText(title, as.text(r.title));
-      setText(change, as.text(r.change));
+      setText(change, [r.option, as.text(r.change)].filter(Boolean).join(" "));
       setText(why, [r.evidence, r.impact].filter(Boolean).join(" "));
     });
 }
