@@ -154,6 +154,7 @@ def test_figures_are_those_of_the_traffic(refrain, client, browser):
 
 def test_what_was_saved_and_what_is_hot_is_told(refrain, client, operator, browser):
     asked(client, 3, hits=2, tags="news")
+    refrain.waits_for("requests_total", 6, result="hit")  # what a request saved is counted once its client has it
     saved = operator.reads("/stats")["saved"]
     tokens = saved["tokens_in"] + saved["tokens_out"]
     assert tokens > 0
