@@ -33,6 +33,8 @@ table("large counts are shortened, others are exact", as.short, [
 
 table("shares", as.percent, [[0, "0 %"], [0.8731, "87.3 %"], [1, "100 %"]]);
 
+table("phrases of the API become sentences", as.sentence, [["", ""], [undefined, ""], ["it is so", "It is so."]]);
+
 test("names of the API become words", () => {
   assert.equal(as.words("error-in-stream"), "Error in stream");
   assert.equal(as.words("half_open"), "Half open");

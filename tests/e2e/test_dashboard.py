@@ -1,6 +1,7 @@
 """The dashboard in a real browser, showing what real traffic made; and what the listener sends for it. SPEC section 12."""
 
 import gzip
+import hashlib
 import json
 import pathlib
 import re
@@ -168,6 +169,22 @@ def test_what_was_saved_and_what_is_hot_is_told(refrain, client, operator, brows
     browser.sees("#latency-table", "chat, hit", "chat, miss")
     browser.sees("#part-table", "Upstream, first byte")
     browser.behaved()
+
+
+TOKEN = "rfr_" + "D" * 43
+
+
+@pytest.mark.refrain(clients={"search-team": {"token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest(), "requests_per_minute": 3}},
+                     upstreams={"default": {"credential": "sk-ours"}})
+def test_what_each_client_asked_is_told(refrain, client, operator, browser):
+    team = client.with_credential(TOKEN)
+    asked(team, 1, hits=2)
+    team.post(chat("once too often")).refused(429)
+    wait_until(lambda: operator.reads("/clients")["clients"][0]["limited"] == 1, "the request turned away")
+    browser.signs_in(refrain)
+    browser.sees("#client-table", "search-team", "4", "66.7 %")
+    browser.behaved()
+    team.close()
 
 
 @pytest.mark.refrain(monitoring={"sample_every": "50ms"})

@@ -101,6 +101,9 @@ export function words(code) {
   return spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }
 
+/** A phrase of the API's as a sentence; nothing of nothing. */
+export const sentence = (phrase) => (phrase ? `${phrase.charAt(0).toUpperCase()}${phrase.slice(1)}.` : "");
+
 /** A value with the unit that an alert names. */
 export function withUnit(value, unit) {
   switch (unit) {

@@ -58,6 +58,13 @@ const counted = (first, name) => [
   { name: "Hit rate", number: true, text: (row) => (row.hit_rate === null ? "–" : as.percent(row.hit_rate)) },
 ];
 
+const CLIENTS = [
+  ...counted("Client", "client"),
+  { name: "Turned away", number: true, minor: true, text: (c) => as.short(c.limited) },
+  { name: "Tokens saved", number: true, minor: true, text: (c) => as.short(sum(c.tokens_saved_in, c.tokens_saved_out)) },
+  { name: "Saved", number: true, text: (c) => (c.dollars_saved === null ? "no price" : as.dollars(c.dollars_saved)) },
+];
+
 const REASONS = [
   { name: "Reason", head: true, text: (row) => as.words(row.reason) },
   { name: "Answers", number: true, text: (row) => as.short(row.count) },
@@ -219,7 +226,7 @@ function showRecommendations(panel, { recommendations = [] }) {
       const [title, change, why] = item.children;
       setText(title, as.text(r.title));
       setText(change, [r.option, as.text(r.change)].filter(Boolean).join(" "));
-      setText(why, [r.evidence, r.impact].filter(Boolean).join(" "));
+      setText(why, [r.evidence, r.impact].map(as.sentence).join(" "));
     });
 }
 
@@ -285,7 +292,7 @@ const INSTANCES = [
 /** Tells @refresher what the overview needs. @openEntry(id): shows an entry. */
 export function startOverview(refresher, openEntry) {
   const panels = Object.fromEntries(["figures", "models", "operations", "namespaces", "reasons", "tiers", "alerts",
-    "recommendations", "breakers", "instances", "popular", "charts"].map((id) => [id, new Panel(id)]));
+    "recommendations", "breakers", "instances", "clients", "popular", "charts"].map((id) => [id, new Panel(id)]));
   const charts = makeCharts();
   const views = ["overview"];
 
@@ -328,6 +335,11 @@ export function startOverview(refresher, openEntry) {
     path: "/popular?limit=10", every_s: 10, views, panels: [panels.popular],
     show: ({ entries = [] }) => (entries.length === 0 ? panels.popular.empty("No entry has been hit yet.")
       : keepTable(byId("popular-table"), popularColumns(openEntry), entries, (e) => e.id)),
+  });
+  refresher.add({
+    path: "/clients", every_s: 10, views, panels: [panels.clients],
+    show: ({ clients }) => showTable(panels.clients, "client-table", CLIENTS, clients, (c) => c.client,
+      "None by name: clients in the configuration gives each team a token, limits and answers of its own."),
   });
   refresher.add({
     path: "/instances", every_s: 15, views, panels: [panels.instances],
