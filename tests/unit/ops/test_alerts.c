@@ -385,8 +385,8 @@ static void many_breakers(struct scene *s, int64_t n)
     s->facts.breakers_n = (size_t)n;
     for (size_t i = 0; i < s->facts.breakers_n; i++) {
         s->facts.breakers[i] = (struct fact_breaker){.kind = BREAKERS_AVAILABILITY, .cause = "half failed"};
-        (void)snprintf(s->facts.breakers[i].upstream, sizeof(s->facts.breakers[i].upstream), "%zu-%048d", i,
-                       0);
+        (void)snprintf(s->facts.breakers[i].upstream, sizeof(s->facts.breakers[i].upstream), "%u-%048d",
+                       (unsigned)i, 0);
     }
 }
 
