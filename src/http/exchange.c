@@ -752,7 +752,7 @@ static enum step step_made(struct exchange *x)
     remember(x);
     value.own_operation = x->own ? (uint16_t)(x->own - site_of(x)->rules.own + 1) : 0;
     value.caller = x->caller & KEY_CALLER_MAX;
-    if (memo_is_of_site(x))
+    if (memo_is_of_site(x) && planned != STEP_PASS) /* which wants the model, for breakers and the log */
         memo_put(x->worker->memo, &x->tag, &value);
     return planned;
 }

@@ -252,6 +252,15 @@ def test_accept_encoding_is_ours_towards_upstream(client, upstream):
     assert upstream.requests[2].header("accept-encoding") == "br, zstd"
 
 
+@pytest.mark.refrain(listen={"workers": 1})
+def test_a_stream_that_is_known_and_not_stored_any_more_is_asked_for_uncoded_as_well(client, operator, upstream):
+    client.post(chat_stream()).was("MISS")
+    client.post(chat_stream()).was("HIT")
+    operator.does("/invalidate", {"all": True})
+    client.post(chat_stream()).was("MISS")
+    assert [request.header("accept-encoding") for request in upstream.requests] == ["identity"] * 2
+
+
 def test_the_callers_request_id_is_kept_and_echoed(client, upstream):
     answer = client.post(chat(), headers={"X-Request-Id": "mine-7"}).was("MISS")
     assert upstream.saw(1).header("x-request-id") == "mine-7"

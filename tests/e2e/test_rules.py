@@ -94,6 +94,21 @@ def test_a_request_cannot_switch_on_what_a_rule_switches_off(client, upstream):
     upstream.saw(2)
 
 
+@rules({"match": {"model": "gpt*"}, "cache": "off"}, listen={"workers": 1},
+       breaker={"availability": {"ratio": 0.5, "samples": 4, "open_for": "300s", "fail_fast": True}})
+@pytest.mark.parametrize("ask", [chat(), chat_stream()], ids=["whole", "streamed"])
+def test_what_passes_by_again_is_known_by_its_model_as_it_was_the_first_time(client, refrain, upstream, ask):
+    for _ in range(3):
+        passes_by(client.post(ask))
+    assert [line["model"] for line in refrain.request_lines(3)] == ["gpt-4o-mini"] * 3
+    upstream.always(whole, b"busy", status=503)
+    for _ in range(4):
+        assert client.post(ask).whole().status == 503
+    client.post(ask).refused(503, "circuit_open")
+    opened = refrain.logged(lambda e: e.get("event") == "breaker" and e.get("state") == "open", "that it opened")
+    assert [line["model"] for line in refrain.events if line.get("event") == "breaker"] == ["gpt-4o-mini"], opened
+
+
 @rules({"match": {"header": {"X-Raw": "*"}}, "cache": "off"})
 def test_where_the_head_tells_that_it_is_off_the_body_is_not_held(client, upstream):
     upload = client.connect()
