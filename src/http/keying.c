@@ -288,7 +288,8 @@ struct digest keying_make(struct key_maker *maker, const struct keying *k)
         .custom_key = k->ask->custom_key,
         .body_kind = canonical ? KEY_BODY_CANONICAL : KEY_BODY_EXACT,
         .body = canonical ? k->canonical : k->body,
-        .key_in_query = dialect_of(k->op)->key_in_query,
+        /* A client's token has been taken out of the query: what is left there is content. */
+        .key_in_query = !k->client && dialect_of(k->op)->key_in_query,
         .controls_go_on = upstream->takes_controls,
         .accept_counts = dialect_of(k->op)->accept_counts,
         .trace = k->trace,

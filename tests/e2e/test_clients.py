@@ -105,6 +105,15 @@ def test_what_else_stands_in_the_query_goes_on(client, upstream):
     assert upstream.requests[-1].target == f"/v1/things?key=of-a-lock&{'x' * 1500}"
 
 
+@with_clients(operations={"search": {"dialect": "generate"}})
+def test_a_parameter_named_key_that_is_no_token_tells_requests_apart(alice, upstream):
+    named = {"Refrain-Operation": "search"}
+    upstream.reply(whole, GEMINI_ANSWER)
+    alice.post(GEMINI.at("/search?key=fruit"), named).was("MISS")
+    alice.post(GEMINI.at("/search?key=stone"), named).was("MISS")
+    assert [request.target for request in upstream.requests] == ["/search?key=fruit", "/search?key=stone"]
+
+
 @pytest.mark.parametrize(("header", "shown"), [("authorization", f"Bearer {OURS}"), ("x-api-key", OURS),
                                                ("api-key", OURS), ("x-goog-api-key", OURS)])
 def test_ours_stands_where_the_upstream_looks_for_it(start, upstream, header, shown):
@@ -515,7 +524,8 @@ def everywhere(refrain, operator, upstream, folder):
     """All that is told or written by this instance, by where it stands."""
     told = {"log": "\n".join(refrain.lines), "upstream": told_upstream(upstream)}
     told["metrics"] = repr(refrain.scrape())
-    for path in ("/clients", "/stats", "/entries?limit=100", "/namespaces", "/breakers"):
+    for path in ("/clients", "/stats", "/entries?limit=100", "/namespaces", "/breakers", "/config", "/slow", "/popular",
+                 "/performance", "/stats/history", "/alerts", "/recommendations", "/export?format=json"):
         told[path] = json.dumps(operator.reads(path))
     shown = subprocess.run([binary(), "config", "show", "--config", str(refrain.config_file)], capture_output=True,
                            text=True, check=False)
