@@ -66,13 +66,19 @@ static void fetch_free(struct fetch *x)
 
 /* -- the end -- */
 
+/* An answer to HEAD has nothing to store: that it is not is no news, unless it was to renew what is. */
+static bool is_worth_storing(const struct fetch *x)
+{
+    return x->has_key && (!x->by_head || x->described);
+}
+
 void fetch_finish(struct fetch *x, enum flight_end how)
 {
     struct flight *f = x->flight;
 
-    if (x->keep.reason != GATE_STORE && x->has_key && !x->led)
+    if (x->keep.reason != GATE_STORE && is_worth_storing(x) && !x->led)
         metric_add1(x->counts, NOT_STORED, x->keep.reason, 1);
-    if (x->has_key && x->site->recent)
+    if (is_worth_storing(x) && x->site->recent)
         recent_settled(x->site->recent, &x->keep.varying.common,
                        x->keep.reason == GATE_STORE ? NULL : gate_reason_name(x->keep.reason));
     fetch_tell_end(x, how);

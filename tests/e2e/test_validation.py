@@ -191,6 +191,17 @@ def test_a_head_stores_nothing_by_itself(client, upstream):
     assert client.get("/page").was("MISS").body == b"page"
 
 
+def test_a_head_that_tells_another_page_is_nobodys_fault(client, refrain, upstream):
+    upstream.reply(whole, b"page", headers=STALE)
+    client.get("/page").was("MISS")
+    upstream.reply(bodiless, headers={**FRESH, "ETag": '"another"', "Content-Length": "9"})
+    assert client.ask("HEAD", "/page").was("MISS").header("content-length") == "9"
+    upstream.reply(whole, b"new", headers=FRESH)
+    assert client.get("/page").was("MISS").body == b"new"
+    refrain.waits_for("flights", 0)
+    assert not refrain.metric("not_stored_total"), "an answer to HEAD has nothing to store"
+
+
 # What unsafe requests change.
 
 
