@@ -81,6 +81,7 @@ static void count_saved(const struct account_to *to, const struct account *a)
     unsigned model = metrics_label(to->metrics, LABEL_MODEL, a->model);
     uint64_t cost;
 
+    metric_add1(to->counts, ANSWERS_SAVED, model, 1);
     if (a->tokens_in > 0)
         metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_INPUT, a->tokens_in);
     if (a->tokens_out > 0)

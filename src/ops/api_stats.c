@@ -72,15 +72,16 @@ static void write_namespaces(struct jout *j, struct metrics *m)
 
 static void write_saved_model(struct jout *j, struct metrics *m, unsigned model)
 {
+    uint64_t answers = metrics_sum1(m, ANSWERS_SAVED, model);
     uint64_t in = metrics_sum2(m, TOKENS_SAVED, model, TOKENS_INPUT);
     uint64_t out = metrics_sum2(m, TOKENS_SAVED, model, TOKENS_OUTPUT);
-
     uint64_t nano_dollars = metrics_sum1(m, COST_SAVED, model);
 
-    if (in + out + nano_dollars == 0)
+    if (answers == 0)
         return;
     jout_object(j, NULL);
     jout_str(j, "model", metrics_label_text(m, LABEL_MODEL, model));
+    jout_int(j, "hits", (int64_t)answers);
     jout_int(j, "tokens_in", (int64_t)in);
     jout_int(j, "tokens_out", (int64_t)out);
     if (nano_dollars > 0)

@@ -68,9 +68,9 @@ def test_what_upstream_was_spared_is_told_by_model(operator, client, upstream):
     assert (saved["tokens_in"], saved["tokens_out"]) == (4 * used[0], 4 * used[1]) and saved["priced"]
     dollars = 2 * (used[0] * 1 + used[1] * 10) / 1e6
     assert abs(saved["dollars"] - dollars) < 1e-12
-    told = {one["model"]: (one["tokens_in"], one["tokens_out"], one["dollars"]) for one in saved["models"]}
-    assert told == {"gpt-4o-mini": (2 * used[0], 2 * used[1], saved["dollars"]),
-                    "unpriced": (2 * used[0], 2 * used[1], None)}
+    told = {one["model"]: (one["hits"], one["tokens_in"], one["tokens_out"], one["dollars"]) for one in saved["models"]}
+    assert told == {"gpt-4o-mini": (2, 2 * used[0], 2 * used[1], saved["dollars"]),
+                    "unpriced": (2, 2 * used[0], 2 * used[1], None)}
 
 
 # Times.

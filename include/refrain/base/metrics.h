@@ -113,8 +113,10 @@ enum metric_code {
     X(NAMESPACE_REQUESTS, COUNTER, "refrain_namespace_requests_total", NAMESPACE, RESULT, ONE,               \
       "The same, by namespace.")                                                                             \
     X(REQUEST_DURATION, CALL, "refrain_request_duration_seconds", RESULT, NONE, NANO,                        \
-      "Time from a request's last byte to its answer's last byte.")                                          \
+      "Time from a request's head, its body still to come, to its answer's last byte.")                      \
     X(HITS, COUNTER, "refrain_hits_total", TIER, NONE, ONE, "Answers found, by the tier that had them.")     \
+    X(ANSWERS_SAVED, COUNTER, "refrain_answers_saved_total", MODEL, NONE, ONE,                               \
+      "Answers that upstream did not have to make again.")                                                   \
     X(TOKENS_SAVED, COUNTER, "refrain_tokens_saved_total", MODEL, TOKENS, ONE,                               \
       "Tokens of answers that upstream did not have to make again, by its own count.")                       \
     X(COST_SAVED, COUNTER, "refrain_cost_saved_dollars_total", MODEL, NONE, NANO,                            \
@@ -222,7 +224,7 @@ enum metric_code {
  * whose few buckets are what Prometheus wants: a sketch a pair of labels and block, made when it is first
  * used. Not in the exposition.
  *
- * REQUEST and STREAM: from a request's last byte to its answer's last byte, of answers asked for whole and of
+ * REQUEST and STREAM: from a request's head to its answer's last byte, of answers asked for whole and of
  * those asked for as streams, which take as long as upstream likes to talk.
  */
 #define METRIC_TIMES(X)                                                                                      \

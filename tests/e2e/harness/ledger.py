@@ -13,7 +13,7 @@ from .process import wait_until
 # What a ledger keeps: counters, and how many observations a histogram has.
 COUNTED = ("requests_total", "namespace_requests_total", "request_duration_seconds_count", "hits_total", "coalesced_total",
            "upstream_requests_total", "upstream_retries_total", "upstream_duration_seconds_count", "not_stored_total",
-           "tokens_saved_total", "invalidations_total", "connections_refused_total", "corrupt_total", "promoted_total")
+           "answers_saved_total", "tokens_saved_total", "invalidations_total", "connections_refused_total", "corrupt_total", "promoted_total")
 
 
 def sample(name, **labels):
@@ -35,6 +35,7 @@ class Ledger:
         if result in ("hit", "stale"):
             self.add("hits_total", n, tier=tier)
         if result in ("hit", "stale", "revalidated", "coalesced"):
+            self.add("answers_saved_total", n, model=model or "other")
             for kind, count in zip(("input", "output"), tokens):
                 if count:
                     self.add("tokens_saved_total", n * count, model=model or "other", kind=kind)
