@@ -283,6 +283,14 @@ static void bind_rows(struct loading *l, const struct target *t)
         bind_row(l, t, &t->section->rows[i]);
 }
 
+static void keep_item_origin(struct loading *l, const struct target *t)
+{
+    struct item_origin *item = pool_alloc(l->pool, sizeof(*item));
+
+    *item = (struct item_origin){t->prefix, t->origin, l->items};
+    l->items = item;
+}
+
 static void bind_section(struct loading *l, const struct option_section *s, const struct node *tree)
 {
     const struct node *n = node_get(tree, slice_str(s->name));
@@ -299,6 +307,7 @@ static void bind_section(struct loading *l, const struct option_section *s, cons
         } else {
             t.prefix = pool_printf(l->pool, "%s[%zu].", s->name, i);
         }
+        keep_item_origin(l, &t);
         bind_rows(l, &t);
     }
     *(void **)(void *)(conf + s->items_offset) = items;

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "refrain/policy/pricing.h"
 #include "refrain/policy/rule.h"
 #include "refrain/store/seal.h"
+#include "refrain/wire/canon.h"
 #include "refrain/wire/dialect.h"
 #include "refrain/wire/header.h"
 #include "refrain/wire/redact.h"
@@ -116,6 +118,19 @@ static void judge_cache_scope(struct loading *l)
     if (c->scope_headers.n == 0)
         fail(l, "cache.scope", "expected credential, shared or a list of header names, got an empty list");
     c->scope = judge_scope(l, "cache.scope", &c->scope_headers);
+}
+
+/* An operator may know better, of an operation of his own: no error. */
+static void judge_ignored_fields(struct loading *l)
+{
+    const struct text_list *fields = &l->conf->key.ignore_fields;
+
+    for (size_t i = 0; i < fields->n; i++)
+        if (canon_is_asked(fields->at[i]))
+            report_warning(l->report, origin_of(l, "key.ignore_fields"), "key.ignore_fields",
+                           "%s is what is asked: requests that differ in it alone would be given each "
+                           "other's answers",
+                           fields->at[i].data);
 }
 
 static void judge_lifetimes(struct loading *l)
@@ -316,16 +331,15 @@ static bool says_something(const struct rule_conf *r)
            r->server_tools != MAYBE_UNSAID || r->usage_on_hit != RULE_USAGE_UNSAID;
 }
 
-/* Where the first option stands that is given of those whose names begin with @base. */
-static const struct origin *origin_within(const struct loading *l, const char *base)
+/* Where an item of a section begins. */
+static const struct origin *origin_of_item(const struct loading *l, const char *prefix)
 {
-    const struct config_origin *o = l->conf->origin;
+    const struct item_origin *item = l->items;
 
-    for (size_t i = 0; i < o->entries_n; i++)
-        if (strncmp(o->entries[i].name, base, strlen(base)) == 0 &&
-            o->entries[i].origin.source != SOURCE_BUILT_IN)
-            return &o->entries[i].origin;
-    return origin_of(l, pool_printf(l->pool, "%scache", base));
+    while (item && strcmp(item->prefix, prefix) != 0)
+        item = item->next;
+    assert(item);
+    return &item->origin;
 }
 
 static void judge_rule(struct loading *l, size_t i)
@@ -350,7 +364,7 @@ static void judge_rule(struct loading *l, size_t i)
     judge_range(l, pool_printf(l->pool, "%s.match.messages_below", base), r->match.messages_above,
                 r->match.messages_below);
     if (!says_something(r) && l->report->errors_n == 0) /* else it may be what was refused */
-        report_warning(l->report, origin_within(l, pool_printf(l->pool, "%s.", base)), base,
+        report_warning(l->report, origin_of_item(l, pool_printf(l->pool, "%s.", base)), base,
                        "the rule says nothing of the requests that it matches");
 }
 
@@ -504,10 +518,19 @@ static void judge_upstream(struct loading *l, size_t i)
         warn(l, url, "no route leads to this upstream");
 }
 
+static void judge_backoff(struct loading *l, const struct upstream_section *u)
+{
+    const char *name = pool_printf(l->pool, "upstreams.%s.retries.backoff", u->conf.name);
+
+    if (u->retry.backoff_ms > u->retry.backoff_ms_max)
+        warn(l, name, "longer than max_backoff, which is how long the wait is then");
+}
+
 static void judge_retries(struct loading *l, struct upstream_section *u)
 {
     const char *name = pool_printf(l->pool, "upstreams.%s.retries.retry_on", u->conf.name);
 
+    judge_backoff(l, u);
     for (size_t i = 0; i < u->retry_on.n; i++) {
         enum retry_cause cause = retry_cause_by_name(u->retry_on.at[i]);
 
@@ -780,6 +803,7 @@ void config_judge(struct loading *l)
     judge_listeners(l);
     judge_clients(l);
     config_judge_tls(l);
+    judge_ignored_fields(l);
     judge_lifetimes(l);
     judge_validation(l);
     judge_encryption(l);

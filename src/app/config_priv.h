@@ -28,6 +28,13 @@ struct config_origin {
     size_t entries_n, entries_cap;
 };
 
+/* Where an item of a section begins, if only by `{}`. */
+struct item_origin {
+    const char *prefix; /* "rules[0]." */
+    struct origin origin;
+    struct item_origin *next;
+};
+
 /* One run of config_load. */
 struct loading {
     struct pool *pool;
@@ -35,6 +42,7 @@ struct loading {
     struct config_report *report;
     struct config *conf;
     size_t nodes_max; /* of a tree; 0: TREE_NODES_MAX, as is due to a file */
+    struct item_origin *items;
 };
 
 /* -- report (config_report.c) -- */

@@ -326,3 +326,25 @@ void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon
         break;
     }
 }
+
+bool canon_is_asked(struct slice member)
+{
+    for (size_t i = 0; i < ARRAY_LEN(root_rows); i++) {
+        if (!slice_eq(root_rows[i].name, member))
+            continue;
+        switch (root_rows[i].place) {
+        case PLACE_MODEL:
+        case PLACE_MESSAGES:
+        case PLACE_PROMPT:
+        case PLACE_WORDS:
+        case PLACE_TOOLS:
+        case PLACE_FORMAT:
+        case PLACE_FORMAT_ITSELF:
+        case PLACE_TEXT:
+            return true;
+        default:
+            return false;
+        }
+    }
+    return false;
+}

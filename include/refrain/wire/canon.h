@@ -76,3 +76,7 @@ enum {
  */
 enum canon_verdict canon_json(struct slice json, const struct canon_rules *rules, struct buf *out,
                               struct canon_facts *facts, const char **out_why);
+
+/** True for a top-level member in which an API that is known is told what is asked: a model, words, tools, a
+ * format. Not for settings such as temperature, nor for the stream flag. */
+bool canon_is_asked(struct slice member);

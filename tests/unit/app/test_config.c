@@ -705,6 +705,16 @@ static void what_is_unwise_is_a_warning(void **state)
          "W c.yaml:2: tiers.disk.path: a directory; expected the name of a file, such as cache.db in it\n"},
         {"a file wherever one happens to be", UP "tiers: {disk: {path: cache.db}}\n",
          "W c.yaml:2: tiers.disk.path: not from the root on: it lies where Refrain happens to be started\n"},
+        {"what is asked is left out of the key", UP "key: {ignore_fields: [temperature, messages]}\n",
+         "W c.yaml:2: key.ignore_fields: messages is what is asked: requests that differ in it alone would "
+         "be given each other's answers\n"},
+        {"members that only settings have", UP "key: {ignore_fields: [request_id, metadata.trace]}\n", ""},
+        {"a rule without a word", UP "rules:\n- {match: {model: x}, cache: off}\n- {}\n",
+         "W c.yaml:4: rules[1]: the rule says nothing of the requests that it matches\n"},
+        {"waits that never grow",
+         "upstreams: {a: {url: http://127.0.0.1:1, retries: {backoff: 5s, max_backoff: 1s}}}\n",
+         "W c.yaml:1: upstreams.a.retries.backoff: longer than max_backoff, which is how long the wait is "
+         "then\n"},
         {"large answers, small tier", UP "tiers: {memory: {max_bytes: 32MiB}}\n",
          "W built-in: cache.max_object_bytes: more than a quarter of tiers.memory.max_bytes: single answers "
          "push out all "
