@@ -18,6 +18,7 @@
 #include "refrain/base/log.h"
 #include "refrain/base/loop.h"
 #include "refrain/base/metrics.h"
+#include "refrain/base/process.h"
 #include "refrain/base/tls.h"
 #include "refrain/http/clients.h"
 #include "refrain/http/fleet.h"
@@ -50,6 +51,7 @@ enum {
     FLUSH_TARGETS_MS = 2000,
     WINDOW_BYTES = 256 * 1024,
     TELL_MS_MAX = 2000, /* at the end, for what other instances have not been told yet */
+    YIELD_BY = 10,      /* what the main thread is nicer than the others by: a tenth of a worker's weight */
     MEMO_SHARE = 20,    /* of the memory tier's bytes, one part in so many is the workers' memos */
 };
 
@@ -845,7 +847,9 @@ static void on_no_work(struct loop_work *w)
     (void)w;
 }
 
-/* Every other thread there will be: the workers, and the pool, which begins with its first work. */
+/* Every other thread there will be: the workers, and the pool, which begins with its first work. Where they
+ * want all the cores, who asks the admin listener waits, not who asks for answers; a core that is free is the
+ * main thread's as ever. */
 static int start_threads(struct server *s)
 {
     int r = 0;
@@ -856,6 +860,7 @@ static int start_threads(struct server *s)
     for (size_t i = 0; r == 0 && i < s->workers_n; i++)
         r = worker_start(s->workers[i]);
     set_signals(SIG_UNBLOCK);
+    process_thread_yield(YIELD_BY);
     return r;
 }
 

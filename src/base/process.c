@@ -88,3 +88,16 @@ int process_stat_read(struct process_stat *out)
     *out = p;
     return 0;
 }
+
+/* On Linux the value is a thread's own, whatever POSIX says: setpriority(2), "C library/kernel differences".
+ */
+void process_thread_yield(int by)
+{
+    id_t self = (id_t)gettid();
+    int now;
+
+    errno = 0;
+    now = getpriority(PRIO_PROCESS, self);
+    if (errno == 0)
+        (void)setpriority(PRIO_PROCESS, self, now + by); /* what is over 19 is 19 */
+}

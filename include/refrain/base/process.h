@@ -1,5 +1,5 @@
 /*
- * process - what the kernel says of this process: proc(5).
+ * process - what the kernel says of this process: proc(5); and what it is told of a thread.
  */
 #pragma once
 #include <stdint.h>
@@ -15,3 +15,9 @@ struct process_stat {
 /** Reads /proc/self. Errors: negative errno when it is not mounted or cannot be understood; @out untouched
  * then. Cost: some 20 us; not for a request's path. Threads: any. */
 int process_stat_read(struct process_stat *out);
+
+/** The calling thread, and who is begun by it from now on, gives way to the others of this process: its nice
+ * value grows by
+ * @by, to 19 at most. Wants no right; there is no way back for who has none. Errors: none that matter, it
+ * stays as it was then. */
+void process_thread_yield(int by);
