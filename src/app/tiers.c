@@ -45,7 +45,8 @@ static void publish(struct events *events, const struct tier *t, const struct ti
     events_publish(events, &d, (struct slice){NULL, 0});
 }
 
-/* Once for each change, on whatever thread found out. */
+/* On whatever thread found out. That a rest is followed by the next is no change: it is told to who looks
+ * closely. */
 static void on_breaker(void *arg, struct tier *t)
 {
     struct tier_breaker_state state;
@@ -53,7 +54,8 @@ static void on_breaker(void *arg, struct tier *t)
     tier_breaker_look(t, &state);
     publish(arg, t, &state);
     if (state.is == TIER_BREAKER_OPEN)
-        log_event(LOG_WARN, "tier_rested", LOG_STR("tier", t->ops->name),
+        log_event(state.rests > 1 && !state.forced ? LOG_DEBUG : LOG_WARN, "tier_rested",
+                  LOG_STR("tier", t->ops->name),
                   LOG_STR("cause", state.forced ? "by hand" : tier_result_name(state.cause)),
                   LOG_INT("failures", state.failures), LOG_INT("for_ms", state.probe_in_ms));
     else if (state.is == TIER_BREAKER_CLOSED)

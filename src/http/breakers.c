@@ -31,6 +31,7 @@ struct cell {
     size_t model_len;
     bool used;
     bool half_open_told; /* the log knows that its time is over */
+    bool reopened;       /* a probe has failed since it opened: what follows is as before, until it closes */
     unsigned calls;      /* tickets out */
     struct breaker_availability machine;
     char cause[BREAKERS_CAUSE_BYTES];
@@ -47,6 +48,7 @@ struct breakers_upstream {
     struct breaker_validation validation;
     char cause[BREAKERS_CAUSE_BYTES];
     bool half_open_told; /* the log knows that its time is over */
+    bool reopened;       /* a probe has failed since it opened: what follows is as before, until it closes */
     bool held;           /* availability, of every model to come as well */
     struct cell cells[CELLS];
     struct retry_budget retries;
@@ -152,6 +154,7 @@ struct note {
     char model[BREAKERS_MODEL_BYTES + 1];
     char cause[BREAKERS_CAUSE_BYTES];
     int64_t next_probe_ms; /* -1: none is planned */
+    bool again;            /* as it has been told: no change for who reads the log */
 };
 
 static void note_take(struct note *n, enum breakers_kind kind, enum breaker_state state,
@@ -182,9 +185,16 @@ static void note_publish(const struct breakers_upstream *u, const struct note *n
     events_publish(u->events, &d, (struct slice){NULL, 0});
 }
 
+static enum log_level note_level(const struct note *n)
+{
+    if (n->again)
+        return LOG_DEBUG;
+    return n->state == BREAKER_OPEN ? LOG_WARN : LOG_INFO;
+}
+
 static void note_log(const struct breakers_upstream *u, const struct note *n)
 {
-    enum log_level level = n->state == BREAKER_OPEN ? LOG_WARN : LOG_INFO;
+    enum log_level level = note_level(n);
     const char *model = n->model[0] ? n->model : NULL;
 
     if (!n->any)
@@ -230,13 +240,16 @@ static void validation_changed(struct breakers_upstream *u, enum breaker_change 
     u->closed[BREAKERS_VALIDATION] += !open;
     note_take(n, BREAKERS_VALIDATION, open ? BREAKER_OPEN : BREAKER_CLOSED, NULL, cause,
               open ? u->validation.latch.until_ms - now_ms : -1);
+    n->again = u->reopened = change == BREAKER_REOPENED;
 }
 
 /* The time that it is open for passes without anyone's doing; the first who asks then tells the log. */
 static void tell_half_open(struct breakers_upstream *u, struct note *n)
 {
-    if (!u->half_open_told)
+    if (!u->half_open_told) {
         note_take(n, BREAKERS_VALIDATION, BREAKER_HALF_OPEN, NULL, u->cause, 0);
+        n->again = u->reopened;
+    }
     u->half_open_told = true;
 }
 
@@ -329,6 +342,7 @@ static void availability_changed(struct breakers_upstream *u, struct cell *c, en
     u->closed[BREAKERS_AVAILABILITY] += !open;
     note_take(n, BREAKERS_AVAILABILITY, open ? BREAKER_OPEN : BREAKER_CLOSED, c, c->cause,
               open ? c->machine.latch.until_ms - now_ms : -1);
+    n->again = c->reopened = change == BREAKER_REOPENED;
 }
 
 enum breaker_way breakers_look(struct breakers_upstream *u, struct slice model, int64_t now_ms)
@@ -361,8 +375,10 @@ enum breaker_way breakers_admit(struct breakers_upstream *u, struct slice model,
     if (c != &u->cells[OTHER] && !cell_has(c, model))
         cell_begin(u, c, model, now_ms);
     way = breaker_availability_admit(&c->machine, conf, now_ms, &out->epoch);
-    if (way == BREAKER_PROBE && !c->half_open_told)
+    if (way == BREAKER_PROBE && !c->half_open_told) {
         note_take(&n, BREAKERS_AVAILABILITY, BREAKER_HALF_OPEN, c, c->cause, 0);
+        n.again = c->reopened;
+    }
     c->half_open_told |= way == BREAKER_PROBE;
     *out_refused = way == BREAKER_SHUT && conf->fail_fast;
     *out_wait_ms = breaker_availability_wait_ms(&c->machine, conf, now_ms);
@@ -539,7 +555,7 @@ static bool command_validation(struct breakers_upstream *u, enum breaker_command
 
     breaker_validation_command(&u->validation, command, now_ms);
     memcpy(u->cause, cause, BREAKERS_CAUSE_BYTES);
-    u->half_open_told = false;
+    u->half_open_told = u->reopened = false;
     return was_open != u->validation.latch.open;
 }
 
@@ -553,7 +569,7 @@ static bool command_availability(struct breakers_upstream *u, enum breaker_comma
         changes |= u->cells[i].used && u->cells[i].machine.latch.open != u->held;
         breaker_availability_command(&u->cells[i].machine, command, now_ms);
         memcpy(u->cells[i].cause, cause, BREAKERS_CAUSE_BYTES);
-        u->cells[i].half_open_told = false;
+        u->cells[i].half_open_told = u->cells[i].reopened = false;
     }
     return changes;
 }

@@ -15,7 +15,7 @@ struct breaker {
     enum tier_breaker_is is;
     bool forced;
     const struct tier_op *probe; /* half-open: the one that was let through */
-    unsigned failures;
+    unsigned failures, rests;
     enum tier_result cause;
     int64_t since_ms, until_ms, open_ms;
     uint64_t opened, closed, refused;
@@ -56,13 +56,14 @@ static void open_it(struct breaker *b, int64_t now_ms)
     move_to(b, TIER_BREAKER_OPEN, now_ms);
     b->until_ms = now_ms + b->open_ms;
     b->open_ms = b->open_ms * 2 < b->conf.open_ms_max ? b->open_ms * 2 : b->conf.open_ms_max;
+    b->rests++;
     b->opened++;
 }
 
 static void close_it(struct breaker *b, int64_t now_ms)
 {
     move_to(b, TIER_BREAKER_CLOSED, now_ms);
-    b->failures = 0;
+    b->failures = b->rests = 0;
     b->open_ms = b->conf.open_ms;
     b->closed++;
 }
@@ -319,6 +320,7 @@ void tier_breaker_look(struct tier *t, struct tier_breaker_state *out)
         .is = b->is,
         .forced = b->forced,
         .failures = b->failures,
+        .rests = b->rests,
         .cause = b->cause,
         .since_ms = b->since_ms,
         .probe_in_ms =

@@ -87,7 +87,7 @@ def test_it_recovers_by_one_good_answer(refrain, client, upstream):
     assert refrain.metric("breaker_closed_total", kind="validation") == 1
 
 
-@pytest.mark.refrain(breaker={"validation": {"failures": 2, "open_for": "50ms"}})
+@pytest.mark.refrain(breaker={"validation": {"failures": 2, "open_for": "50ms"}}, log={"level": "debug"})
 def test_a_broken_probe_opens_it_for_longer(refrain, client, upstream):
     upstream.always(whole, BROKEN)
     prompts(client, 2)
@@ -96,6 +96,21 @@ def test_a_broken_probe_opens_it_for_longer(refrain, client, upstream):
         client.post(chat("probe")).whole()
         line = told(refrain, "validation", "open", times=level)
         assert line["cause"] == "the probe was broken: json" and line["next_probe_ms"] == 50 * level
+
+
+@pytest.mark.refrain(breaker={"validation": {"failures": 2, "open_for": "20ms"}})
+def test_that_it_stays_open_is_not_told_again_and_again(refrain, client, upstream):
+    upstream.always(whole, BROKEN)
+    prompts(client, 2)
+    for probe in range(4):
+        becomes(refrain, "validation", HALF_OPEN)
+        client.post(chat("probe")).whole()
+    upstream.always(whole, chat_answer("good"))
+    becomes(refrain, "validation", HALF_OPEN)
+    client.post(chat("good")).was("MISS")
+    told(refrain, "validation", "closed")
+    assert changes(refrain, "validation") == ["open", "half_open", "closed"]
+    assert refrain.metric("breaker_opened_total", kind="validation") == 5
 
 
 @pytest.mark.refrain(breaker={"validation": {"failures": 2, "open_for": "50ms"}})

@@ -41,6 +41,7 @@ struct tier_breaker_state {
     enum tier_breaker_is is;
     bool forced;                      /* by an operator: stays until it is taken back */
     unsigned failures;                /* in a row */
+    unsigned rests;                   /* since it was last closed */
     enum tier_result cause;           /* the last of them */
     int64_t since_ms;                 /* monotonic: of this state */
     int64_t probe_in_ms;              /* open: until a probe is let through; 0: the next question is one */

@@ -208,6 +208,7 @@ static void one_probe_decides(void **state)
     open_it(w);
     for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
         assert_int_equal(look(w).probe_in_ms, waits[i]);
+        assert_int_equal(look(w).rests, i + 1);
         now_ms += waits[i] - 1;
         assert_int_equal(ask(w), TIER_DOWN);
         now_ms += 1;
@@ -224,7 +225,9 @@ static void one_probe_decides(void **state)
     assert_int_equal(ask_end(&probe), TIER_ABSENT);
     assert_int_equal(look(w).is, TIER_BREAKER_CLOSED);
     assert_int_equal(ask(w), TIER_ABSENT);
+    assert_int_equal(look(w).rests, 0);
     open_it(w);
+    assert_int_equal(look(w).rests, 1);
     assert_int_equal(look(w).probe_in_ms, OPEN_MS); /* as at first */
     world_free(w);
 }
