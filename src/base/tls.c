@@ -37,6 +37,7 @@ struct tls {
     gnutls_priority_t priority;
     gnutls_datum_t ticket_key; /* of resumed sessions; GnuTLS derives one from it that changes by itself */
     bool asks_client;
+    gnutls_typed_vdata_st client_purpose; /* what a client's certificate has to be for */
 };
 
 /* -- reading files -- */
@@ -218,6 +219,10 @@ static int client_ca_take(struct tls *t, const char *file, struct tls_fault *fau
     if (r <= 0)
         return fail(fault, TLS_CLIENT_CA, "%s holds no certificate in PEM form", file);
     t->asks_client = true;
+    t->client_purpose = (gnutls_typed_vdata_st){
+        .type = GNUTLS_DT_KEY_PURPOSE_OID,
+        .data = (unsigned char *)GNUTLS_KP_TLS_WWW_CLIENT, /* which is only read */
+    };
     return 0;
 }
 
@@ -373,7 +378,8 @@ int tls_conn_begin(struct tls_conn *c, struct tls *t, void *session, int fd, voi
         return -EINVAL;
     if (t->asks_client) {
         gnutls_certificate_server_set_request(s, GNUTLS_CERT_REQUIRE);
-        gnutls_session_set_verify_cert(s, NULL, 0);
+        /* RFC 5280 section 4.2.1.12: an authority that signs servers, too, has not let each of them in. */
+        gnutls_session_set_verify_cert2(s, &t->client_purpose, 1, 0);
     }
     gnutls_transport_set_ptr2(s, c, (gnutls_transport_ptr_t)(intptr_t)fd);
     gnutls_transport_set_pull_function(s, on_pull);

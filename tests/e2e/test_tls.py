@@ -250,6 +250,21 @@ def test_only_clients_whose_certificate_is_signed_get_in(start, tmp_path, pair):
             start.client(refrain, tls=context).post(chat()).whole()
 
 
+@pytest.mark.parametrize(("extensions", "gets_in"), [
+    ("extendedKeyUsage=clientAuth,serverAuth", True), ("subjectAltName=DNS:of-no-purpose", True),
+    ("extendedKeyUsage=serverAuth", False), ("extendedKeyUsage=emailProtection", False)])
+def test_a_certificate_that_is_signed_for_another_purpose_is_none_of_a_client(start, tmp_path, pair, extensions, gets_in):
+    ca, ca_key = make_pair(tmp_path, "ca", extra=("-addext", "keyUsage=critical,keyCertSign,cRLSign"))
+    refrain = start(listen={"tls": {"client_ca": ca}})
+    context = trusting(pair[0])
+    context.load_cert_chain(*sign(tmp_path, "signed", ca, ca_key, extensions))
+    if gets_in:
+        start.client(refrain, tls=context).post(chat()).was("MISS")
+    else:
+        with pytest.raises((ssl.SSLError, OSError, AssertionError)):
+            start.client(refrain, tls=context).post(chat()).whole()
+
+
 # Renewing.
 
 

@@ -23,12 +23,12 @@ def trusting(ca):
     return context
 
 
-def sign(folder, name, ca, ca_key):
-    """NAME.pem and NAME.key, a client's, signed by @ca."""
+def sign(folder, name, ca, ca_key, extensions="extendedKeyUsage=clientAuth"):
+    """NAME.pem and NAME.key, a client's unless @extensions say otherwise, signed by @ca."""
     cert, key, request = folder / f"{name}.pem", folder / f"{name}.key", folder / f"{name}.csr"
     subprocess.run(["openssl", "req", *CERTIFICATE.split(), "-subj", f"/CN={name}", "-keyout", str(key),
                     "-out", str(request)], check=True, capture_output=True)
-    (folder / f"{name}.ext").write_text("extendedKeyUsage=clientAuth\n")
+    (folder / f"{name}.ext").write_text(extensions + "\n")
     subprocess.run(["openssl", "x509", "-req", "-in", str(request), "-CA", ca, "-CAkey", ca_key, "-CAcreateserial",
                     "-days", "2", "-extfile", str(folder / f"{name}.ext"), "-out", str(cert)], check=True,
                    capture_output=True)
