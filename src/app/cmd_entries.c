@@ -125,12 +125,20 @@ static int show_invalidated(struct slice json, bool raw)
 static int invalidate(const struct cli *cli, struct remote *r)
 {
     AUTO(buf_done) struct buf body = BUF_INIT(TEXT_BYTES_MAX), answer = BUF_INIT(0);
+    enum remote_verdict verdict;
+    struct progress waiting;
 
     if (write_request(cli, &body) < 0) {
         (void)fputs("refrain: invalidate: too much text\n", stderr);
         return EXIT_COULD_NOT;
     }
-    switch (remote_call(r, "POST", "/invalidate", buf_slice(&body), &answer)) {
+    progress_begin_uncounted(&waiting, cli_has(cli, "dry-run") ? "counting in every tier"
+                                                               : "invalidating in every tier");
+    r->waiting = &waiting;
+    verdict = remote_call(r, "POST", "/invalidate", buf_slice(&body), &answer);
+    r->waiting = NULL;
+    progress_end(&waiting);
+    switch (verdict) {
     case REMOTE_DONE:
         return show_invalidated(buf_slice(&answer), cli_has(cli, "json"));
     case REMOTE_UNREACHABLE:

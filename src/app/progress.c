@@ -19,6 +19,12 @@ void progress_begin(struct progress *p, const char *what, uint64_t total)
                            .live = isatty(STDERR_FILENO) == 1};
 }
 
+void progress_begin_uncounted(struct progress *p, const char *what)
+{
+    progress_begin(p, what, 0);
+    p->uncounted = true;
+}
+
 static void print_bar(const struct progress *p)
 {
     double ratio = (double)p->done / (double)p->total;
@@ -30,11 +36,15 @@ static void print_bar(const struct progress *p)
     (void)fprintf(stderr, "] %3.0f %%  ", ratio * 100);
 }
 
-/* "12.3k of 45.6k entries listed, 3.21k/s, 10 s left" */
+/* "12.3k of 45.6k entries listed, 3.21k/s, 10 s left"; "entries go, 10 s so far" */
 static void print_line(const struct progress *p, double seconds)
 {
     double rate = seconds > 0 ? (double)p->done / seconds : 0;
 
+    if (p->uncounted) {
+        (void)fprintf(stderr, "%s, %s so far", p->what, text_of_seconds((double)(int64_t)seconds).text);
+        return;
+    }
     (void)fputs(text_of_count((double)p->done).text, stderr);
     if (p->total > 0)
         (void)fprintf(stderr, " of %s", text_of_count((double)p->total).text);

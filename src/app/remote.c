@@ -11,6 +11,7 @@
 
 #include "commands.h"
 #include "config_priv.h"
+#include "progress.h"
 #include "refrain/base/address.h"
 #include "refrain/base/attr.h"
 #include "refrain/base/tls.h"
@@ -22,6 +23,7 @@ enum {
     TOKEN_BYTES_MAX = 8192,
     CONNECT_TIMEOUT_S = 5,
     TOTAL_TIMEOUT_S = 60,
+    LONG_TIMEOUT_S = 3600,
     TROUBLE_BYTES_MAX = 4096,
     ANSWER_NODES_MAX = 2000000,
 };
@@ -301,6 +303,24 @@ static enum remote_verdict verdict_of(struct remote *r, CURL *curl, CURLcode cod
     return REMOTE_REFUSED;
 }
 
+/* Called by curl about once a second, whether anything comes or not. */
+static int on_waiting(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+    struct remote *r = arg;
+
+    (void)down_total, (void)down, (void)up_total, (void)up;
+    progress_at(r->waiting, 0);
+    return 0;
+}
+
+static void be_patient(CURL *curl, struct remote *r)
+{
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)LONG_TIMEOUT_S);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_waiting);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, r);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+}
+
 enum remote_verdict remote_ask(struct remote *r, const char *method, const char *path, struct slice body,
                                struct buf *out, struct buf *trouble)
 {
@@ -314,6 +334,8 @@ enum remote_verdict remote_ask(struct remote *r, const char *method, const char 
     if (r->connection && headers) {
         curl_easy_reset(r->connection);
         prepare(r->connection, r, path, out);
+        if (r->waiting)
+            be_patient(r->connection, r);
         if (body.data) {
             (void)curl_easy_setopt(r->connection, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
             (void)curl_easy_setopt(r->connection, CURLOPT_POSTFIELDS, body.data);
@@ -338,6 +360,8 @@ enum remote_verdict remote_call(struct remote *r, const char *method, const char
     AUTO(buf_done) struct buf trouble = BUF_INIT(TROUBLE_BYTES_MAX);
     enum remote_verdict verdict = remote_ask(r, method, path, body, out, &trouble);
 
+    if (r->waiting)
+        progress_pause(r->waiting);
     if (verdict == REMOTE_REFUSED || verdict == REMOTE_FAILED)
         print_trouble(&trouble);
     return verdict;

@@ -10,6 +10,8 @@
 #include "refrain/base/buf.h"
 #include "refrain/base/slice.h"
 
+struct progress; /* progress.h */
+
 struct config;
 struct node;
 
@@ -17,15 +19,17 @@ struct node;
 extern const struct cli_flag remote_flags[];
 
 struct remote {
-    char *url;              /* "http://127.0.0.1:9180", without a slash at its end */
-    char *socket;           /* of a unix socket; NULL: none */
-    char *token;            /* NULL: none was found */
-    const char *token_from; /* where it is from, or why there is none, for whoever is told */
-    const char *ca_file;    /* whom to trust beside the system's authorities; NULL: nobody */
-    const char *pin;        /* the key that it must have, whoever vouches; NULL: any */
-    bool chosen;            /* --admin says where it is */
-    long status;            /* of the last answer; 0: there was none */
-    void *connection;       /* kept from call to call */
+    char *url;                /* "http://127.0.0.1:9180", without a slash at its end */
+    char *socket;             /* of a unix socket; NULL: none */
+    char *token;              /* NULL: none was found */
+    const char *token_from;   /* where it is from, or why there is none, for whoever is told */
+    const char *ca_file;      /* whom to trust beside the system's authorities; NULL: nobody */
+    const char *pin;          /* the key that it must have, whoever vouches; NULL: any */
+    bool chosen;              /* --admin says where it is */
+    long status;              /* of the last answer; 0: there was none */
+    void *connection;         /* kept from call to call */
+    struct progress *waiting; /* told as time goes while an answer is waited for, which may be up to an hour
+                               * then; NULL: nobody is, and it may be a minute */
     struct pool pool;
 };
 

@@ -59,6 +59,20 @@ def terminal():
         one.close()
 
 
+# What takes its time.
+
+
+def test_an_invalidation_tells_how_long_it_takes_so_far(terminal, instance, at):
+    instance.answers["/invalidate"] = {"matched": 2, "tiers": {"memory": 2}}
+    instance.late.clear()
+    screen = terminal(["invalidate", "--all", *at(instance.url)], rows=24, columns=80)
+    screen.shows("invalidating in every tier,", "so far")
+    instance.late.set()
+    screen.exits(0)
+    screen.drained()
+    assert screen.lines()[0] == "2 entries invalidated (memory 2)", "the line of progress is gone"
+
+
 # top.
 
 

@@ -63,6 +63,10 @@ class Instance:
                 outer.late.wait(30)
                 self.send(*outer.answer(self.path))
 
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
             def send(self, status, headers, body):
                 self.send_response(status)
                 for name, value in headers.items():
