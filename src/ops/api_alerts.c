@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "api.h"
+#include "api_stats.h"
 #include "refrain/base/clock.h"
 #include "refrain/ops/alerts.h"
 #include "refrain/ops/monitor.h"
@@ -43,18 +44,25 @@ static void write_counts(struct jout *j, const struct alert *const *active, size
     jout_end(j);
 }
 
+void api_alerts_write(const struct admin_parts *parts, struct jout *j)
+{
+    const struct alert *active[ALERTS_MAX];
+    size_t n = alerts_active(parts->alerts, active);
+
+    jout_array(j, "alerts");
+    for (size_t i = 0; i < n; i++)
+        write_alert(j, active[i], clock_mono_ms());
+    jout_end(j);
+}
+
 void api_alerts(struct api_call *c)
 {
     const struct alert *active[ALERTS_MAX];
-    size_t n = alerts_active(c->parts.alerts, active);
     struct jout j = jout_begin(c->out);
 
     jout_object(&j, NULL);
-    jout_array(&j, "alerts");
-    for (size_t i = 0; i < n; i++)
-        write_alert(&j, active[i], clock_mono_ms());
-    jout_end(&j);
-    write_counts(&j, active, n);
+    api_alerts_write(&c->parts, &j);
+    write_counts(&j, active, alerts_active(c->parts.alerts, active));
     jout_end(&j);
     api_done(c, &j);
 }
@@ -71,20 +79,26 @@ static void write_recommendation(struct jout *j, const struct recommendation *r)
     jout_end(j);
 }
 
-void api_recommendations(struct api_call *c)
+void api_recommendations_write(const struct admin_parts *parts, struct jout *j)
 {
     struct recommendation found[RECOMMENDATIONS_MAX];
-    struct jout j = jout_begin(c->out);
     struct facts facts;
     size_t n;
 
-    c->parts.facts(c->parts.arg, &facts);
-    n = recommend(monitor_history(c->parts.monitor), &facts, found);
-    jout_object(&j, NULL);
-    jout_array(&j, "recommendations");
+    parts->facts(parts->arg, &facts);
+    n = recommend(monitor_history(parts->monitor), &facts, found);
+    jout_array(j, "recommendations");
     for (size_t i = 0; i < n; i++)
-        write_recommendation(&j, &found[i]);
-    jout_end(&j);
+        write_recommendation(j, &found[i]);
+    jout_end(j);
+}
+
+void api_recommendations(struct api_call *c)
+{
+    struct jout j = jout_begin(c->out);
+
+    jout_object(&j, NULL);
+    api_recommendations_write(&c->parts, &j);
     jout_end(&j);
     api_done(c, &j);
 }

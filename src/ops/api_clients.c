@@ -12,7 +12,7 @@ static void write_limit(struct jout *j, const char *name, unsigned limit)
         jout_int(j, name, limit);
 }
 
-static void write_client(struct api_call *c, struct jout *j, const struct client *client)
+static void write_client(struct metrics *m, struct jout *j, const struct client *client)
 {
     struct client_counts counts;
     unsigned running;
@@ -25,7 +25,7 @@ static void write_client(struct api_call *c, struct jout *j, const struct client
         jout_text(j, "namespace", client->conf.namespace_);
     else
         jout_null(j, "namespace");
-    api_write_requests(j, counts.requests, c->parts.metrics);
+    api_write_requests(j, counts.requests, m);
     api_write_hit_rate(j, counts.requests);
     jout_int(j, "limited", (int64_t)(counts.limited_rate + counts.limited_concurrent));
     jout_int(j, "limited_by_rate", (int64_t)counts.limited_rate);
@@ -41,16 +41,22 @@ static void write_client(struct api_call *c, struct jout *j, const struct client
     jout_end(j);
 }
 
+void api_clients_write(const struct admin_parts *parts, struct jout *j)
+{
+    const struct roster *roster = parts->site(parts->arg)->roster;
+
+    jout_array(j, "clients");
+    for (size_t i = 0; roster && i < roster_n(roster); i++)
+        write_client(parts->metrics, j, roster_at(roster, i));
+    jout_end(j);
+}
+
 void api_clients_list(struct api_call *c)
 {
-    const struct roster *roster = c->site->roster;
     struct jout j = jout_begin(c->out);
 
     jout_object(&j, NULL);
-    jout_array(&j, "clients");
-    for (size_t i = 0; roster && i < roster_n(roster); i++)
-        write_client(c, &j, roster_at(roster, i));
-    jout_end(&j);
+    api_clients_write(&c->parts, &j);
     jout_end(&j);
     api_done(c, &j);
 }

@@ -115,6 +115,9 @@ static void write_all(struct jout *j, const struct admin_parts *parts, const str
     api_history_write(parts, j, EXPORT_MINUTES, EXPORT_POINTS);
     jout_end(j);
     api_slow_write(parts, j, SLOW_KEPT);
+    api_alerts_write(parts, j);
+    api_recommendations_write(parts, j);
+    api_clients_write(parts, j);
     jout_object(j, "popular");
     write_entries(j, popular, parts);
     jout_end(j);

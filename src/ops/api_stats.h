@@ -15,6 +15,11 @@ void api_history_write(const struct admin_parts *parts, struct jout *j, unsigned
 void api_performance_write(const struct admin_parts *parts, struct jout *j);
 void api_slow_write(const struct admin_parts *parts, struct jout *j, unsigned limit);
 
+/** The list of /alerts; of /recommendations; of /clients. */
+void api_alerts_write(const struct admin_parts *parts, struct jout *j);
+void api_recommendations_write(const struct admin_parts *parts, struct jout *j);
+void api_clients_write(const struct admin_parts *parts, struct jout *j);
+
 /** "requests": by result, and their total. */
 void api_write_requests(struct jout *j, const uint64_t requests[LABEL_MAX_RESULT], struct metrics *m);
 /** "hit_rate"; null where nothing was asked. */

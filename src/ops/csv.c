@@ -18,8 +18,8 @@ struct table {
 };
 
 /* Members that say which element of an array it is. */
-static const char *const names[] = {"operation", "result", "namespace", "model",  "client", "tier",
-                                    "reason",    "part",   "at",        "status", "id"};
+static const char *const names[] = {"operation", "result", "namespace", "model", "client", "tier",
+                                    "code",      "reason", "part",      "at",    "status", "id"};
 
 static bool is_name(struct slice member)
 {

@@ -1,6 +1,7 @@
 """What operators are told of counts and times is what clients have sent and seen. SPEC section 12."""
 
 import csv
+import hashlib
 import io
 import json
 import time
@@ -276,7 +277,22 @@ def test_an_export_as_json_has_what_the_routes_have(operator, client, upstream):
     assert told["performance"]["operations"] == operator.reads("/performance")["operations"]
     assert told["popular"]["entries"][0]["hits"] == 1 and told["slow"] == []
     assert set(told["history"]) == set(operator.reads("/stats/history"))
+    for part in ("alerts", "recommendations", "clients"):
+        assert told[part] == operator.reads(f"/{part}")[part] == []
     operator.get("/export?format=xml").refused(400, "request_invalid")
+
+
+TEAM = {"alice": {"token_sha256": [hashlib.sha256(b"token of alice").hexdigest()]}}
+
+
+@pytest.mark.refrain(clients=TEAM, alerts={"hit_rate_requests": 1}, **QUICKLY)
+def test_an_export_has_alerts_and_clients_by_name(operator, client, upstream):
+    client.post(chat(), {"Authorization": "Bearer token of alice"}).was("MISS")
+    wait_until(lambda: operator.reads("/alerts")["alerts"], "the hit rate to be too low")
+    rows = list(csv.reader(io.StringIO(operator.get("/export?format=csv").whole().body.decode(), newline="")))
+    table = {(line[0], line[1], line[2]): line[3] for line in rows}
+    assert table["alerts", "hit_rate", "level"] == "warning"
+    assert table["clients", "alice", "requests.miss"] == "1"
 
 
 def test_configuration_is_told_with_its_sources_and_without_secrets(start, tmp_path):
