@@ -350,7 +350,8 @@ static void choose_manner(struct exchange *x)
     x->manner = MANNER_CACHED;
     k = keying_of(x);
     if (!keying_operation(&k))
-        refuse(x, ERR_REQUEST_INVALID, site_of(x)->own_operations);
+        refuse(x, ERR_REQUEST_INVALID,
+               x->stranger ? "Refrain-Operation names none that there is" : site_of(x)->own_operations);
     x->op = k.op;
     x->own = k.own;
     keying_plan(site_of(x), x->client, 0, x->own, &x->plan); /* until the body tells more */

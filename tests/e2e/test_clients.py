@@ -198,6 +198,13 @@ def test_a_preflight_passes_and_is_shown_nothing_of_ours(nobody, alice, upstream
     assert upstream.requests[-1].header("authorization") == f"Bearer {OURS}"
 
 
+@with_clients(operations={"unannounced": {"path": "/v1/plan"}})
+def test_a_preflight_is_not_told_what_the_operator_has_named(nobody, alice):
+    wrong = {**PREFLIGHT, "Refrain-Operation": "guess"}
+    assert b"unannounced" in alice.ask("OPTIONS", "/v1/x", wrong).refused(400).body
+    assert b"unannounced" not in nobody.ask("OPTIONS", "/v1/x", wrong).refused(400).body
+
+
 @with_clients()
 @pytest.mark.parametrize("lacking", ["Origin", "Access-Control-Request-Method"])
 def test_any_other_options_needs_a_token(nobody, upstream, lacking):
