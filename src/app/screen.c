@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <termcap.h>
 #include <unistd.h>
 
 #include "text.h"
@@ -38,6 +39,7 @@ static void begin_colours(struct screen *s)
 struct screen *screen_new(const struct term *term)
 {
     struct screen *s = calloc(1, sizeof(*s));
+    const char *name = getenv("TERM");
     sigset_t taken;
 
     signals_taken(&taken);
@@ -47,12 +49,14 @@ struct screen *screen_new(const struct term *term)
     s->ascii = term->ascii;
     s->signals = signalfd(-1, &taken, SFD_NONBLOCK | SFD_CLOEXEC);
     (void)sigprocmask(SIG_BLOCK, &taken, NULL); /* before it is begun: nothing may end us in between */
-    s->handle = newterm(NULL, stdout, stdin);
+    /* newterm would find out as well, but keep what it has begun with. */
+    if (name && tgetent(NULL, name) == 1)
+        s->handle = newterm(NULL, stdout, stdin);
     if (!s->handle) {
         (void)fprintf(
             stderr,
             "refrain: this terminal (TERM=%s) has no description here; `refrain stats --watch` needs none\n",
-            getenv("TERM") ? getenv("TERM") : "");
+            name ? name : "");
         screen_free(s);
         return NULL;
     }

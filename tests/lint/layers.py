@@ -41,7 +41,7 @@ LIBRARIES = [
     Library("libmicrohttpd", r"microhttpd\.h", {"http", "ops"}, 2),
     Library("libcurl", r"curl/", {"http", "app"}, 2),
     Library("libyaml", r"yaml\.h", {"app"}, 2),
-    Library("ncurses", r"ncurses\.h", {"app"}, 1),
+    Library("ncurses", r"(ncurses|termcap)\.h", {"app"}, 1),
     Library("pcre2", r"pcre2\.h", {"wire"}, 1),
     Library("systemd", r"systemd/", {"app"}, 1),
     Library("cmocka", r"cmocka\.h", set(), 0),  # the tests' own
