@@ -18,6 +18,7 @@
 #include "site_build.h"
 #include "state.h"
 #include "term.h"
+#include "text.h"
 
 enum { REQUEST_BYTES_MAX = 16 << 20, ANSWER_BYTES_MAX = 64 << 20, OFFLINE_MEMORY_BYTES = 4 << 20 };
 
@@ -118,6 +119,36 @@ static void print_nearest(const struct node *t)
         print_difference(list->members[i].node);
 }
 
+/* "1 h, by the configuration" */
+static void print_lifetime(const struct node *t)
+{
+    const char *by = remote_text(t, "would_store.by", NULL);
+    double ttl_s;
+
+    if (!by)
+        print_line("keeps",
+                   node_find(t, "would_store") ? "nothing: the request, or a rule, says not to" : NULL);
+    else if (strcmp(by, "upstream") == 0)
+        print_line("keeps", "for as long as upstream says, or the route");
+    else if (remote_number(t, "would_store.ttl_s", &ttl_s))
+        print_words("keeps", text_of_seconds(ttl_s).text, ", by the ", by);
+    else
+        print_words("keeps", "for ever", ", by the ", by);
+}
+
+/* Only where it tells something. */
+static void print_breakers(const struct node *t)
+{
+    const char *validation = remote_text(t, "breakers.validation", "closed");
+    const char *availability = remote_text(t, "breakers.availability", "closed");
+
+    if (strcmp(validation, "closed") != 0)
+        print_words("breaker", "validation ", validation, ": upstream's answers are broken, none is stored");
+    if (strcmp(availability, "closed") != 0)
+        print_words("breaker", "availability ", availability,
+                    ": upstream fails; stale answers stand in where they may");
+}
+
 static void print_rules(const struct node *t)
 {
     const struct node *list = node_find(t, "rules");
@@ -141,6 +172,8 @@ static void print_text(const struct node *t)
     print_words("scope", remote_text(t, "scope", NULL), ", namespace ", remote_text(t, "namespace", ""));
     print_line("key", remote_text(t, "key_text", remote_text(t, "key_because", NULL)));
     print_entry(t);
+    print_lifetime(t);
+    print_breakers(t);
     print_nearest(t);
     print_list("left out", "body", node_find(t, "excluded.body"));
     print_list("left out", "header", node_find(t, "excluded.headers"));
@@ -215,7 +248,7 @@ static int explain_with(const struct cli *cli, const struct config *conf, const 
 {
     AUTO(buf_done) struct buf json = BUF_INIT(ANSWER_BYTES_MAX);
     struct explain_request request = {text->method, text->target, text->body, text->has_body, &text->fields};
-    struct explain_show view = {o->site, slice_str(conf->cache.prefix), true, o->secret_is_unknown};
+    struct explain_show view = {o->site, slice_str(conf->cache.prefix), true, o->secret_is_unknown, NULL};
     AUTO(explanation_done) struct explanation e = {.trace = NULL};
 
     if (explain(o->site, &request, clock_wall_ms(), clock_mono_ms(), &e) < 0 ||

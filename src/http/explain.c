@@ -1,4 +1,5 @@
 #include "refrain/http/explain.h"
+#include "refrain/policy/lifetime.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -272,6 +273,30 @@ static void look_up(struct explaining *x)
     judge(x);
 }
 
+/* As keep will have it, where upstream has no say. */
+static void note_lifetime(struct explaining *x)
+{
+    struct explanation *e = x->out;
+    struct lifetime_conf conf = x->site->lifetime;
+    struct lifetime_says says = {.terms_s = e->ask.ttl_s, .finish_s = LIFETIME_UNSAID};
+    struct lifetime lifetime;
+
+    e->lifetime = (struct explain_lifetime){.by = LIFETIME_BY_UPSTREAM};
+    if (e->op == OP_READ)
+        return;
+    e->lifetime.by = LIFETIME_BY_REQUEST;
+    if (says.terms_s == LIFETIME_UNSAID && e->plan.ttl_s != RULE_TTL_UNSAID) {
+        e->lifetime.by = LIFETIME_BY_RULES;
+        says.terms_s = e->plan.ttl_s;
+    } else if (says.terms_s == LIFETIME_UNSAID) {
+        e->lifetime.by = LIFETIME_BY_CONFIG;
+    }
+    says.otherwise_s = x->site->ttl_s[e->op];
+    conf.jitter_percent = 0;
+    lifetime_choose(&conf, &says, &lifetime);
+    e->lifetime.fresh_ms = lifetime.fresh_ms;
+}
+
 static void find_nearest(struct explaining *x)
 {
     struct explanation *e = x->out;
@@ -308,6 +333,7 @@ int explain(const struct site *site, const struct explain_request *r, int64_t wa
     x.maker = key_maker_new();
     make_key(&x);
     look_up(&x);
+    note_lifetime(&x);
     key_maker_free(x.maker);
     out->in_flight = site->flights && flight_open_since(site->flights, &out->key) > 0;
     if (out->fate == EXPLAIN_MISS)

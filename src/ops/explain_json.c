@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
 #include "refrain/base/jout.h"
+#include "refrain/http/breakers.h"
 #include "refrain/http/clients.h"
 #include "refrain/http/site.h"
 #include "refrain/wire/dialect.h"
@@ -328,6 +330,59 @@ static void put_entry(struct showing *s)
     jout_end(&s->j);
 }
 
+/* For how long a good answer to it would be kept. */
+static void put_lifetime(struct showing *s)
+{
+    static const char *const by[] = {[LIFETIME_BY_UPSTREAM] = "upstream",
+                                     [LIFETIME_BY_REQUEST] = "request",
+                                     [LIFETIME_BY_RULES] = "rules",
+                                     [LIFETIME_BY_CONFIG] = "configuration"};
+    const struct explain_lifetime *l = &s->e->lifetime;
+
+    if (!s->e->ask.may_write) {
+        jout_null(&s->j, "would_store");
+        return;
+    }
+    jout_object(&s->j, "would_store");
+    jout_str(&s->j, "by", by[l->by]);
+    if (l->by == LIFETIME_BY_UPSTREAM || l->fresh_ms == INT64_MAX)
+        jout_null(&s->j, "ttl_s");
+    else
+        jout_milli(&s->j, "ttl_s", l->fresh_ms);
+    jout_end(&s->j);
+}
+
+struct breaker_states {
+    struct slice upstream, model;
+    enum breaker_state validation, availability;
+};
+
+static void on_breaker(void *arg, const struct breakers_state *state)
+{
+    struct breaker_states *s = arg;
+
+    if (!slice_eq(s->upstream, slice_str(state->upstream)))
+        return;
+    if (state->kind == BREAKERS_VALIDATION)
+        s->validation = state->state;
+    else if (slice_eq(s->model, state->model))
+        s->availability = state->state;
+}
+
+/* Of a model that has no breaker of its own: closed. */
+static void put_breakers(struct showing *s)
+{
+    const struct explanation *e = s->e;
+    struct breaker_states states = {slice_str(s->show->site->upstreams[e->route->upstream].conf.name),
+                                    e->facts.model, BREAKER_CLOSED, BREAKER_CLOSED};
+
+    breakers_each(s->show->breakers, clock_mono_ms(), on_breaker, &states);
+    jout_object(&s->j, "breakers");
+    jout_str(&s->j, "validation", breakers_state_name(states.validation));
+    jout_str(&s->j, "availability", breakers_state_name(states.availability));
+    jout_end(&s->j);
+}
+
 /* Of several answers to one request. */
 static void put_several(struct showing *s)
 {
@@ -522,7 +577,10 @@ int explain_json(const struct explanation *e, const struct explain_request *r,
         jout_end(&s.j);
         put_keyed_headers(&s);
         put_key(&s);
+        put_lifetime(&s);
     }
+    if (e->keyed && show->breakers)
+        put_breakers(&s);
     if (e->keyed && !show->offline) {
         put_entry(&s);
         put_several(&s);

@@ -56,6 +56,23 @@ def test_other_apis_too(client, explain, upstream, api):
     assert told["nearest"]["differences"][0]["part"] == "body" and told["nearest"]["differences"][0]["name"]
 
 
+@pytest.mark.refrain(cache={"default_ttl": "1h", "ttl_jitter": 50}, rules=[{"match": {"model": "ruled*"}, "ttl": "2h"},
+                                                                           {"match": {"model": "kept"}, "cache": "read-only"}])
+def test_how_long_it_would_be_kept_and_who_says_so(explain):
+    assert explain(chat())["would_store"] == {"by": "configuration", "ttl_s": 3600}
+    assert explain(chat(model="ruled-1"))["would_store"] == {"by": "rules", "ttl_s": 7200}
+    assert explain(chat(model="ruled-1"), Refrain_TTL="10m")["would_store"] == {"by": "request", "ttl_s": 600}
+    assert explain(chat(), Refrain_TTL="none")["would_store"]["by"] == "request"
+    assert explain(chat(), Refrain_Cache="read-only")["would_store"] is None
+    assert explain(chat(model="kept"))["would_store"] is None
+
+
+def test_breakers_of_its_upstream_and_model_are_told(operator, explain):
+    assert explain(chat())["breakers"] == {"validation": "closed", "availability": "closed"}
+    operator.does("/breakers/default/validation", b'{"action": "open"}')
+    assert explain(chat())["breakers"] == {"validation": "open", "availability": "closed"}
+
+
 def test_explaining_changes_nothing(client, refrain, explain, upstream):
     client.post(chat()).was("MISS")
     refrain.waits_for("requests_total", 1)

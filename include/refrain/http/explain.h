@@ -48,6 +48,12 @@ struct explain_entry {
     enum fresh_verdict verdict;
 };
 
+/* For how long an answer would be stored that ends as answers should. */
+struct explain_lifetime {
+    enum { LIFETIME_BY_UPSTREAM, LIFETIME_BY_REQUEST, LIFETIME_BY_RULES, LIFETIME_BY_CONFIG } by;
+    int64_t fresh_ms; /* INT64_MAX: for ever; of BY_UPSTREAM not known. Without jitter */
+};
+
 struct explanation {
     enum explain_fate fate;
     const char *why; /* of EXPLAIN_REFUSED a sentence, of EXPLAIN_PASSED and EXPLAIN_MISS a code; or NULL */
@@ -69,10 +75,11 @@ struct explanation {
     struct buf canonical;
     bool keyed; /* and these: */
     struct digest key;
-    struct trace *trace;        /* with the names of the headers that are in the key */
-    struct explain_entry entry; /* where several answers are kept, one of them */
-    unsigned answers_stored;    /* so many of ask.variants, where several are kept */
-    bool in_flight;             /* upstream is being asked for it */
+    struct trace *trace;              /* with the names of the headers that are in the key */
+    struct explain_entry entry;       /* where several answers are kept, one of them */
+    unsigned answers_stored;          /* so many of ask.variants, where several are kept */
+    struct explain_lifetime lifetime; /* where ask.may_write */
+    bool in_flight;                   /* upstream is being asked for it */
     bool has_nearest;
     struct recent_nearest nearest;
     struct header_table *shipped; /* what is left out without configuration */

@@ -6,11 +6,14 @@
 #include "refrain/base/buf.h"
 #include "refrain/http/explain.h"
 
+struct breakers; /* http/breakers.h */
+
 struct explain_show {
     const struct site *site;
-    struct slice prefix;    /* of keys as text */
-    bool offline;           /* no instance was asked: what is held, and what came lately, is not known */
-    bool secret_is_unknown; /* the server's: a key with a credential in it would be another one */
+    struct slice prefix;       /* of keys as text */
+    bool offline;              /* no instance was asked: what is held, and what came lately, is not known */
+    bool secret_is_unknown;    /* the server's: a key with a credential in it would be another one */
+    struct breakers *breakers; /* NULL: not known */
 };
 
 /** Appends one JSON object and a newline. Credentials and `?key=` values are masked. Errors: as buf_reserve.
