@@ -386,7 +386,8 @@ static void trailers(struct exchange *x)
     const struct fields *upstream = flight_trailers(&x->reader);
 
     for (size_t i = 0; upstream && i < upstream->n; i++)
-        front_reply_trailer(&x->req, upstream->at[i].name.data, upstream->at[i].value.data);
+        if (!x->usage || !flight_field_is_of_bytes(&upstream->at[i]))
+            front_reply_trailer(&x->req, upstream->at[i].name.data, upstream->at[i].value.data);
     if (x->verdict_in_trailer)
         verdict_trailer(x);
 }

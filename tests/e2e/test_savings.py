@@ -241,6 +241,21 @@ def test_it_is_so_of_answers_that_come_gzip_coded_whatever_the_client_takes(clie
         says_nothing_was_used(decoded(answer), sent, content_type)
 
 
+@pytest.mark.refrain(cache=ZERO)
+def test_a_sum_over_upstreams_own_bytes_does_not_stand_behind_altered_ones(client, refrain, upstream):
+    api = BY_NAME["messages"]
+    upstream.reply(chunked, *api.frames(), content_type=api.stream_type, before=hold("g"),
+                   trailers=(("Content-Digest", "sha-256=:of-these-bytes:"), ("X-Sum", "1")))
+    first = client.post(api.ask(1, True))
+    refrain.waits_for("flight_readers", 1)
+    second = client.post(api.ask(1, True))
+    refrain.waits_for("flight_readers", 2)
+    upstream.release("g")
+    assert first.was("MISS").trailers.get("content-digest") == "sha-256=:of-these-bytes:"
+    assert second.was("COALESCED").trailers.get("x-sum") == "1"
+    assert second.trailers.get("content-digest") is None
+
+
 class decoded:
     """An answer whose body is what it means."""
 
