@@ -8,7 +8,8 @@
 
 void api_explain(struct api_call *c)
 {
-    struct explain_show show = {.site = c->site, .prefix = c->parts.key_prefix, .breakers = c->parts.breakers};
+    struct explain_show show = {
+        .site = c->site, .prefix = c->parts.key_prefix, .breakers = c->parts.breakers};
     AUTO(reqtext_done) struct reqtext text;
     struct reqtext_fault fault;
     struct explain_request request;
