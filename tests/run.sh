@@ -84,7 +84,8 @@ build() { # DIRECTORY MESON-OPTION…
 unit() { # DIRECTORY
     local status=0 failures
     # Most of their time they wait, for servers that they start and stop: more of them at once than there are cores.
-    failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs --num-processes $((4 * $(nproc)))) || status=$?
+    failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 4 \
+        --num-processes $((4 * $(nproc)))) || status=$?
     cat "$1/meson-logs/testlog.txt"
     # What failed stands last, where a log that is cut short still shows it; marked, so that it counts once.
     [ "$status" -eq 0 ] || printf '> %s\n' "${failures//$'\n'/$'\n'> }"
