@@ -106,13 +106,13 @@ scenarios() { # FILE LOG
 export -f scenarios
 
 # Several files at once, since most of the time they wait for servers, clusters and disks; those that take longest first.
-e2e() { # DIRECTORY FILE…
-    local out=$logs/scenarios status=0 binary
-    binary=$(binary "$1") || return 1
-    shift
+e2e() { # HOW-MANY-AT-ONCE DIRECTORY FILE…
+    local at_once=$1 out=$logs/scenarios status=0 binary
+    binary=$(binary "$2") || return 1
+    shift 2
     rm -rf "$out" && mkdir "$out"
     (cd tests/e2e && export REFRAIN_BIN=$binary &&
-        printf '%s\n' "$@" | xargs -P $(($(nproc) + 1)) -I{} bash -c "scenarios {} $out/{}") || status=$?
+        printf '%s\n' "$@" | xargs -P "$at_once" -I{} bash -c "scenarios {} $out/{}") || status=$?
     cat "$out"/*
     # Once more at the end, where a log that is cut short still shows it.
     [ $status -eq 0 ] || grep -hE '^(FAILED|ERROR) ' "$out"/* | cut -c 1-300
@@ -160,12 +160,12 @@ suite 'unit tsan' count_unit unit build-tsan
 [ -z "$long" ] || suite 'unit long' count_long long build
 suite 'fuzz' count_line tests/fuzz/run.sh "$fuzz_seconds"
 mapfile -t files < <(e2e_files)
-suite 'e2e' count_pytest e2e build "${files[@]}"
+suite 'e2e' count_pytest e2e $(($(nproc) + 1)) build "${files[@]}"
 # A browser and a Prometheus find out nothing more about another build.
 mapfile -t files < <(e2e_files | grep -vE '^test_(dashboard|prometheus)\.py$')
-suite 'e2e asan' count_pytest e2e build-asan "${files[@]}"
+suite 'e2e asan' count_pytest e2e $(($(nproc) + 1)) build-asan "${files[@]}"
 # Where threads meet: one flight with readers on all workers, one store, reload and shutdown under load; what lies below.
-suite 'e2e tsan' count_pytest e2e build-tsan test_fleet.py test_two_instances.py test_flights.py test_tiers.py \
+suite 'e2e tsan' count_pytest e2e "$(nproc)" build-tsan test_fleet.py test_two_instances.py test_flights.py test_tiers.py \
     test_lifecycle.py test_load.py test_hits.py
 suite 'http' count_pytest http build
 suite 'http asan' count_pytest http build-asan
