@@ -101,6 +101,15 @@ void front_settle(struct front *f)
 
 /* -- what libmicrohttpd calls -- */
 
+/* The library makes a value in its pool of each parameter behind the '?', which nobody asks it for, and drops
+ * a connection without a word when there is no room for some hundreds. Its copy, which it is about to change
+ * itself, is left with one. */
+static void parameters_hide(const char *library_target)
+{
+    for (char *p = (char *)(uintptr_t)library_target; (p = strchr(p, '&')) != NULL; p++)
+        *p = '.';
+}
+
 static bool target_keep(struct front_req *r, const char *target)
 {
     size_t len = target ? strlen(target) : 0;
@@ -138,6 +147,8 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
     c->head_begun_ms = 0;
     if (!target_keep(r, uri))
         r->lost = true;
+    if (uri)
+        parameters_hide(uri);
     return r;
 }
 

@@ -288,3 +288,11 @@ def test_a_broken_chunk_in_a_streamed_upload_ends_upstreams_request_unclean(fron
         assert len(count_responses(member.data)) <= 1
     for sent in front.upstream.requests[before:]:
         assert not sent.complete, f"upstream must not take it for whole: {sent!r}"
+
+
+def test_a_thousand_parameters_reach_upstream_as_they_came(client, upstream, refrain):
+    target = "/v1/models?" + "&".join(f"p{i}=%26{i}" for i in range(1000))
+    assert client.get(target).whole().status == 200
+    assert [seen.target for seen in upstream.requests] == [target]
+    assert client.get("/v1/models?a&&=&b").whole().status == 200
+    assert upstream.requests[-1].target == "/v1/models?a&&=&b"
