@@ -39,7 +39,8 @@ static bool peer_has_closed(const struct front_conn *c)
 static bool handshake_overdue(struct front_conn *c, int64_t now_ms)
 {
     if (!c->tls.up)
-        return now_ms - c->since_ms > c->front->conf.header_timeout_ms;
+        return now_ms - c->since_ms >
+               (c->front->draining && !c->tls.spoke ? FRONT_SWEEP_TICK_MS : c->front->conf.header_timeout_ms);
     c->phase = PHASE_AWAIT;
     c->since_ms = now_ms;
     c->received = c->tls.handshake_bytes;

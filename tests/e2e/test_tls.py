@@ -224,6 +224,17 @@ def test_a_head_that_stops_behind_the_handshake_is_ended(client):
     assert time.monotonic() - began < 1 + 2 * SLACK_S
 
 
+@pytest.mark.refrain(listen={"header_timeout": "60s", "drain_timeout": "5s"})
+def test_who_has_not_begun_a_handshake_holds_up_no_end(client, refrain):
+    client.post(chat()).was("MISS")
+    silent = Client(refrain.proxy).connect()
+    refrain.waits_for("connections", 2)
+    refrain.terminate()
+    assert refrain.exits() == 0
+    assert not [e for e in refrain.events if e.get("event") == "drain_cut_short"]
+    silent.close()
+
+
 @pytest.mark.refrain(listen={"max_connections": 3})
 def test_one_connection_too_many_is_closed_and_the_rest_served(client, refrain):
     kept = [client.connect() for _ in range(3)]
