@@ -738,6 +738,13 @@ static void tls_take_over(struct server *s, const struct config *conf)
     tls_renew(&s->admin_tls, &conf->admin.tls, "admin.tls");
 }
 
+static void log_opened(int r)
+{
+    if (r < 0)
+        log_event(LOG_ERROR, "log_not_opened",
+                  LOG_STR("what", "log.file cannot be opened; the old one goes on"), LOG_ERRNO("error", r));
+}
+
 static void take_over(struct server *s, struct config *conf)
 {
     struct site *site = site_of_conf(s, conf);
@@ -761,7 +768,7 @@ static void take_over(struct server *s, struct config *conf)
     s->conf = conf;
     take_over_access(s);
     keys_reload(s, conf);
-    (void)log_open(&conf->log.conf);
+    log_opened(log_open(&conf->log.conf));
     log_event(LOG_INFO, "reloaded");
 }
 
@@ -785,7 +792,7 @@ static void on_log_signal(void *arg, int signum)
 {
     (void)arg;
     (void)signum;
-    (void)log_reopen();
+    log_opened(log_reopen());
 }
 
 static void on_sweep(void *arg)

@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import signal
 import subprocess
 
 import pytest
 
 from harness.asks import chat, chat_stream, embedding, messages
 from harness.client import Client
-from harness.process import is_request_line
+from harness.process import is_request_line, merged, wait_until
 from harness.upstream import chat_answer, hold, whole
 
 SECRETS = ["sk-very-secret", "the prompt nobody may read", "the answer nobody may read"]
@@ -156,3 +157,23 @@ def test_what_is_refused_by_the_front_is_counted_and_logged(client, refrain, ups
     assert connection.ends().startswith(b"HTTP/1.1 400 ")
     refrain.logged(lambda event: is_request_line(event) and event["status"] == 400, "a line for the refusal")
     assert refrain.metric("requests_total", result="error") == 1
+
+
+def test_the_log_is_opened_anew_as_text_and_says_where_it_cannot_be(refrain, client):
+    file, old, older = (refrain.folder / name for name in ("refrain.log", "refrain.log.1", "refrain.log.2"))
+    refrain.write_config(merged(refrain.config, {"log": {"file": str(file), "format": "text"}}))
+    refrain.reload()
+    wait_until(lambda: file.exists() and " INFO  reloaded" in file.read_text(), "the log to go into its file")
+    client.post(chat()).was("MISS")
+    wait_until(lambda: " result=miss " in file.read_text(), "the request's line")
+    file.rename(old)
+    refrain.process.send_signal(signal.SIGUSR1)
+    wait_until(file.exists, "a new file")
+    client.post(chat()).was("HIT")
+    wait_until(lambda: " result=hit " in file.read_text(), "the next one's")
+    assert " result=hit " not in old.read_text()
+    file.rename(older)
+    file.mkdir()
+    refrain.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: " ERROR log_not_opened " in older.read_text(), "the old one to say that there is no new one")
+    client.post(chat()).was("HIT")
