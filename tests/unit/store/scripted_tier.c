@@ -176,15 +176,22 @@ static struct tier_port *on_open(struct tier *t, struct loop *l)
 static void on_close(struct tier_port *p)
 {
     struct scripted *s = (struct scripted *)p->tier;
+    struct list back, *it;
 
-    LIST_FOR_SAFE(it, &s->held)
+    list_init(&back);
+    (void)pthread_mutex_lock(&s->lock); /* another thread's port may be asking meanwhile */
+    LIST_FOR_SAFE(at, &s->held)
     {
+        if (CONTAINER_OF(at, struct held, link)->port != p)
+            continue;
+        list_remove(at);
+        list_push_back(&back, at);
+        s->held_n--;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    while ((it = list_pop_front(&back)) != NULL) {
         struct held *h = CONTAINER_OF(it, struct held, link);
 
-        if (h->port != p)
-            continue;
-        list_remove(&h->link);
-        s->held_n--;
         h->op->result = TIER_DOWN;
         h->op->on_done(h->op);
         free(h);
