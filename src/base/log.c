@@ -357,21 +357,26 @@ static bool is_plain(struct slice s)
     return !word_is_special(w);
 }
 
-static bool put_quoted(struct line *l, struct slice text)
+/* Apart, since hardly any text needs it. */
+static __attribute__((noinline)) bool put_escaped(struct line *l, struct slice text)
 {
     AUTO(buf_done) struct buf escaped = BUF_INIT(LOG_LINE_BYTES_MAX);
 
-    if (is_plain(text)) {
-        if (!has_room(l, text.len + 2))
-            return false;
-        *l->at++ = '"';
-        put(l, text.data, text.len);
-        *l->at++ = '"';
-        return true;
-    }
     if (buf_add_json(&escaped, text) < 0 || !has_room(l, escaped.len))
         return false;
     put(l, escaped.data, escaped.len);
+    return true;
+}
+
+static bool put_quoted(struct line *l, struct slice text)
+{
+    if (UNLIKELY(!is_plain(text)))
+        return put_escaped(l, text);
+    if (!has_room(l, text.len + 2))
+        return false;
+    *l->at++ = '"';
+    put(l, text.data, text.len);
+    *l->at++ = '"';
     return true;
 }
 
@@ -389,19 +394,34 @@ static bool put_bare(struct line *l, struct slice text)
     return true;
 }
 
-static bool put_text(struct line *l, struct slice text)
+static bool put_as_is(struct line *l, struct slice text)
 {
-    const struct log_redact *redact = atomic_load_explicit(&sink.redact, memory_order_acquire);
+    return l->json ? put_quoted(l, text) : put_bare(l, text);
+}
+
+/* Apart, for the sake of its stack: what operators want left out goes, and what is too long is cut. */
+static __attribute__((noinline)) bool put_changed(struct line *l, struct slice text,
+                                                  const struct log_redact *redact)
+{
     char cut[LOG_TEXT_BYTES_MAX + 3], left[LOG_TEXT_BYTES_MAX + 1];
 
-    if (UNLIKELY(redact != NULL))
+    if (redact)
         text = slice_make(left, redact->redact(redact->arg, text, left, sizeof(left)));
-    if (UNLIKELY(text.len > LOG_TEXT_BYTES_MAX)) {
+    if (text.len > LOG_TEXT_BYTES_MAX) {
         memcpy(cut, text.data, LOG_TEXT_BYTES_MAX);
         memcpy(cut + LOG_TEXT_BYTES_MAX, "...", 3);
         text = slice_make(cut, sizeof(cut));
     }
-    return l->json ? put_quoted(l, text) : put_bare(l, text);
+    return put_as_is(l, text);
+}
+
+static bool put_text(struct line *l, struct slice text)
+{
+    const struct log_redact *redact = atomic_load_explicit(&sink.redact, memory_order_acquire);
+
+    if (UNLIKELY(redact != NULL || text.len > LOG_TEXT_BYTES_MAX))
+        return put_changed(l, text, redact);
+    return put_as_is(l, text);
 }
 
 static bool put_int(struct line *l, int64_t number)
