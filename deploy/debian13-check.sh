@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Refrain and runs its unit tests in a Debian 13 (trixie) tree, whatever Debian this machine runs.
-#   deploy/debian13-check.sh DIRECTORY [e2e]     with `e2e`, the scenarios as well
+#   deploy/debian13-check.sh DIRECTORY [e2e]     with `e2e`, the scenarios as well, but those in a browser
 # The tree is made once by debootstrap inside DIRECTORY (about 900 MiB, outside the checkout) and used again after that.
 # Needs root, or sudo without a password: debootstrap and chroot do.
 set -euo pipefail
@@ -41,11 +41,12 @@ git -C "$root" ls-files -z --cached --others --exclude-standard |
 exec unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /bin/bash -euc '
     cd /refrain/source
     export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-    deploy/install-packages.sh deploy/packages-build.txt <(echo libcmocka-dev python3-yaml python3-pytest openssl prometheus redis-server)
+    deploy/install-packages.sh deploy/packages-build.txt <(echo libcmocka-dev python3-yaml python3-pyte python3-pytest openssl
+        echo prometheus redis-server)
     for package in gcc meson libmicrohttpd-dev libcurl4-openssl-dev libhiredis-dev libjansson-dev libuv1-dev libssl-dev; do
         dpkg-query -W -f "\${Package} \${Version}\n" "$package"
     done
     [ -f ../build/build.ninja ] || meson setup ../build .
     ninja -C ../build
     meson test -C ../build --suite unit --no-rebuild --print-errorlogs
-    [ "${1:-}" != e2e ] || { cd tests/e2e && REFRAIN_BIN=/refrain/build/refrain python3 -m pytest; }' debian13 "${2:-}" </dev/null
+    [ "${1:-}" != e2e ] || { cd tests/e2e && REFRAIN_BIN=/refrain/build/refrain python3 -m pytest --ignore=test_dashboard.py; }' debian13 "${2:-}" </dev/null
