@@ -39,6 +39,7 @@ git -C "$root" ls-files -z --cached --others --exclude-standard |
 # A mount and process namespace of its own: nothing stays mounted, and nothing stays running, after it.
 # shellcheck disable=SC2016 # what stands in quotes is for the shell inside
 exec unshare --mount --pid --fork --mount-proc="$tree/proc" chroot "$tree" /bin/bash -euc '
+    mkdir -p /dev/pts && mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts && ln -sf pts/ptmx /dev/ptmx
     cd /refrain/source
     export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
     deploy/install-packages.sh deploy/packages-build.txt <(echo libcmocka-dev python3-yaml python3-pyte python3-pytest openssl
