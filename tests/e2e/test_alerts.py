@@ -81,13 +81,13 @@ def test_memory_that_fills_up(watched, start, upstream):
     upstream.always(whole, chat_answer("x" * 100_000))
     numbers = itertools.count()
 
-    def fuller(level):
-        ask_all(client, [chat(f"long {next(numbers)}")])
-        found = alert(refrain, "memory")
-        return found and found["level"] == level
+    def filled_to(share):
+        while refrain.metric("bytes", tier="memory") < share * refrain.metric("limit_bytes", tier="memory"):
+            ask_all(client, [chat(f"long {next(numbers)}")])
 
-    wait_until(lambda: fuller("warning"), "the warning")
-    wait_until(lambda: fuller("critical"), "the critical alert")
+    filled_to(0.82)
+    raised(refrain, "memory", "warning")
+    filled_to(0.95)
     found = raised(refrain, "memory", "critical")
     assert found["threshold"] == 0.95 and found["value"] >= 0.9 and found["unit"] == "ratio"
     assert refrain.metric("alerts", alert="memory", level="critical") == 1
