@@ -3,7 +3,6 @@
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import urllib.parse
@@ -21,8 +20,6 @@ DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "refrain.rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "refrain.json"
 MONITORING = DEPLOY.parent / "docs" / "monitoring.md"
-
-pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="Prometheus is not installed")
 
 
 def alerts():
