@@ -52,6 +52,12 @@ count_node() {
          END { print passed + 0, failed + 0 }' "$1"
 }
 
+# The names of what failed, before all the rest: a log that is cut short still tells them.
+what_failed() { # LOG
+    grep -hE '^(FAILED|ERROR) |^\[  FAILED  \] [^0-9]|^ *[0-9]+/[0-9]+ .* (FAIL|TIMEOUT) |^✖ ' "$1" | cut -c 1-300 | sort -u | head -n 20
+    return 0
+}
+
 suite() { # NAME COUNT COMMAND…
     local name=$1 count=$2 log good bad status=0 began=$SECONDS
     shift 2
@@ -69,7 +75,7 @@ suite() { # NAME COUNT COMMAND…
         printf 'ok    %-22s %5d passed%24s\n' "$name" "$good" "$((SECONDS - began)) s"
     else
         printf 'FAIL  %-22s %5d passed, %d failed, exit %d%10s\n' "$name" "$good" "$bad" "$status" "$((SECONDS - began)) s"
-        sed 's/^/    | /' "$log" | tail -n 200
+        { what_failed "$log" && tail -n 200 "$log"; } | sed 's/^/    | /'
     fi
 }
 
@@ -87,7 +93,7 @@ unit() { # DIRECTORY
     failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 4 \
         --num-processes $((4 * $(nproc)))) || status=$?
     cat "$1/meson-logs/testlog.txt"
-    # What failed stands last, where a log that is cut short still shows it; marked, so that it counts once.
+    # What failed stands last; marked, so that it counts once.
     [ "$status" -eq 0 ] || printf '> %s\n' "${failures//$'\n'/$'\n'> }"
     return $status
 }
@@ -107,15 +113,22 @@ export -f scenarios
 
 # Several files at once, since most of the time they wait for servers, clusters and disks; those that take longest first.
 e2e() { # HOW-MANY-AT-ONCE DIRECTORY FILE…
-    local at_once=$1 out=$logs/scenarios status=0 binary
+    local at_once=$1 out=$logs/scenarios status=0 binary log last failed_ones=()
     binary=$(binary "$2") || return 1
     shift 2
     rm -rf "$out" && mkdir "$out"
     (cd tests/e2e && export REFRAIN_BIN=$binary &&
         printf '%s\n' "$@" | xargs -P "$at_once" -I{} bash -c "scenarios {} $out/{}") || status=$?
-    cat "$out"/*
-    # Once more at the end, where a log that is cut short still shows it.
-    [ $status -eq 0 ] || grep -hE '^(FAILED|ERROR) ' "$out"/* | cut -c 1-300
+    # Of a file that passed the last line says enough; those that failed stand whole, after them.
+    for log in "$out"/*; do
+        last=$(tail -n 1 "$log")
+        if [[ $last =~ \ passed && ! $last =~ \ (failed|error) ]]; then
+            echo "$last"
+        else
+            failed_ones+=("$log")
+        fi
+    done
+    [ ${#failed_ones[@]} -eq 0 ] || cat "${failed_ones[@]}"
     return $status
 }
 
