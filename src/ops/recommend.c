@@ -473,7 +473,7 @@ static const struct row {
     {"scope", "Let credentials share answers", "cache.scope",
      "ten recent requests differ from another in the credential alone", look_scope},
     {"coalescing_off", "Let identical requests share a call", "coalescing.enabled",
-     "it is off, and ten answers came to a request that was being answered", look_coalescing},
+     "it is off, and ten answers were stored in place of one to the same request", look_coalescing},
     {"no_disk", "Keep answers over a restart", "tiers.disk.path",
      "there is no tier below memory, which holds a hundred answers", look_no_disk},
     {"redis_down", "Mend Redis, or take it out", "tiers.redis.url",
