@@ -78,13 +78,11 @@ def test_an_invalidation_tells_how_long_it_takes_so_far(terminal, instance, at):
 
 def test_top_fits_a_small_terminal(terminal, instance, at):
     screen = terminal(["top", *at(instance.url)], rows=24, columns=80)
-    text = screen.shows("q quit", "all; hit rate", "by hits")
-    for wanted in ("refrain 9.8.7", "scripted", "1.23M in all", "83.8 %", "51.0M tokens in, 7.30M out, $1234.56",
-                   "p50 420 us, p95 1.25 s, p99 3.50 s", "p95 hits 900 us, misses 2.50 s", "3 open, 14 readers",
-                   "disk       degraded", "9.00 GiB", "openai availability open for 12.2 s",
-                   "warning: The memory tier is 84 % full."):
-        assert wanted in text, f"expected {wanted!r} in:\n{text}"
-    assert all("gpt-4o-mini" in line for line in text.splitlines() if "…" in line), "only ids are cut"
+    screen.shows("q quit", "all; hit rate", "by hits", "refrain 9.8.7", "scripted", "1.23M in all", "83.8 %",
+                 "51.0M tokens in, 7.30M out, $1234.56", "p50 420 us, p95 1.25 s, p99 3.50 s",
+                 "p95 hits 900 us, misses 2.50 s", "3 open, 14 readers", "disk       degraded", "9.00 GiB",
+                 "openai availability open for 12.2 s", "warning: The memory tier is 84 % full.")
+    screen.waits_for(lambda: all("gpt-4o-mini" in line for line in screen.lines() if "…" in line), "that only ids are cut")
     screen.press("q")
     screen.exits(0)
     screen.waits_for(lambda: b"\x1b[?1049l" in screen.raw, "that the alternate screen is left")
