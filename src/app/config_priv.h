@@ -80,14 +80,47 @@ void config_check(struct loading *l, struct node *tree);
 void config_complete(struct loading *l, struct node *tree);
 /** Fills l->conf and its entries from a checked tree. */
 void config_bind(struct loading *l, const struct node *tree);
-/** Judges values against each other. */
+
+/* -- values against each other: what cannot be served is an error, what is merely unwise a warning -- */
+
+/** All that follows. */
 void config_judge(struct loading *l);
-/** The part of it that concerns TLS of the listeners; reads the files where they are to be used. */
+/** Rules, operations of the operator's own, event rules (config_judge_rules.c). */
+void config_judge_rules(struct loading *l);
+/** Upstreams, their credentials and routes (config_judge_upstreams.c); completes what is made of them. */
+void config_judge_upstreams(struct loading *l);
+/** Clients and their tokens (config_judge_clients.c). */
+void config_judge_clients(struct loading *l);
+/** TLS of the listeners (config_tls.c); reads the files where they are to be used. */
 void config_judge_tls(struct loading *l);
+/** Redis (config_redis.c); takes its URL apart. */
+void config_judge_redis(struct loading *l);
 /** True for http:// to what seems another machine of another network. */
 bool config_url_is_exposed(const char *url);
-/** The part of it that concerns Redis; takes its URL apart. */
-void config_judge_redis(struct loading *l);
+
+/** Where the option of that full name comes from; asserts that there is one. */
+const struct origin *judge_origin(const struct loading *l, const char *name);
+/** Reports @what of the option @name. */
+void judge_warn(struct loading *l, const char *name, const char *what);
+void judge_fail(struct loading *l, const char *name, const char *what);
+/** Warns when the file @path (NULL: none) cannot be read: a configuration may be judged where it is not used.
+ */
+void judge_file(struct loading *l, const char *name, const char *path);
+/** The words of @list, the option @name, taken for what they mean. */
+enum cache_scope judge_scope(struct loading *l, const char *name, struct text_list *list);
+
+/* What may have been meant by a name. */
+struct judge_guess {
+    const char *name; /* NULL: nothing that is known */
+    unsigned distance;
+};
+/** @candidate is the better guess where it is nearer to what was @wrote. */
+void judge_nearest(const char *wrote, const char *candidate, struct judge_guess *guess);
+/** Reports that there is no such @what ("upstream"), and what may have been meant. */
+void judge_unknown(struct loading *l, const char *name, const char *what, const char *wrote,
+                   const struct judge_guess *guess);
+
+/* -- finding options -- */
 
 /** The entry of that full name; asserts that there is one. */
 const struct config_entry *entry_of(const struct config *conf, const char *name);

@@ -1,5 +1,4 @@
 #include <string.h>
-#include <unistd.h>
 
 #include "config_priv.h"
 #include "refrain/base/address.h"
@@ -7,22 +6,6 @@
 /* The tier's options against each other, and what the rest of the process makes of them. */
 
 enum { META_BYTES_MAX = 2 << 20 }; /* what a record holds beside its body */
-
-static void warn(struct loading *l, const char *name, const char *what)
-{
-    report_warning(l->report, &entry_of(l->conf, name)->origin, name, "%s", what);
-}
-
-static void fail(struct loading *l, const char *name, const char *what)
-{
-    report_error(l->report, &entry_of(l->conf, name)->origin, name, "%s", what);
-}
-
-static void judge_file(struct loading *l, const char *name, const char *path)
-{
-    if (path && access(path, R_OK) < 0)
-        report_warning(l->report, &entry_of(l->conf, name)->origin, name, "%s cannot be read here", path);
-}
 
 static const char *username_of(const struct tier_redis_conf *c)
 {
@@ -45,12 +28,13 @@ static void judge_user(struct loading *l, const struct tier_redis_conf *c)
     const char *user = username_of(c);
 
     if (user && strcmp(user, "default") != 0 && !password_of(c))
-        fail(l, c->username ? "tiers.redis.username" : "tiers.redis.url",
-             "a user needs a password: tiers.redis.password_file");
+        judge_fail(l, c->username ? "tiers.redis.username" : "tiers.redis.url",
+                   "a user needs a password: tiers.redis.password_file");
     if (!c->at.tls && !is_on_this_machine(&c->at))
-        warn(l, "tiers.redis.url",
-             password_of(c) ? "without TLS (rediss://), its password and all answers can be read on the way"
-                            : "without TLS (rediss://), all answers can be read on the way");
+        judge_warn(l, "tiers.redis.url",
+                   password_of(c)
+                       ? "without TLS (rediss://), its password and all answers can be read on the way"
+                       : "without TLS (rediss://), all answers can be read on the way");
 }
 
 static void judge_tls(struct loading *l, const struct tier_redis_conf *c)
@@ -59,15 +43,15 @@ static void judge_tls(struct loading *l, const struct tier_redis_conf *c)
     judge_file(l, "tiers.redis.cert", c->cert_file);
     judge_file(l, "tiers.redis.key", c->key_file);
     if (!c->cert_file != !c->key_file)
-        fail(l, c->cert_file ? "tiers.redis.cert" : "tiers.redis.key",
-             "a certificate and its key are given together, or neither");
+        judge_fail(l, c->cert_file ? "tiers.redis.cert" : "tiers.redis.key",
+                   "a certificate and its key are given together, or neither");
     if (!c->at.tls && (c->ca_file || c->cert_file))
-        warn(l, c->ca_file ? "tiers.redis.ca_file" : "tiers.redis.cert",
-             "not used: only rediss:// in tiers.redis.url makes it TLS");
+        judge_warn(l, c->ca_file ? "tiers.redis.ca_file" : "tiers.redis.cert",
+                   "not used: only rediss:// in tiers.redis.url makes it TLS");
     if (c->at.tls && !c->verify)
-        warn(l, "tiers.redis.verify",
-             "whoever stands between can read and change what is stored; tiers.redis.ca_file names an "
-             "authority of your own");
+        judge_warn(l, "tiers.redis.verify",
+                   "whoever stands between can read and change what is stored; tiers.redis.ca_file names an "
+                   "authority of your own");
 }
 
 void config_judge_redis(struct loading *l)
@@ -78,13 +62,13 @@ void config_judge_redis(struct loading *l)
     if (!c->url)
         return;
     if (redis_url_parse(slice_str(c->url), &c->at, &what) < 0) {
-        fail(l, "tiers.redis.url", what);
+        judge_fail(l, "tiers.redis.url", what);
         return;
     }
     judge_user(l, c);
     judge_tls(l, c);
     if (c->cluster == REDIS_CLUSTER_ON && c->at.db != 0)
-        fail(l, "tiers.redis.url", "a cluster has database 0 only");
+        judge_fail(l, "tiers.redis.url", "a cluster has database 0 only");
 }
 
 struct redis_conf config_redis(const struct config *conf)

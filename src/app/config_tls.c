@@ -9,11 +9,6 @@
 
 enum { DAY_S = 24 * 60 * 60, EXPIRY_WARNING_DAYS = 14 };
 
-static const struct origin *origin_of(const struct loading *l, const char *name)
-{
-    return &entry_of(l->conf, name)->origin;
-}
-
 static const char *option(struct loading *l, const char *group, const char *name)
 {
     return pool_printf(l->pool, "%s.tls.%s", group, name);
@@ -26,9 +21,10 @@ static void judge_found(struct loading *l, const char *group, const struct tls_c
     int64_t days = (found->expires_s - now_s) / DAY_S;
 
     if (days < EXPIRY_WARNING_DAYS)
-        report_warning(l->report, origin_of(l, cert), cert, "%s expires in %d days", c->cert_file, (int)days);
+        report_warning(l->report, judge_origin(l, cert), cert, "%s expires in %d days", c->cert_file,
+                       (int)days);
     if (found->key_exposed)
-        report_warning(l->report, origin_of(l, key), key,
+        report_warning(l->report, judge_origin(l, key), key,
                        "every user of this machine can read %s; chmod 600 it", c->key_file);
 }
 
@@ -49,7 +45,7 @@ static void judge_files(struct loading *l, const char *group, const struct tls_c
     } else if (r == -EINVAL) {
         const char *name = option(l, group, names[fault.where]);
 
-        report_error(l->report, origin_of(l, name), name, "%s", fault.why);
+        report_error(l->report, judge_origin(l, name), name, "%s", fault.why);
     }
 }
 
@@ -59,10 +55,10 @@ static void judge_listener(struct loading *l, const char *group, const struct tl
                *client_ca = option(l, group, "client_ca");
 
     if (!c->cert_file != !c->key_file)
-        report_error(l->report, origin_of(l, c->cert_file ? cert : key), c->cert_file ? key : cert,
+        report_error(l->report, judge_origin(l, c->cert_file ? cert : key), c->cert_file ? key : cert,
                      "must be given, too: a certificate and its key belong together");
     else if (c->client_ca_file && !c->cert_file)
-        report_error(l->report, origin_of(l, client_ca), client_ca,
+        report_error(l->report, judge_origin(l, client_ca), client_ca,
                      "needs %s and %s: without TLS nobody is asked", cert, key);
     else if (c->cert_file &&
              !l->sources->upstream_optional) /* else the files may be another user's to read */
@@ -78,6 +74,6 @@ void config_judge_tls(struct loading *l)
     judge_listener(l, "admin", &a->tls);
     if (a->token.text && !a->tls.cert_file && address_parse(slice_str(a->address), &at) == 0 &&
         !address_is_local(&at))
-        report_warning(l->report, origin_of(l, "admin.address"), "admin.address",
+        report_warning(l->report, judge_origin(l, "admin.address"), "admin.address",
                        "without admin.tls, its token can be read on the way from other machines");
 }
