@@ -136,9 +136,9 @@ static void offer_commands(FILE *to, const struct command *const *commands, cons
 
 static const struct option_row *option_of(struct slice name)
 {
-    for (size_t i = 0; i < option_sections[0].rows_n; i++)
-        if (slice_eq(slice_str(option_sections[0].rows[i].name), name))
-            return &option_sections[0].rows[i];
+    for (size_t i = 0; i < option_sections[0]->rows_n; i++)
+        if (slice_eq(slice_str(option_sections[0]->rows[i].name), name))
+            return &option_sections[0]->rows[i];
     return NULL;
 }
 
@@ -154,9 +154,9 @@ static void offer_settings(FILE *to, struct slice before, struct slice word)
         offer_all(to, in_front, row->type == OPTION_BOOL ? truths : row->choices, row->help);
         return;
     }
-    for (size_t i = 0; !value.data && i < option_sections[0].rows_n; i++)
-        offer(to, before, option_sections[0].rows[i].name, strlen(option_sections[0].rows[i].name), "=",
-              option_sections[0].rows[i].help);
+    for (size_t i = 0; !value.data && i < option_sections[0]->rows_n; i++)
+        offer(to, before, option_sections[0]->rows[i].name, strlen(option_sections[0]->rows[i].name), "=",
+              option_sections[0]->rows[i].help);
 }
 
 /* What may be the value of a flag. @before and @word lie behind each other. */

@@ -159,7 +159,7 @@ static bool takes_brackets(const char *path)
         (void)slice_cut(&rest, '.');
     if (s && !rest.data)
         return true;
-    row = row_find(s ? s : &option_sections[0], s ? rest.data : path, &is_file);
+    row = row_find(s ? s : option_sections[0], s ? rest.data : path, &is_file);
     return !row || (row->type >= OPTION_LIST && row->type != OPTION_SECRET);
 }
 
@@ -204,7 +204,7 @@ static void put_env(struct loading *l, struct node *root, struct slice name, con
 
     /* Names of one part that are no option belong to somebody else (container linkers make such): not ours to
      * judge. */
-    if (strchr(path, '.') || row_find(&option_sections[0], path, &is_file))
+    if (strchr(path, '.') || row_find(option_sections[0], path, &is_file))
         put_text(l, root, path, text, origin);
 }
 
@@ -212,7 +212,7 @@ static void put_env(struct loading *l, struct node *root, struct slice name, con
  * pass on what is not set, says nothing. */
 static void put_env_aliases(struct loading *l, struct node *root)
 {
-    const struct option_section *s = &option_sections[0];
+    const struct option_section *s = option_sections[0];
 
     for (size_t i = 0; i < s->rows_n; i++) {
         const char *text = s->rows[i].env ? env_get(l->sources, slice_str(s->rows[i].env)) : NULL;

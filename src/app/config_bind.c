@@ -316,11 +316,11 @@ static void bind_section(struct loading *l, const struct option_section *s, cons
 
 void config_bind(struct loading *l, const struct node *tree)
 {
-    struct target root = {&option_sections[0], (char *)l->conf, tree, tree, "", {.source = SOURCE_BUILT_IN}};
+    struct target root = {option_sections[0], (char *)l->conf, tree, tree, "", {.source = SOURCE_BUILT_IN}};
 
     bind_rows(l, &root);
     for (size_t i = 1; i < OPTION_SECTIONS; i++)
-        bind_section(l, &option_sections[i], tree);
+        bind_section(l, option_sections[i], tree);
 }
 
 const struct config_entry *entry_of(const struct config *conf, const char *name)

@@ -22,8 +22,8 @@ struct place {
 const struct option_section *section_find(const char *name)
 {
     for (size_t i = 1; i < OPTION_SECTIONS; i++)
-        if (strcmp(option_sections[i].name, name) == 0)
-            return &option_sections[i];
+        if (strcmp(option_sections[i]->name, name) == 0)
+            return option_sections[i];
     return NULL;
 }
 
@@ -110,23 +110,23 @@ static void consider_siblings(struct nearest *best, const struct place *at, stru
     }
     if (at->section->kind == SECTION_ROOT && !at->group[0])
         for (size_t i = 1; i < OPTION_SECTIONS; i++)
-            consider(best, wrote, slice_str(option_sections[i].name));
+            consider(best, wrote, slice_str(option_sections[i]->name));
 }
 
 /* The right name in the wrong place: the whole name of an option that ends in it. */
 static const char *elsewhere(struct pool *p, const char *name)
 {
     for (size_t s = 0; s < OPTION_SECTIONS; s++)
-        for (size_t i = 0; i < option_sections[s].rows_n; i++) {
-            const struct option_row *row = &option_sections[s].rows[i];
+        for (size_t i = 0; i < option_sections[s]->rows_n; i++) {
+            const struct option_row *row = &option_sections[s]->rows[i];
             const char *last = strrchr(row->name, '.');
 
             if (!last || strcmp(last + 1, name) != 0)
                 continue;
             return s == 0
                        ? row->name
-                       : pool_printf(p, option_sections[s].kind == SECTION_NAMED ? "%s.NAME.%s" : "%s[].%s",
-                                     option_sections[s].name, row->name);
+                       : pool_printf(p, option_sections[s]->kind == SECTION_NAMED ? "%s.NAME.%s" : "%s[].%s",
+                                     option_sections[s]->name, row->name);
         }
     return NULL;
 }
@@ -407,7 +407,7 @@ static void check_map(struct loading *l, const struct place *at, struct node *ma
 
 void config_check(struct loading *l, struct node *tree)
 {
-    struct place top = {&option_sections[0], "", ""};
+    struct place top = {option_sections[0], "", ""};
 
     check_map(l, &top, tree);
 }

@@ -149,10 +149,10 @@ int config_show_options(struct buf *out)
     char name[128];
 
     for (size_t s = 0; s < OPTION_SECTIONS; s++)
-        for (size_t i = 0; i < option_sections[s].rows_n; i++) {
-            const struct option_row *row = &option_sections[s].rows[i];
+        for (size_t i = 0; i < option_sections[s]->rows_n; i++) {
+            const struct option_row *row = &option_sections[s]->rows[i];
 
-            full_name(&option_sections[s], row, name, sizeof(name));
+            full_name(option_sections[s], row, name, sizeof(name));
             putf(&w, "  %-38s %-14s %s\n", name, type_name(row), row->fallback ? row->fallback : "");
         }
     return w.r;
@@ -265,9 +265,9 @@ static void put_group(struct writer *w, const char *group, const char *help)
         put(w, "\n## At the top\n\n");
     put(w, "| option | type | default | change | |\n|---|---|---|---|---|\n");
     for (size_t s = 0; s < OPTION_SECTIONS; s++)
-        for (size_t i = 0; i < option_sections[s].rows_n; i++)
-            if (in_group(&option_sections[s], &option_sections[s].rows[i], group))
-                put_row(w, &option_sections[s], &option_sections[s].rows[i]);
+        for (size_t i = 0; i < option_sections[s]->rows_n; i++)
+            if (in_group(option_sections[s], &option_sections[s]->rows[i], group))
+                put_row(w, option_sections[s], &option_sections[s]->rows[i]);
 }
 
 int config_show_reference(struct buf *out)
@@ -454,9 +454,9 @@ int config_show_schema(struct buf *out)
         "{\n\"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n"
         "\"title\": \"Configuration of Refrain\",\n\"type\": \"object\",\n\"additionalProperties\": false,\n"
         "\"properties\": {\n");
-    put_properties(&w, &option_sections[0], "", 1);
+    put_properties(&w, option_sections[0], "", 1);
     for (size_t i = 1; i < OPTION_SECTIONS; i++)
-        put_section(&w, &option_sections[i]);
+        put_section(&w, option_sections[i]);
     put(&w, "\n}}\n");
     return w.r;
 }

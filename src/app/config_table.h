@@ -1,5 +1,6 @@
 /*
- * config_table - every option there is, a row each. Adding one is a row here and a field in config.h.
+ * config_table - every option there is, a row each. Adding one is a row and a field in config.h: in
+ * config_table.c, or in config_table_items.c where it is of an upstream, a route, a rule or the like.
  */
 #pragma once
 #include <stddef.h>
@@ -26,7 +27,7 @@ struct option_section {
 };
 
 enum { OPTION_SECTIONS = 8 };
-extern const struct option_section option_sections[OPTION_SECTIONS]; /* the root comes first */
+extern const struct option_section *const option_sections[OPTION_SECTIONS]; /* the root comes first */
 
 /* What a group is for; groups in the order of the reference. */
 struct option_group {

@@ -231,10 +231,10 @@ static void every_row_is_whole_and_its_default_is_a_value(void **state)
 {
     (void)state;
     for (size_t s = 0; s < OPTION_SECTIONS; s++)
-        for (size_t i = 0; i < option_sections[s].rows_n; i++) {
-            check_row(&option_sections[s], &option_sections[s].rows[i]);
+        for (size_t i = 0; i < option_sections[s]->rows_n; i++) {
+            check_row(option_sections[s], &option_sections[s]->rows[i]);
             for (size_t k = 0; k < i; k++)
-                assert_string_not_equal(option_sections[s].rows[i].name, option_sections[s].rows[k].name);
+                assert_string_not_equal(option_sections[s]->rows[i].name, option_sections[s]->rows[k].name);
         }
 }
 
