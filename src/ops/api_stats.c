@@ -30,37 +30,40 @@ void api_write_hit_rate(struct jout *j, const uint64_t requests[LABEL_MAX_RESULT
         jout_nano(j, "hit_rate", nano);
 }
 
-static void write_operations(struct jout *j, struct metrics *m)
+static uint64_t of_operation(struct metrics *m, unsigned operation, unsigned result)
 {
-    jout_array(j, "operations");
-    for (unsigned op = 0; op < LABEL_MAX_OPERATION; op++) {
-        uint64_t requests[LABEL_MAX_RESULT];
-
-        for (unsigned i = 0; i < LABEL_MAX_RESULT; i++)
-            requests[i] = metrics_sum2(m, REQUESTS, op, i);
-        if (reading_total(requests) == 0)
-            continue;
-        jout_object(j, NULL);
-        jout_str(j, "operation", metrics_label_text(m, LABEL_OPERATION, op));
-        api_write_requests(j, requests, m);
-        api_write_hit_rate(j, requests);
-        jout_end(j);
-    }
-    jout_end(j);
+    return metrics_sum2(m, REQUESTS, operation, result);
 }
 
-static void write_namespaces(struct jout *j, struct metrics *m)
+static uint64_t of_namespace(struct metrics *m, unsigned space, unsigned result)
 {
-    jout_array(j, "namespaces");
-    for (unsigned space = 0; space < LABEL_MAX_NAMESPACE; space++) {
+    return metrics_sum2(m, NAMESPACE_REQUESTS, space, result);
+}
+
+/* Requests in parts, by a label; the parts of which there were any. */
+struct parting {
+    const char *list, *name;
+    enum metric_label label;
+    unsigned n;
+    uint64_t (*count)(struct metrics *m, unsigned part, unsigned result);
+};
+static const struct parting partings[] = {
+    {"operations", "operation", LABEL_OPERATION, LABEL_MAX_OPERATION, of_operation},
+    {"namespaces", "namespace", LABEL_NAMESPACE, LABEL_MAX_NAMESPACE, of_namespace},
+};
+
+static void write_parted(struct jout *j, struct metrics *m, const struct parting *by)
+{
+    jout_array(j, by->list);
+    for (unsigned part = 0; part < by->n; part++) {
         uint64_t requests[LABEL_MAX_RESULT];
 
         for (unsigned i = 0; i < LABEL_MAX_RESULT; i++)
-            requests[i] = metrics_sum2(m, NAMESPACE_REQUESTS, space, i);
+            requests[i] = by->count(m, part, i);
         if (reading_total(requests) == 0)
             continue;
         jout_object(j, NULL);
-        jout_str(j, "namespace", metrics_label_text(m, LABEL_NAMESPACE, space));
+        jout_str(j, by->name, metrics_label_text(m, by->label, part));
         api_write_requests(j, requests, m);
         api_write_hit_rate(j, requests);
         jout_end(j);
@@ -214,8 +217,8 @@ void api_stats_write(const struct admin_parts *parts, struct jout *j)
     jout_time(j, "now", clock_wall_ms());
     api_write_requests(j, r.requests, m);
     api_write_hit_rate(j, r.requests);
-    write_operations(j, m);
-    write_namespaces(j, m);
+    for (size_t i = 0; i < ARRAY_LEN(partings); i++)
+        write_parted(j, m, &partings[i]);
     write_saved(j, &r, m, parts->site(parts->arg)->pricing.n > 0);
     jout_array(j, "tiers");
     for (unsigned i = 0; i < LABEL_MAX_TIER; i++)
