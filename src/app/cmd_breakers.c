@@ -60,18 +60,10 @@ static int call(const struct cli *cli, struct remote *r, const char *method, con
     AUTO(buf_done) struct buf answer = BUF_INIT(0);
     int status;
 
-    switch (remote_call(r, method, path, body, &answer)) {
-    case REMOTE_DONE:
-        status = show(cli, buf_slice(&answer));
-        return body.data && status == EXIT_FINDING ? EXIT_DONE : status; /* to open one is no finding */
-    case REMOTE_UNREACHABLE:
-        remote_tell_unreachable(r);
-        break;
-    case REMOTE_REFUSED:
-    case REMOTE_FAILED:
-        break;
-    }
-    return EXIT_COULD_NOT;
+    if (remote_do(r, method, path, body, &answer) != EXIT_DONE)
+        return EXIT_COULD_NOT;
+    status = show(cli, buf_slice(&answer));
+    return body.data && status == EXIT_FINDING ? EXIT_DONE : status; /* to open one is no finding */
 }
 
 static int command(const struct cli *cli, struct remote *remote)

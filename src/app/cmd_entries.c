@@ -125,8 +125,8 @@ static int show_invalidated(struct slice json, bool raw)
 static int invalidate(const struct cli *cli, struct remote *r)
 {
     AUTO(buf_done) struct buf body = BUF_INIT(TEXT_BYTES_MAX), answer = BUF_INIT(0);
-    enum remote_verdict verdict;
     struct progress waiting;
+    int status;
 
     if (write_request(cli, &body) < 0) {
         (void)fputs("refrain: invalidate: too much text\n", stderr);
@@ -135,20 +135,10 @@ static int invalidate(const struct cli *cli, struct remote *r)
     progress_begin_uncounted(&waiting, cli_has(cli, "dry-run") ? "counting in every tier"
                                                                : "invalidating in every tier");
     r->waiting = &waiting;
-    verdict = remote_call(r, "POST", "/invalidate", buf_slice(&body), &answer);
+    status = remote_do(r, "POST", "/invalidate", buf_slice(&body), &answer);
     r->waiting = NULL;
     progress_end(&waiting);
-    switch (verdict) {
-    case REMOTE_DONE:
-        return show_invalidated(buf_slice(&answer), cli_has(cli, "json"));
-    case REMOTE_UNREACHABLE:
-        remote_tell_unreachable(r);
-        break;
-    case REMOTE_REFUSED:
-    case REMOTE_FAILED:
-        break;
-    }
-    return EXIT_COULD_NOT;
+    return status == EXIT_DONE ? show_invalidated(buf_slice(&answer), cli_has(cli, "json")) : EXIT_COULD_NOT;
 }
 
 static bool says_what(const struct cli *cli)

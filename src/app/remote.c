@@ -375,9 +375,9 @@ void remote_tell_unreachable(const struct remote *r)
     print_trouble(&trouble);
 }
 
-int remote_get(struct remote *r, const char *path, struct buf *out)
+int remote_do(struct remote *r, const char *method, const char *path, struct slice body, struct buf *out)
 {
-    switch (remote_call(r, "GET", path, (struct slice){NULL, 0}, out)) {
+    switch (remote_call(r, method, path, body, out)) {
     case REMOTE_DONE:
         return EXIT_DONE;
     case REMOTE_UNREACHABLE:
@@ -389,6 +389,11 @@ int remote_get(struct remote *r, const char *path, struct buf *out)
         break;
     }
     return EXIT_COULD_NOT;
+}
+
+int remote_get(struct remote *r, const char *path, struct buf *out)
+{
+    return remote_do(r, "GET", path, (struct slice){NULL, 0}, out);
 }
 
 int remote_get_known(struct remote *r, const char *path, struct buf *out)

@@ -53,8 +53,10 @@ enum remote_verdict remote_call(struct remote *r, const char *method, const char
                                 struct buf *out);
 /** Tells that nobody answers. */
 void remote_tell_unreachable(const struct remote *r);
-/** GETs, and tells whatever went wrong. EXIT_DONE, or what the command ends with: EXIT_FINDING where there is
- * no such thing. */
+/** One call, and whatever went wrong is told. EXIT_DONE, or what the command ends with: EXIT_FINDING where
+ * there is no such thing. */
+int remote_do(struct remote *r, const char *method, const char *path, struct slice body, struct buf *out);
+/** The same, a GET. */
 int remote_get(struct remote *r, const char *path, struct buf *out);
 /** The same of a path that every instance of this version knows. */
 int remote_get_known(struct remote *r, const char *path, struct buf *out);
