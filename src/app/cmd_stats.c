@@ -1,4 +1,5 @@
 /* stats: what a running instance has done, in sections; --watch looks again and again. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,18 @@ static void print_line(const struct term *term, const char *label, const char *t
         (void)printf("%s\t%s\n", clean_label, clean);
 }
 
+/* What is longer than a line can be is cut. */
+static void ATTR_PRINTF(3, 4) print_linef(const struct term *term, const char *label, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    print_line(term, label, text);
+}
+
 /* -- a number as text, "-" where it is not known -- */
 
 static struct short_text number(const struct node *t, const char *path, struct short_text (*as)(double))
@@ -131,12 +144,9 @@ static void print_head(const struct term *term, const struct node *t)
 
 static void print_saved(const struct term *term, const struct node *t)
 {
-    char text[512];
-
     print_title(term, "Saved");
-    (void)snprintf(text, sizeof(text), "%s in, %s out", number(t, "saved.tokens_in", text_of_count).text,
-                   number(t, "saved.tokens_out", text_of_count).text);
-    print_line(term, "tokens", text);
+    print_linef(term, "tokens", "%s in, %s out", number(t, "saved.tokens_in", text_of_count).text,
+                number(t, "saved.tokens_out", text_of_count).text);
     print_line(term, "waiting", number(t, "saved.seconds", text_of_seconds).text);
     if (strcmp(remote_text(t, "saved.priced", "false"), "true") == 0)
         print_line(term, "money", number(t, "saved.dollars", text_of_dollars).text);
@@ -160,23 +170,17 @@ static void print_not_stored(const struct term *term, const struct node *list)
 
 static void print_now(const struct term *term, const struct node *t)
 {
-    char text[512];
-
     print_title(term, "Upstream and process");
-    (void)snprintf(text, sizeof(text), "%s calls, %s failed", number(t, "upstream.calls", text_of_count).text,
-                   number(t, "upstream.failures", text_of_count).text);
-    print_line(term, "upstream", text);
-    (void)snprintf(text, sizeof(text), "%s open, %s readers", number(t, "flights.open", text_of_count).text,
-                   number(t, "flights.readers", text_of_count).text);
-    print_line(term, "flights", text);
+    print_linef(term, "upstream", "%s calls, %s failed", number(t, "upstream.calls", text_of_count).text,
+                number(t, "upstream.failures", text_of_count).text);
+    print_linef(term, "flights", "%s open, %s readers", number(t, "flights.open", text_of_count).text,
+                number(t, "flights.readers", text_of_count).text);
     print_not_stored(term, node_find(t, "not_stored"));
-    (void)snprintf(text, sizeof(text), "%s open", number(t, "breakers_open", text_of_count).text);
-    print_line(term, "breakers", text);
-    (void)snprintf(text, sizeof(text), "%s, of that %s in buffers; %s connections",
-                   number(t, "process.rss_bytes", text_of_bytes).text,
-                   number(t, "process.buffered_bytes", text_of_bytes).text,
-                   number(t, "process.connections", text_of_count).text);
-    print_line(term, "memory", text);
+    print_linef(term, "breakers", "%s open", number(t, "breakers_open", text_of_count).text);
+    print_linef(term, "memory", "%s, of that %s in buffers; %s connections",
+                number(t, "process.rss_bytes", text_of_bytes).text,
+                number(t, "process.buffered_bytes", text_of_bytes).text,
+                number(t, "process.connections", text_of_count).text);
 }
 
 static void print_alerts(const struct term *term, const struct node *list)

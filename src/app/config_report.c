@@ -38,10 +38,10 @@ void origin_print(const struct origin *o, char *out, size_t cap)
     }
 }
 
-static void add(struct config_report *r, bool warning, const struct origin *o, const char *name,
-                const char *what)
+static void ATTR_PRINTF(5, 0) add(struct config_report *r, bool warning, const struct origin *o,
+                                  const char *name, const char *fmt, va_list args)
 {
-    char where[512];
+    char where[512], what[1024];
     char *text;
 
     if (!warning)
@@ -52,6 +52,7 @@ static void add(struct config_report *r, bool warning, const struct origin *o, c
     if (!r->faults)
         abort();
     origin_print(o, where, sizeof(where));
+    (void)vsnprintf(what, sizeof(what), fmt, args);
     if (name && slice_ends(slice_str(where), slice_str(name)))
         name = NULL; /* "--set log.level" has said it */
     if (asprintf(&text, "%s: %s%s%s", where, name ? name : "", name ? ": " : "", what) < 0)
@@ -61,22 +62,18 @@ static void add(struct config_report *r, bool warning, const struct origin *o, c
 
 void report_error(struct config_report *r, const struct origin *o, const char *name, const char *fmt, ...)
 {
-    char what[1024];
     va_list args;
 
     va_start(args, fmt);
-    (void)vsnprintf(what, sizeof(what), fmt, args);
+    add(r, false, o, name, fmt, args);
     va_end(args);
-    add(r, false, o, name, what);
 }
 
 void report_warning(struct config_report *r, const struct origin *o, const char *name, const char *fmt, ...)
 {
-    char what[1024];
     va_list args;
 
     va_start(args, fmt);
-    (void)vsnprintf(what, sizeof(what), fmt, args);
+    add(r, true, o, name, fmt, args);
     va_end(args);
-    add(r, true, o, name, what);
 }
