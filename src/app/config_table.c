@@ -315,7 +315,9 @@ static const struct option_row root_rows[] = {
          "lengthen it."},
 
     {"redact.headers", OPTION_LIST, OPTION_FIELDS, NULL, ROOT(redact.headers),
-     .help = "Headers of answers that are never stored, beside the shipped ones."},
+     .help = "Headers of answers that are never stored, beside the shipped ones. Part of the key: what was "
+             "stored with one is not found any more. Content-Type and Content-Encoding are stored all the "
+             "same, as no body can be read without them."},
     {"redact.patterns", OPTION_LIST, OPTION_ONE_OR_MANY, NULL, ROOT(redact.patterns),
      .help =
          "Regular expressions (PCRE2): what of a text in the log matches one is written `[redacted]`. "

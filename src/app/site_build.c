@@ -77,9 +77,10 @@ static void add_list(struct sha256 *sum, uint8_t tag, const struct text_list *li
 }
 
 /* Whatever configuration changes in a forwarded request may change its answer. And what it leaves out of keys
- * lets requests share answers that would not without: what was stored so is not found once it says otherwise.
+ * lets requests share answers that would not without, while what it leaves out of what is stored is not to be
+ * given out: what was stored otherwise is not found once it says so.
  */
-static struct digest alterations(const struct upstream_conf *u, const struct key_conf *key, bool zero_usage)
+static struct digest alterations(const struct upstream_conf *u, const struct config *conf, bool zero_usage)
 {
     struct sha256 *sum = sha256_new();
     struct digest d;
@@ -88,8 +89,8 @@ static struct digest alterations(const struct upstream_conf *u, const struct key
     sha256_add_field(sum, 1, slice_str(u->url));
     add_names(sum, 2, u->headers_add);
     add_names(sum, 3, u->headers_remove);
-    add_list(sum, 4, &key->ignore_fields, false);
-    add_list(sum, 5, &key->ignore_headers, true);
+    add_list(sum, 4, &conf->key.ignore_fields, false);
+    add_list(sum, 5, &conf->key.ignore_headers, true);
     if (u->credential) { /* that it is ours, and where it stands; another one of the same account is as good
                           */
         struct slice name = slice_str(u->credential);
@@ -98,6 +99,7 @@ static struct digest alterations(const struct upstream_conf *u, const struct key
     }
     if (zero_usage)
         sha256_add_field(sum, 7, SLICE_OF("usage"));
+    add_list(sum, 8, &conf->redact.headers, true);
     d = sha256_end(sum);
     sha256_free(sum);
     return d;
@@ -109,11 +111,11 @@ static int64_t own_or(int64_t own_s, int64_t inherited_s)
 }
 
 static bool build_upstream(struct site_upstream *u, const struct upstream_section *conf,
-                           const struct key_conf *key, const struct site_parts *parts)
+                           const struct config *whole, const struct site_parts *parts)
 {
     u->conf = conf->conf;
-    u->alters = alterations(&conf->conf, key, false);
-    u->alters_zero = alterations(&conf->conf, key, true);
+    u->alters = alterations(&conf->conf, whole, false);
+    u->alters_zero = alterations(&conf->conf, whole, true);
     u->retry = conf->retry;
     u->takes_controls = conf->control_headers == CONTROLS_PASS;
     u->breakers =
@@ -132,7 +134,7 @@ static bool build_routes(struct build *b, const struct config *conf, const struc
     b->site.upstreams_n = conf->upstreams_n;
     for (size_t i = 0; i < conf->upstreams_n; i++) {
         b->upstreams[i].refused_us = &b->refused_us[i];
-        if (!build_upstream(&b->upstreams[i], &conf->upstreams[i], &conf->key, parts))
+        if (!build_upstream(&b->upstreams[i], &conf->upstreams[i], conf, parts))
             return false;
     }
     for (size_t i = 0; i < conf->routes_n; i++) {

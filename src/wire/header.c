@@ -485,6 +485,17 @@ static void table_merge_prefixes(struct header_table *t)
                 t->prefixes[i].flags |= t->prefixes[k].flags;
 }
 
+/* No body can be read without these, so they are stored with it, whatever an operator's prefix takes in. */
+static void table_keep_meaning(struct header_table *t)
+{
+    for (uint32_t i = 0; i <= t->mask; i++) {
+        uint32_t id = t->slots[i].flags & HEADER_ID_MASK;
+
+        if (id == HEADER_CONTENT_ENCODING || id == HEADER_CONTENT_TYPE)
+            t->slots[i].flags &= ~(uint32_t)HEADER_UNSTORED;
+    }
+}
+
 static int longer_first(const void *a, const void *b)
 {
     size_t x = ((const struct prefix *)a)->text.len, y = ((const struct prefix *)b)->text.len;
@@ -526,6 +537,7 @@ struct header_table *header_table_new(struct header_names unkeyed, struct header
     (void)table_add_own(t, unstored, HEADER_UNSTORED, space);
     qsort(t->prefixes, t->prefixes_n, sizeof(*t->prefixes), longer_first);
     table_merge_prefixes(t);
+    table_keep_meaning(t);
     return t;
 }
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from harness.asks import chat, chat_stream, embedding, messages, responses
+from harness.process import wait_until
 from harness.upstream import (chat_answer, chunked, cut, event, hold, reset, sse, sse_unended, token, whole,
                               wire)
 
@@ -176,6 +177,28 @@ def test_credentials_and_per_response_fields_are_not_stored(client, upstream):
 def test_operators_add_fields_that_are_not_stored(client, upstream):
     upstream.reply(whole, GOOD, headers={"X-Internal": "secret"})
     client.post(chat()).was("MISS")
+    assert "x-internal" not in client.post(chat()).was("HIT").headers
+
+
+@pytest.mark.refrain(redact={"headers": ["content-*"]})
+def test_a_stored_body_can_be_read_whatever_fields_are_left_out(client, upstream):
+    upstream.gzip = True
+    for _ in range(2):
+        answer = client.post(chat(), headers={"Accept-Encoding": "gzip"}).whole()
+        assert answer.header("content-encoding") == "gzip", f"these bytes are gzip: {answer!r}"
+        assert answer.header("content-type") == "application/json"
+    assert answer.was("HIT")
+
+
+def test_a_field_that_is_not_stored_any_more_is_not_given_out_of_what_was(start, upstream):
+    refrain = start()
+    client = start.client(refrain)
+    upstream.always(whole, GOOD, headers={"X-Internal": "secret"})
+    client.post(chat()).was("MISS")
+    assert client.post(chat()).was("HIT").header("x-internal") == "secret"
+    refrain.write_config({**refrain.config, "redact": {"headers": ["x-internal"]}})
+    refrain.reload()
+    wait_until(lambda: client.post(chat()).whole().header("x-cache") == "MISS", "what was stored to be found no more")
     assert "x-internal" not in client.post(chat()).was("HIT").headers
 
 

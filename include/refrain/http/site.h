@@ -51,8 +51,8 @@ struct site_route {
 
 struct site_upstream {
     struct upstream_conf conf;
-    struct digest alters; /* of what configuration changes in a forwarded request, and leaves out of keys:
-                             part of the key */
+    struct digest alters;      /* of what configuration changes in a forwarded request, and leaves out of keys
+                                  and of what is stored: part of the key */
     struct digest alters_zero; /* the same where what is stored says that nothing was used */
     struct breakers_upstream *breakers;
     struct retry_conf retry;

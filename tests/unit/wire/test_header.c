@@ -129,7 +129,8 @@ static void an_operator_adds_names_and_prefixes(void **state)
         SLICE("X-Team"),        SLICE(" x-acme-* "), SLICE("Set-Cookie"),         SLICE(""),
         SLICE("Authorization"), SLICE("*"),          SLICE("X-Ratelimit-Mine-*"),
     };
-    static const struct slice unstored[] = {SLICE("X-Acme-Node"), SLICE("x-team")};
+    static const struct slice unstored[] = {SLICE("X-Acme-Node"), SLICE("x-team"), SLICE("content-*"),
+                                            SLICE("Content-Type")};
     struct header_table *t = header_table_new((struct header_names){unkeyed, ARRAY_LEN(unkeyed)},
                                               (struct header_names){unstored, ARRAY_LEN(unstored)});
 
@@ -144,6 +145,9 @@ static void an_operator_adds_names_and_prefixes(void **state)
     assert_int_equal(header_flags(t, SLICE_OF("x-ratelimit-mine-1")), HEADER_UNKEYED | HEADER_UNSTORED);
     assert_int_equal(header_flags(t, SLICE_OF("accept-language")),
                      0); /* a lone `*` is a name, not everything */
+    assert_int_equal(header_flags(t, SLICE_OF("content-language")), HEADER_UNSTORED);
+    assert_int_equal(header_flags(t, SLICE_OF("content-encoding")), HEADER_CONTENT_ENCODING);
+    assert_int_equal(header_flags(t, SLICE_OF("content-type")), HEADER_CONTENT_TYPE);
     header_table_free(t);
     header_table_free(NULL);
 }
