@@ -549,8 +549,8 @@ def told_upstream(upstream):
 
 def test_no_token_and_nothing_of_ours_is_told_or_written(start, upstream, redis):
     refrain = start(clients=TWO, upstreams=HELD, log={"level": "debug"}, admin={"recent_requests": 64},
-                    tiers={"disk": {"path": str(start.folder / "cache.db")},
-                           "redis": {"url": redis.url}})
+                    tiers={"disk": {"path": str(start.folder / "cache.db"), "timeout": "10s"},
+                           "redis": {"url": redis.url, "timeout": "10s"}})
     operator, alice = Operator(refrain), start.client(refrain, credential=ALICE)
     upstream.reply(whole, GEMINI_ANSWER)
     by_key = alice.with_credential(None)

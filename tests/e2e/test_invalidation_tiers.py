@@ -494,7 +494,7 @@ def test_pages_go_on_from_memory_into_redis(join, redis):
 
 
 def test_every_node_of_a_cluster_is_cleared(instance_of, redis_cluster):
-    first = instance_of({"tiers": {"redis": redis_cluster.tier()}})
+    first = instance_of({"tiers": {"redis": redis_cluster.tier(timeout="1s")}})
     for n in range(12):  # over all nodes
         first.client.post(tagged(chat(f"{n}"), "red" if n % 2 else "blue")).was("MISS")
     lies_in(first, "redis", 12)

@@ -175,7 +175,7 @@ def test_an_end_while_certificates_are_being_read_is_a_good_one(start, redis_ser
 @pytest.mark.parametrize("name", ["redis.test", "localhost"])  # by its address: test_redis.py
 def test_tls_with_our_certificate_and_a_user_of_least_rights(start, redis_server, certificates, name):
     server = redis_server(certificates=certificates, user="refrain", password="secret")
-    instance = start(tiers={"redis": server.tier(server_name=name), "memory": {"enabled": False}})
+    instance = start(tiers={"redis": server.tier(server_name=name, timeout="10s"), "memory": {"enabled": False}})
     client = start.client(instance)
     client.post(chat()).was("MISS")
     wait_until(lambda: stored(server), "the answer in Redis")
@@ -275,14 +275,14 @@ def test_a_server_that_is_not_what_it_says_costs_misses(start, upstream, lie, cl
 
 def test_a_record_of_another_answer_is_nobodys(start, redis, upstream):
     """Somebody has copied one entry over another: what is read back is checked against its own key."""
-    first = start(tiers={"redis": redis.tier()}, cache={"secret": "one secret for both of these instances"})
+    first = start(tiers={"redis": redis.tier(timeout="10s")}, cache={"secret": "one secret for both of these instances"})
     client = start.client(first)
     client.post(chat("mine")).was("MISS")
     client.post(chat("yours")).was("MISS")
     wait_until(lambda: len(stored(redis)) == 2, "both in Redis")
     one, other = stored(redis)
     redis.cli("COPY", one, other, "REPLACE")
-    second = start(tiers={"redis": redis.tier()}, cache={"secret": "one secret for both of these instances"})
+    second = start(tiers={"redis": redis.tier(timeout="10s")}, cache={"secret": "one secret for both of these instances"})
     client = start.client(second)
     results = sorted(client.post(chat(prompt)).whole().header("x-cache") for prompt in ("mine", "yours"))
     assert results == ["HIT", "MISS"]

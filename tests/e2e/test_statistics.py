@@ -139,7 +139,7 @@ def test_streams_are_told_apart(operator, client, upstream):
 
 
 def test_invalidations_and_writes_to_tiers_are_timed(start, tmp_path):
-    refrain = start(tiers={"disk": {"path": str(tmp_path / "cache.db")}})
+    refrain = start(tiers={"disk": {"path": str(tmp_path / "cache.db"), "timeout": "10s"}})
     client, operator = start.client(refrain), Operator(refrain)
     client.post(chat()).was("MISS")
 

@@ -378,7 +378,7 @@ def test_without_redis_an_instance_starts_and_serves(start, redis):
 
 def test_the_rights_that_are_documented_are_enough(start, redis_server):
     server = redis_server(user="refrain", password="secret")
-    tier = server.tier()
+    tier = server.tier(timeout="1s")
     a, b = (Instance(start, server, tiers={"redis": tier}) for _ in range(2))
     for one, other in ((a, b), (b, a)):
         one.link_is("up").sees(other)
