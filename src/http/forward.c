@@ -178,6 +178,15 @@ static bool flies_with_the_fleet(const struct exchange *x, const struct flight *
            !flight_is_alone(f);
 }
 
+/* SPEC section 4: `?key=` is a credential. On paths of which nothing is known it is content like any other,
+ * and so is what is left behind a client's token. */
+static bool proves_by_key(const struct exchange *x)
+{
+    bool ours = !x->own && x->op != OP_PASS && x->op != OP_READ;
+
+    return !x->client && (ours || dialect_of(x->op)->key_in_query);
+}
+
 void forward_start(struct exchange *x, struct flight *f, const struct digest *key, enum forward_how how)
 {
     const struct site *s = site_of(x);
@@ -207,6 +216,7 @@ void forward_start(struct exchange *x, struct flight *f, const struct digest *ke
         .namespace_ = plan_namespace(&x->plan, &x->ask, s->namespace_),
         .scope = scope_of(x),
         .anonymous = x->stranger,
+        .key_in_query = proves_by_key(x),
         .read_only = x->plan.cache == RULE_CACHE_READ_ONLY,
         .model = slice_str(x->model),
         .op_name = operation_name(x),

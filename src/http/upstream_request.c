@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "refrain/wire/credential.h"
+
 enum { CONNECT_GRACE_MS = 250 };
 
 /* What the library would add of its own accord when the client did not send it; an entry without a value
@@ -47,6 +49,12 @@ static bool is_of_client(const struct upstream_conf *conf, const struct field *f
 {
     return conf->credential &&
            (f->flags & HEADER_CREDENTIAL || slice_ieq(f->name, name_of_line(conf->credential)));
+}
+
+static bool drops_keys(const struct upstream_conf *conf, const struct upstream_request *req)
+{
+    return conf->credential &&
+           (req->key_in_query || slice_ieq(name_of_line(conf->credential), SLICE_OF("x-goog-api-key")));
 }
 
 /* No byte that would end a line or a word early: nothing ambiguous may leave (SPEC section 2). */
@@ -204,8 +212,9 @@ static void put_silenced(struct pen *pen, const struct curl_slist *first)
 }
 
 /* "*" stands for the server as a whole: it has no prefix. */
-static void put_target(struct pen *pen, const struct origin *o, struct slice target)
+static void put_target(struct pen *pen, const struct origin *o, const struct upstream_request *req)
 {
+    struct slice target = req->target;
     struct slice url = slice_str(o->conf->url);
 
     url.len -= o->prefix.len;
@@ -216,7 +225,10 @@ static void put_target(struct pen *pen, const struct origin *o, struct slice tar
             put(pen, target);
     } else {
         put(pen, o->prefix);
-        put(pen, target);
+        if (drops_keys(o->conf, req))
+            pen->at += credential_strip_every_key(target, pen->at).len;
+        else
+            put(pen, target);
     }
     put_end(pen);
 }
@@ -270,7 +282,7 @@ int call_take_request(struct upstream_call *c, const struct upstream_request *re
     put(&pen, slice_str(req->method));
     put_end(&pen);
     c->target = pen.at;
-    put_target(&pen, c->origin, req->target);
+    put_target(&pen, c->origin, req);
     put_client_fields(&pen, c->origin->conf, req);
     put_added_fields(&pen, c->origin->conf, req->anonymous);
     put_silenced(&pen, c->nodes);

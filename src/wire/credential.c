@@ -135,10 +135,20 @@ void credential_strip_fields(struct fields *fields)
     fields->n = kept;
 }
 
-struct slice credential_strip_keys(struct slice target, struct slice value, char *out)
+/* @value: NULL for any. */
+static bool is_key_of(struct slice parameter, const struct slice *value)
 {
     char bytes[CREDENTIAL_BYTES_MAX];
-    struct slice query = query_of(target), given;
+    struct slice given;
+
+    if (!value)
+        return is_key(parameter, &given) || slice_eq(parameter, SLICE_OF("key"));
+    return is_key(parameter, &given) && slice_eq(decode(given, bytes, sizeof(bytes)), *value);
+}
+
+static struct slice strip(struct slice target, const struct slice *value, char *out)
+{
+    struct slice query = query_of(target);
     size_t n = query.data ? (size_t)(query.data - target.data) - 1 : target.len;
     char before = '?';
 
@@ -146,7 +156,7 @@ struct slice credential_strip_keys(struct slice target, struct slice value, char
     while (query.data) {
         struct slice parameter = slice_cut(&query, '&');
 
-        if (is_key(parameter, &given) && slice_eq(decode(given, bytes, sizeof(bytes)), value))
+        if (is_key_of(parameter, value))
             continue;
         out[n++] = before; /* never past where the parameter was read from: one stood before it, too */
         memmove(out + n, parameter.data, parameter.len);
@@ -154,4 +164,14 @@ struct slice credential_strip_keys(struct slice target, struct slice value, char
         before = '&';
     }
     return slice_make(out, n);
+}
+
+struct slice credential_strip_keys(struct slice target, struct slice value, char *out)
+{
+    return strip(target, &value, out);
+}
+
+struct slice credential_strip_every_key(struct slice target, char *out)
+{
+    return strip(target, NULL, out);
 }

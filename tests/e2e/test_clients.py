@@ -124,6 +124,51 @@ def test_ours_stands_where_the_upstream_looks_for_it(start, upstream, header, sh
     assert brought == {header: shown}
 
 
+# Without clients whoever connects is answered, each his own; but no credential of theirs goes on beside ours.
+
+
+OWN_KEYS = {
+    "authorization": lambda own: ({"Authorization": f"Bearer {own}"}, chat()),
+    "x-api-key": lambda own: ({"x-api-key": own}, messages()),
+    "api-key": lambda own: ({"api-key": own}, chat().at("/openai/deployments/gpt/chat/completions")),
+    "x-goog-api-key": lambda own: ({"x-goog-api-key": own}, GEMINI),
+    "?key=": lambda own: ({}, GEMINI.at(f"{GEMINI.path}?alt=json&key={own}")),
+    "?key=, coded": lambda own: ({}, GEMINI.at(f"{GEMINI.path}?%6Bey={own}&alt=json")),
+    "?key= of another API": lambda own: ({}, chat().at(f"/v1/chat/completions?alt=json&key={own}")),
+    "both": lambda own: ({"x-goog-api-key": own}, GEMINI.at(f"{GEMINI.path}?key={own}&alt=json")),
+}
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key", "api-key", "x-goog-api-key"])
+def test_no_credential_of_a_caller_goes_on_beside_ours(start, upstream, header):
+    refrain = start(upstreams={"default": {"credential": OURS, "credential_header": header}})
+    client = start.client(refrain, credential=None)
+    for way in OWN_KEYS.values():
+        for (own, before, then) in ((STRANGER, "MISS", "HIT"), (CAROL, "MISS", "HIT")):
+            headers, ask = way(own)
+            ask = ask if "x-api-key" not in ask.headers else ask.with_headers(x_api_key=None)
+            if ask.path.startswith(GEMINI.path):
+                upstream.reply(whole, GEMINI_ANSWER.replace(b"hi", own.encode()))
+            asked = client.ask("POST", ask.path, headers, ask.wire_body).was(before).whole()
+            assert client.ask("POST", ask.path, headers, ask.wire_body).was(then).whole().body == asked.body
+            shown = [value for (name, value) in upstream.requests[-1].headers
+                     if name.lower() in ("authorization", "x-api-key", "api-key", "x-goog-api-key")]
+            assert len(shown) == 1 and shown[0].endswith(OURS)
+            assert "ey=" not in upstream.requests[-1].target
+            assert ("alt=json" in upstream.requests[-1].target) is ("alt=json" in ask.path)
+    upstream.saw(2 * len(OWN_KEYS))
+    sent = b"".join(request.head_bytes for request in upstream.requests)
+    assert STRANGER[4:].encode() not in sent and CAROL[4:].encode() not in sent
+
+
+def test_a_key_on_a_path_that_nobody_knows_is_content_but_for_google(start, upstream):
+    path = "/v1beta/things?key=of-a-lock"
+    for (header, goes_on) in (("authorization", path), ("x-goog-api-key", "/v1beta/things")):
+        refrain = start(upstreams={"default": {"credential": OURS, "credential_header": header}})
+        start.client(refrain, credential=None).get(path).whole()
+        assert upstream.requests[-1].target == goes_on
+
+
 NO_CREDENTIALS = {"none": {}, "empty": {"Authorization": "Bearer "}, "of the hop": {"Proxy-Authorization": f"Bearer {ALICE}"}}
 WRONG = {
     "a stranger's": {"Authorization": f"Bearer {STRANGER}"},

@@ -49,6 +49,7 @@ struct fetch_spec {
     enum prompt_tier prompt;
     const struct key_scope *scope; /* as long as the site */
     bool anonymous;                /* nobody in particular asks: upstream is not shown our credential */
+    bool key_in_query;             /* `?key=` proves who asks, as a credential in the head does */
     bool read_only;                /* by a rule: where nobody else may write, that is why */
     int64_t route_ttl_s;
     bool heuristic;     /* on `read`: lifetimes may be guessed */

@@ -56,7 +56,9 @@ struct upstream_request {
     const struct field *fields; /* as to be sent, hop-by-hop and framing already gone; Host is added here.
                                  * Classified, where the upstream's conf has a credential */
     size_t fields_n;
-    bool anonymous; /* the conf's credential is not for it, nor what else it adds */
+    bool anonymous;    /* the conf's credential is not for it, nor what else it adds */
+    bool key_in_query; /* `?key=` proves who asks: it gives way to the conf's credential, too. It does so in
+                        * any case where that is shown as Google's */
     bool has_body;
     struct slice body; /* whole body, borrowed until on_end; or, when read_body is set: */
     int64_t body_len;  /* of a streamed body, -1 when not known (sent chunked) */

@@ -43,3 +43,5 @@ void credential_strip_fields(struct fields *fields);
 /** Takes the `key` parameters out whose value is @value: writes the rest of @target at @out, which has room
  * for all of it and may be where it lies. */
 struct slice credential_strip_keys(struct slice target, struct slice value, char *out);
+/** The same with every `key` parameter, whatever its value, and without one. */
+struct slice credential_strip_every_key(struct slice target, char *out);

@@ -126,6 +126,30 @@ static void keys_stand_in_a_query_and_are_taken_out_of_it(void **state)
     }
 }
 
+static void every_key_is_taken_out(void **state)
+{
+    static const struct {
+        const char *why, *target, *left;
+    } cases[] = {
+        {"without a query", "/v1/x", "/v1/x"},
+        {"alone", "/v1/x?key=" T, "/v1/x"},
+        {"whosever it is", "/v1/x?key=a&alt=sse&key=b", "/v1/x?alt=sse"},
+        {"coded", "/v1/x?%6Bey=a&k%65y=b&x", "/v1/x?x"},
+        {"without a value", "/v1/x?key&key=&a", "/v1/x?a"},
+        {"other names stay", "/v1/x?apikey=a&keys=b&Key=c&a=key=d", "/v1/x?apikey=a&keys=b&Key=c&a=key=d"},
+        {"in the path it is none", "/key=a/x", "/key=a/x"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char bytes[128];
+        struct slice left = credential_strip_every_key(slice_str(cases[i].target), bytes);
+
+        print_message("%s\n", cases[i].why);
+        assert_true(slice_eq(left, slice_str(cases[i].left)));
+    }
+}
+
 /* Longer than any token is: it is not decoded, and is nobody's. */
 static void a_long_value_is_handed_over_as_it_stands(void **state)
 {
@@ -148,6 +172,7 @@ int main(void)
         cmocka_unit_test(it_is_found_wherever_sdks_put_it),
         cmocka_unit_test(every_credential_goes_and_nothing_else),
         cmocka_unit_test(keys_stand_in_a_query_and_are_taken_out_of_it),
+        cmocka_unit_test(every_key_is_taken_out),
         cmocka_unit_test(a_long_value_is_handed_over_as_it_stands),
     };
 
