@@ -45,6 +45,11 @@ bool below_may_ask(const struct exchange *x)
     return !b || (b->searches < SEARCHES_MAX && !digest_eq(&b->searched, &x->key));
 }
 
+bool below_asks_alone(const struct exchange *x)
+{
+    return (x->ask.only_if_cached || (x->ask.range.len > 0 && !x->head_request)) && below_may_ask(x);
+}
+
 static void note(struct exchange *x)
 {
     struct below *b = below_of(x);

@@ -1,6 +1,6 @@
 /*
- * exchange - one request and its answer: the parts that its steps (exchange.c), its replies (answer.c) and
- * the request it sends on (forward.c) have in common. Owned by one worker's thread.
+ * exchange - one request and its answer: what the files that deal with it have in common (exchange.c says
+ * which they are). Owned by one worker's thread.
  */
 #pragma once
 #include <pthread.h>
@@ -107,6 +107,7 @@ enum manner {
     MANNER_PASSED, /* it goes through, unbuffered */
 };
 
+/* Each idea's members are set by the files named beside it, and read by all. */
 struct exchange {
     struct front_req req; /* first */
     struct list link;     /* among the worker's spare ones */
@@ -117,65 +118,91 @@ struct exchange {
 
     /* All from here on begins at zero for each request. */
     struct site_view *view;
-    const struct client *client;  /* who asks; NULL: there are none, or it is a preflight */
+
+    /* where it is (exchange.c; the steps) */
+    enum step next; /* where on_run goes on */
+    bool ended, waiting_for_work;
+    struct loop_work work; /* making its key on the pool */
+
+    /* its head (exchange_head.c) */
+    int64_t started_ns;
+    const struct site_route *route;
+    struct slice target, path; /* as upstream is to see them */
+    enum operation op;
+    const struct own_operation *own; /* NULL: none of the operator's own; the memo may know, too */
+    enum manner manner;              /* it may yet come to be passed, by its body or a rule */
+    struct ask ask;
+    int64_t content_length; /* -1: not given */
+    bool has_body, head_request, gzip;
+    char request_id[REQUEST_ID_MAX + 1];
+
+    /* why it is refused, by whatever step; the first reason stands (exchange_refuse) */
+    bool refused;
+    enum error_code refusal;
+    const char *refusal_text;
+    int64_t retry_after_s; /* of an error; 0: no more than a second */
+
+    /* who asks (exchange_client.c) */
+    const struct client *client;  /* NULL: there are none, or it is a preflight */
     const struct client *limited; /* as whom it is counted against limits; NULL: as nobody */
     bool running, charged;        /* at the same time, and a minute */
     bool stranger;                /* there are clients, and it is none of them */
-    const struct site_route *route;
-    enum operation op;
-    const struct own_operation *own; /* NULL: none of the operator's own */
-    struct plan plan;                /* what rules say */
-    enum manner manner;
-    enum outcome outcome;
-    enum forwarded_for forwarded_for;
-    const char *detail;        /* for Cache-Status and the log; static text */
-    struct slice target, path; /* as upstream is to see them */
-    enum step next;            /* where on_run goes on */
-    bool has_body, body_whole, head_request, gzip, streamed;
-    bool refused, keyed, looked, chosen, asked_upstream, waiting_for_work, ended;
-    enum error_code refusal;
-    const char *refusal_text;
-    int64_t retry_after_s;  /* of an error; 0: no more than a second */
-    int64_t content_length; /* -1: not given */
+
+    /* its body (exchange_body.c) */
     uint64_t body_seen;
-    struct ask ask;
+    bool body_whole;
+    struct upload *upload; /* NULL: it is collected */
+
+    /* its key and plan (exchange_key.c) */
+    bool keyed; /* its canonical form is there; else the memo knew its key */
     struct gmac_tag tag;
-    struct digest base_key;    /* the request's */
-    struct digest common_key;  /* without Vary; of one of several answers, where several are kept */
-    struct digest key;         /* what is looked for: of a variant, once it is known that there are some */
-    uint64_t caller;           /* key_caller's */
-    bool cut_off;              /* nothing stored was looked at: invalidation.strict */
-    bool unproven;             /* it must show upstream its credential before it may have what is stored */
-    char vary_id[VARY_ID_LEN]; /* as the flight named it that sent the request away */
-    bool has_vary_id;
+    struct digest base_key;   /* the request's */
+    struct digest common_key; /* without Vary; of one of several answers, where several are kept */
+    struct digest key;        /* what is looked for: of a variant, once it is known that there are some */
+    uint64_t caller;          /* key_caller's */
+    struct plan plan;         /* what rules say */
+    bool streamed;            /* it asks for a stream; or is answered by one */
+    enum canon_verdict canon;
+    struct buf canonical; /* at its end: the text of an error */
+    struct canon_facts facts;
+    int64_t key_ns;      /* that making the key has taken, on whatever thread */
+    struct trace *trace; /* of the key being made; NULL: nobody asks */
+    char model[MODEL_SHOWN_MAX + 1];
+
+    /* what is stored for it (lookup.c, below.c, choosing.c) */
+    bool looked, chosen;
+    bool cut_off;  /* nothing stored was looked at: invalidation.strict */
+    bool unproven; /* it must show upstream its credential before it may have what is stored */
     struct entry_ref entry;
-    struct below *below;        /* what tiers below memory had; NULL: they were not asked */
     enum fresh_verdict verdict; /* on the entry that is held */
-    bool collapsed;             /* answered by a call that another one had begun */
+    struct below *below;        /* what tiers below memory had; NULL: they were not asked */
     bool instead;               /* the entry stands in for an error … */
     unsigned error_status;      /* … of upstream's, with this status; 0: one of ours */
+
+    /* its flight (exchange_flight.c, forward.c) */
     struct flight_reader reader;
-    struct flight_tokens tokens; /* of what a flight brought; 0: not told */
-    struct flight_times times;
-    char stored_id[ENTRY_ID_LEN + 1]; /* as which entry it was stored; empty: it was not */
-    int64_t first_byte_ns; /* when the first byte of the body was given out; 0: not yet, or all at once */
-    struct upload *upload;
+    bool asked_upstream;
+    bool collapsed;            /* answered by a call that another one had begun */
+    char vary_id[VARY_ID_LEN]; /* as the flight named it that sent the request away */
+    bool has_vary_id;
+
+    /* its reply (answer.c) */
+    struct slice body_part; /* of an entry, or of what a flight brings: still to be decoded */
     struct gunzip *gunzip;
     char *decode_bytes;
     struct usage_zero *usage; /* what a flight brings says that nothing was used; NULL: as it comes */
     bool verdict_in_trailer;
-    struct loop_work work;
-    int64_t key_ns; /* that making the key has taken, on whatever thread */
-    struct buf canonical;
-    enum canon_verdict canon;
-    struct canon_facts facts;
-    struct trace *trace;    /* of the key being made; NULL: nobody asks */
-    struct slice body_part; /* of an entry, still to be sent */
-    int64_t started_ns;
+
+    /* what became of it, for Cache-Status, the counts and the log (every step; account.c) */
+    enum outcome outcome;
+    enum forwarded_for forwarded_for;
+    const char *detail; /* static text */
     unsigned status;
     uint64_t bytes_sent;
-    char request_id[REQUEST_ID_MAX + 1];
-    char model[MODEL_SHOWN_MAX + 1];
+    int64_t first_byte_ns; /* when the first byte of the body was given out; 0: not yet, or all at once */
+    struct flight_tokens tokens; /* of what a flight brought; 0: not told */
+    struct flight_times times;
+    char stored_id[ENTRY_ID_LEN + 1]; /* as which entry it was stored; empty: it was not */
 };
 
 static inline struct exchange *exchange_of(struct front_req *r)
@@ -211,8 +238,57 @@ static inline const char *exchange_tier(const struct exchange *x)
 
 void site_view_free(struct site_view *view);
 
+/* exchange.c: its life */
 extern const struct front_handler exchange_handler; /* but for its arg */
 void exchange_free_spare(struct worker *w);
+/** Something that it waited for has come: it runs again, or, where it has ended meanwhile, is done with. */
+void exchange_resume(struct exchange *x);
+void exchange_draw_id(struct worker *w, char out[REQUEST_ID_MAX + 1]);
+/* Last steps: by what is stored, or what was said by exchange_refuse. STEP_DONE. */
+enum step exchange_reply_entry(struct exchange *x);
+enum step exchange_reply_refusal(struct exchange *x);
+
+/* exchange_head.c: from its head alone */
+void exchange_on_head(struct front_req *r);
+/** What the cache may have nothing to do with, and @why (static text). */
+void exchange_bypass(struct exchange *x, const char *why);
+/** Nothing but an error will come of it; the first that is said stands. @text is static. Whoever calls this
+ * sees to the reply: at once, or, while a body comes, at its end. */
+void exchange_refuse(struct exchange *x, enum error_code code, const char *text);
+bool exchange_take_route(struct exchange *x);
+/** As keying wants it: borrows all from @x. */
+struct keying exchange_keying(const struct exchange *x);
+
+/* exchange_client.c: who asks; either may refuse it */
+void exchange_take_client(struct exchange *x);
+/** One more of its client's requests a minute; where hits are not to count, not before it is known to be
+ * none. */
+void exchange_charge_client(struct exchange *x);
+
+/* exchange_body.c */
+size_t exchange_on_body(struct front_req *r, struct slice bytes);
+/** Gives back to the allowance what it has taken: once the reply has begun nothing asks for the body again,
+ * and the client may send the next one. */
+void exchange_drop_body(struct exchange *x);
+
+/* exchange_key.c: which request is it? */
+enum step step_key(struct exchange *x);
+enum step step_make(struct exchange *x);
+enum step step_made(struct exchange *x);
+/** As it is told in counts and log. */
+void exchange_keep_model(struct exchange *x, struct slice model);
+
+/* exchange_store.c: will what is stored do? */
+enum step step_lookup(struct exchange *x);
+enum step step_below(struct exchange *x);
+
+/* exchange_flight.c: what comes from upstream */
+enum step step_refresh(struct exchange *x);
+enum step step_join(struct exchange *x);
+enum step step_pass(struct exchange *x);
+enum step step_look(struct exchange *x);
+/** On a flight that nobody else will join, whose body is there, or (@streamed) on its way. May refuse. */
+void exchange_start_alone(struct exchange *x, bool streamed);
 
 /* answer.c: replies; each sends */
 void answer_entry(struct exchange *x);                                  /* from the store: x->entry */
@@ -247,6 +323,9 @@ bool lookup_flight_is_outdated(const struct exchange *x, const struct digest *ke
 /* below.c: what the tiers below memory have for it */
 /** True when they may be asked for x->key, and were not. */
 bool below_may_ask(const struct exchange *x);
+/** True when, besides, without an answer from the store it is not to go upstream, or not as one that others
+ * may join: so it asks by itself. */
+bool below_asks_alone(const struct exchange *x);
 /** The flight has asked them and tells (FLIGHT_BELOW): takes what they had, and the body back. */
 void below_take(struct exchange *x);
 /** Asks them for this exchange alone; it is woken when they have answered. */
