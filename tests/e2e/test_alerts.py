@@ -7,7 +7,6 @@ import inspect
 import itertools
 import json
 import random
-import subprocess
 import threading
 
 import pytest
@@ -17,6 +16,7 @@ from harness.client import Client
 from harness.events import Listener
 from harness.operator import Operator
 from harness.process import wait_until
+from harness.tmpfs import mounted, remounted
 from harness.upstream import chat_answer, hold, whole
 
 OFTEN = {"sample_every": "50ms"}
@@ -213,25 +213,20 @@ def read_only(tmp_path):
     """A folder on a file system of its own, that can be made so that nothing is written to it."""
     folder = tmp_path / "mounted"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting a file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(folder, "size=50%"):
+        yield folder
 
 
 def test_a_disk_that_cannot_be_written(watched, start, read_only):
-    def remounted(how):
-        subprocess.run(["mount", "-o", f"remount,{how}", str(read_only)], check=True)
-
     tiers = {"disk": {"path": str(read_only / "cache.db"), "timeout": "10s"}}
     first = watched(tiers=tiers)
     ask_all(start.client(first), [chat()])
     first.waits_for("write_queue_entries", 0)
     first.stop()
-    remounted("ro")
+    remounted(read_only, "ro")
     refrain = watched(tiers=tiers)
     assert "read-only" in raised(refrain, "tier_degraded", "warning", "disk")["message"]
-    remounted("rw")
+    remounted(read_only, "rw")
     numbers = itertools.count()
 
     def is_well():

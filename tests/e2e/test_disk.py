@@ -7,7 +7,6 @@ import json
 import os
 import random
 import sqlite3
-import subprocess
 import time
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from harness.asks import chat
 from harness.client import Client
 from harness.process import wait_until
+from harness.tmpfs import mounted, remounted
 from harness.upstream import chat_answer, whole
 
 ROUNDS = int(os.environ.get("REFRAIN_KILL_ROUNDS", "4"))
@@ -51,21 +51,6 @@ def small_disk(disk):
     """The same on a file system of 50 MB."""
     with mounted(disk.folder, "size=50m"):
         yield disk
-
-
-@contextlib.contextmanager
-def mounted(folder, options):
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True)
-    if done.returncode != 0:
-        pytest.skip("mounting a file system is not allowed here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def remounted(folder, options):
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
 def is_up(refrain):
