@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.client import Client  # noqa: E402
+from harness.command import run  # noqa: E402
 from harness.operator import Operator  # noqa: E402
 from harness.process import Refrain, binary, merged  # noqa: E402
 from harness.redis import Certificates, RedisCluster, RedisServer  # noqa: E402
@@ -118,6 +119,13 @@ def operator(refrain):
     asking = Operator(refrain)
     yield asking
     asking.close()
+
+
+@pytest.fixture
+def refrain_command(refrain):
+    """Runs a command with what it needs to find this instance."""
+    url = "http://%s:%d" % refrain.admin
+    return lambda *args, **kw: run(*args, "--config", str(refrain.config_file), "--admin", url, **kw)
 
 
 @pytest.fixture(scope="session")

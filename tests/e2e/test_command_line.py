@@ -2,7 +2,6 @@
 for programs, and errors that say what to do next. SPEC section 10."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -10,19 +9,10 @@ import subprocess
 import pytest
 
 from harness.asks import chat
+from harness.command import ENVIRONMENT, run
 from harness.instance import Instance
 from harness.process import TREE, binary
 from harness.terminal import Terminal
-
-ENVIRONMENT = {"HOME": "/nonexistent", "PATH": os.environ["PATH"]}
-
-
-def run(*args, status=0, stdin=None, **environment):
-    done = subprocess.run([binary(), *args], input=stdin, capture_output=True, text=True, timeout=60,
-                          env={**ENVIRONMENT, **environment})
-    assert done.returncode == status, f"expected exit {status} from {args}: {done}"
-    return done
-
 
 @pytest.fixture
 def instance(request):

@@ -1,25 +1,11 @@
 """Commands for what an instance holds: `refrain invalidate`, `refrain keys`, `refrain get`. SPEC section 10."""
 
 import json
-import subprocess
 
 import pytest
 
 from harness.asks import chat
-from harness.process import binary
-
-
-def run(*args, status=None):
-    done = subprocess.run([binary(), *args], capture_output=True, text=True, timeout=60, env={"HOME": "/nonexistent"})
-    assert done.returncode == status, f"expected exit {status} from {args}: {done}"
-    return done
-
-
-@pytest.fixture
-def refrain_command(refrain):
-    """Runs a command with what it needs to find this instance."""
-    url = "http://%s:%d" % refrain.admin
-    return lambda *args, **kw: run(*args, "--config", str(refrain.config_file), "--admin", url, **kw)
+from harness.command import run
 
 
 def tagged(prompt, *tags):

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from harness.asks import chat
+from harness.command import run
 from harness.operator import token_of
 from harness.process import binary
 
@@ -19,20 +20,6 @@ def ask_file(tmp_path):
         file.write_text(json.dumps({"path": ask.path, "headers": HEADERS, "body": ask.wire_body.decode()}))
         return str(file)
     return written
-
-
-def run(*args, stdin=None, status, env=None):
-    done = subprocess.run([binary(), *args], input=stdin, capture_output=True, text=True, timeout=60,
-                          env={"HOME": "/nonexistent", **(env or {})})
-    assert done.returncode == status, f"expected exit {status} from {args}: {done}"
-    return done
-
-
-@pytest.fixture
-def refrain_command(refrain):
-    """Runs a command with what it needs to find this instance."""
-    url = "http://%s:%d" % refrain.admin
-    return lambda *args, **kw: run(*args, "--config", str(refrain.config_file), "--admin", url, **kw)
 
 
 def test_explain_says_hit_or_miss_and_exits_so(client, refrain_command, ask_file):
@@ -106,7 +93,7 @@ def test_tokens(refrain, tmp_path, ask_file):
     (tmp_path / "right").write_text(token_of(refrain) + "\n")
     (tmp_path / "wrong").write_text("wrong")
     run("explain", "--admin", url, "--token-file", str(tmp_path / "right"), ask_file(chat()), status=1)
-    run("explain", "--admin", url + "/", ask_file(chat()), env={"REFRAIN_ADMIN__TOKEN": token_of(refrain)}, status=1)
+    run("explain", "--admin", url + "/", ask_file(chat()), REFRAIN_ADMIN__TOKEN=token_of(refrain), status=1)
     wrong = run("explain", "--admin", url, "--token-file", str(tmp_path / "wrong"), ask_file(chat()), status=2)
     assert "this is not the API's token" in wrong.stderr
     none = run("explain", "--admin", url, "--set", f"cache.state_dir={tmp_path}/none", ask_file(chat()), status=2)
