@@ -256,14 +256,20 @@ def test_a_stale_answers_request_may_be_the_probe(refrain, client, upstream):
     assert state(refrain, "availability") == CLOSED
 
 
-@pytest.mark.refrain(breaker={"availability": {**FAST, "open_for": "100ms"}})
-def test_one_probe_at_a_time_is_let_through(refrain, client, upstream):
+@pytest.fixture
+def probe(refrain, client, upstream):
+    """The one call that a half-open breaker has let through; upstream holds it back until "probe" is released."""
     upstream.always(whole, b"busy", status=503)
     prompts(client, 4)
     becomes(refrain, "availability", HALF_OPEN)
     upstream.reply(whole, chat_answer("back"), before=hold("probe"))
-    probe = client.post(chat("probe"))
+    asked = client.post(chat("probe"))
     upstream.held("probe")
+    return asked
+
+
+@pytest.mark.refrain(breaker={"availability": {**FAST, "open_for": "100ms"}})
+def test_one_probe_at_a_time_is_let_through(refrain, client, upstream, probe):
     assert state(refrain, "availability") == HALF_OPEN
     answer = client.post(chat("not now")).refused(503, "circuit_open")
     assert answer.header("retry-after") == "1"
@@ -275,13 +281,7 @@ def test_one_probe_at_a_time_is_let_through(refrain, client, upstream):
 
 
 @pytest.mark.refrain(breaker={"availability": {**FAST, "open_for": "200ms"}})
-def test_a_probe_whose_client_leaves_is_given_back(refrain, client, upstream):
-    upstream.always(whole, b"busy", status=503)
-    prompts(client, 4)
-    becomes(refrain, "availability", HALF_OPEN)
-    upstream.reply(whole, chat_answer("never"), before=hold("for ever"))
-    probe = client.post(chat("probe"))
-    upstream.held("for ever")
+def test_a_probe_whose_client_leaves_is_given_back(refrain, client, upstream, probe):
     probe.leave()
     upstream.lost(5)
     refrain.waits_for("flights", 0)

@@ -223,19 +223,31 @@ def test_an_entry_in_memory_is_not_listed_from_disk_again(begin):
     assert [entry["tier"] for entry in first.operator.reads("/entries")["entries"]] == ["memory"] * 3
 
 
-def test_pages_go_on_from_memory_into_disk(begin):
+def thirty_of_which_ten_are_in_memory(begin, below):
     first = begin()
     for n in range(30):
         first.client.post(chat(f"{n}")).was("MISS")
-    lies_in(first, "disk", 30)
+    lies_in(first, below, 30)
     again = restarted(first, begin)
     for n in range(10):
         again.client.post(chat(f"{n}")).was("HIT")
+    return again
+
+
+def page_by_page(instance):
+    """(id, tier) of every entry that the listing has, as often as it has it."""
     seen, cursor = [], ""
     while cursor is not None:
-        page = again.operator.reads("/entries?limit=7" + (f"&cursor={cursor}" if cursor else ""))
+        page = instance.operator.reads("/entries?limit=7" + (f"&cursor={cursor}" if cursor else ""))
         seen += [(entry["id"], entry["tier"]) for entry in page["entries"]]
         cursor = page["cursor"]
+        assert page["not_read"] == {}
+    return seen
+
+
+def test_pages_go_on_from_memory_into_disk(begin):
+    again = thirty_of_which_ten_are_in_memory(begin, "disk")
+    seen = page_by_page(again)
     assert len({entry for (entry, _) in seen}) == len(seen) == 30
     assert [tier for (_, tier) in seen].count("memory") == 10
 
@@ -475,19 +487,7 @@ def test_what_is_being_read_when_the_invalidation_comes_is_not_given_out(join, r
 
 def test_pages_go_on_from_memory_into_redis(join, redis):
     populate(redis, 5000)
-    first = join()
-    for n in range(30):
-        first.client.post(chat(f"{n}")).was("MISS")
-    lies_in(first, "redis", 30)
-    again = restarted(first, join)
-    for n in range(10):
-        again.client.post(chat(f"{n}")).was("HIT")
-    seen, cursor = [], ""
-    while cursor is not None:
-        page = again.operator.reads("/entries?limit=7" + (f"&cursor={cursor}" if cursor else ""))
-        seen += [(entry["id"], entry["tier"]) for entry in page["entries"]]
-        cursor = page["cursor"]
-        assert page["not_read"] == {}
+    seen = page_by_page(thirty_of_which_ten_are_in_memory(join, "redis"))
     assert len({entry for (entry, _) in seen}) == 30, "all of them, though SCAN may tell of one twice"
     assert len([tier for (_, tier) in seen if tier == "memory"]) == 10
     redis.never(*NEVER)

@@ -62,6 +62,13 @@ def closed(refrain):
     refrain.stop()
 
 
+def filled(shelf):
+    """An instance over it has stored an answer to chat(), and is gone."""
+    first = shelf.opens()
+    asking(shelf.start, first).post(chat()).was("MISS")
+    closed(first)
+
+
 def killed(refrain):
     """kill -9, which is no clean exit, and is not to be one."""
     refrain.process.kill()
@@ -131,9 +138,7 @@ def test_a_large_answer_comes_back_whole(shelf, start, upstream):
 
 
 def test_the_log_tells_the_tier(shelf, start, upstream):
-    first = shelf.opens()
-    asking(start, first).post(chat()).was("MISS")
-    closed(first)
+    filled(shelf)
     second = shelf.opens()
     client = asking(start, second)
     client.post(chat()).was("HIT")
@@ -146,9 +151,7 @@ def test_the_log_tells_the_tier(shelf, start, upstream):
 
 
 def test_the_nearer_tier_is_asked_first_and_filled_from_the_one_below(two_shelves, start, redis, upstream):
-    first = two_shelves.opens()
-    asking(start, first).post(chat()).was("MISS")
-    closed(first)
+    filled(two_shelves)
     assert len(redis.keys(ENTRIES)) == 1
     two_shelves.file.unlink()  # the disk is a new one
     second = two_shelves.opens()
@@ -171,9 +174,7 @@ def test_what_one_instance_stores_another_finds(redis_shelf, start, upstream):
 
 
 def test_many_who_ask_at_once_cost_one_look(shelf, start, upstream):
-    first = shelf.opens()
-    asking(start, first).post(chat()).was("MISS")
-    closed(first)
+    filled(shelf)
     second = shelf.opens()
     client = asking(start, second)
     answers = [client.post(chat()) for _ in range(40)]
@@ -497,9 +498,7 @@ def test_an_operator_sees_and_orders_the_breaker_of_a_tier(redis_shelf, start, r
 
 
 def test_what_is_odd_below_is_deleted_counted_and_a_miss(redis_shelf, start, redis, upstream):
-    first = redis_shelf.opens()
-    asking(start, first).post(chat()).was("MISS")
-    closed(first)
+    filled(redis_shelf)
     [name] = redis.keys(ENTRIES)
     redis.cli("SET", name, b"\x80\x04\x95 a pickle")
     second = redis_shelf.opens()
@@ -567,9 +566,7 @@ def test_what_was_stored_under_a_looser_key_is_not_found_under_a_tighter(shelf, 
 
 
 def test_explain_says_which_tier_would_answer_and_changes_nothing(shelf, start, upstream):
-    first = shelf.opens()
-    asking(start, first).post(chat()).was("MISS")
-    closed(first)
+    filled(shelf)
     second = shelf.opens()
     operator = Operator(second, token=(shelf.folder / "state" / "admin.token").read_text())
     asked = {"method": "POST", "target": "/v1/chat/completions", "body": chat().body,
