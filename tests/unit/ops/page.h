@@ -1,8 +1,9 @@
-/* page - a page of documentation, for tests that hold it against the tables it tells of. */
+/* page - a page of documentation, for tests that hold it against the tables it tells of. Behind cmocka.h. */
 #pragma once
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PAGE_BYTES_MAX = 1 << 20 };
 
@@ -18,4 +19,10 @@ static inline char *test_page_read(int argc, char **argv)
     (void)!fread(text, 1, PAGE_BYTES_MAX - 1, file);
     (void)fclose(file);
     return text;
+}
+
+static inline void test_page_has(const char *page, const char *line)
+{
+    if (!strstr(page, line))
+        fail_msg("the page lacks:\n%s", line);
 }

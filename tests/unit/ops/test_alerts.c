@@ -437,8 +437,7 @@ static void test_the_page_says_what_the_rows_say(void **state)
 
         (void)snprintf(line, sizeof(line), "| `%s` | %s | %s | `%s` | %s |\n", a.code, a.levels, a.looks_at,
                        a.options, a.what_to_do);
-        if (!strstr(page, line))
-            fail_msg("docs/alerts.md lacks:\n%s", line);
+        test_page_has(page, line);
     }
 }
 
