@@ -7,6 +7,7 @@
 #include "config_tree.h"
 #include "progress.h"
 #include "refrain/base/attr.h"
+#include "refrain/store/entry.h"
 #include "remote.h"
 #include "text.h"
 #include "view.h"
@@ -396,11 +397,21 @@ static int get(const struct cli *cli, struct remote *r)
     return raw ? cli_print(&answer, 0) : show_entry(cli, buf_slice(&answer));
 }
 
+static bool is_id(const char *word)
+{
+    return strlen(word) == ENTRY_ID_LEN && strspn(word, "0123456789abcdef") == ENTRY_ID_LEN;
+}
+
 static int cmd_get(const struct cli *cli)
 {
-    if (cli->words_n == 1)
+    if (cli->words_n != 1)
+        (void)fputs("refrain: get: expected one ID, as `refrain keys` lists them\n", stderr);
+    else if (!is_id(cli->words[0]))
+        (void)fprintf(stderr,
+                      "refrain: get: %s: expected an ID of %d hex digits, as `refrain keys` lists them\n",
+                      cli->words[0], ENTRY_ID_LEN);
+    else
         return remote_run(cli, get);
-    (void)fputs("refrain: get: expected one ID, as `refrain keys` lists them\n", stderr);
     return EXIT_COULD_NOT;
 }
 

@@ -37,6 +37,7 @@ expect 'a flag that two commands have, each its own' 0 out '^  --admin URL ' bre
 expect 'help with examples' 0 out '^  refrain invalidate --all$' invalidate --help
 expect 'everything must be said' 2 err 'for everything, --all$' invalidate --dry-run
 expect 'no entry named' 2 err 'expected one ID' get
+expect 'no id' 2 err '^refrain: get: zz: expected an ID of 32 hex digits, as .refrain keys. lists them$' get zz
 expect 'nothing to explain' 2 err 'expected one FILE' explain
 expect 'an address that is none' 2 err '^refrain: --admin nowhere: expected a URL' breakers --admin nowhere
 expect 'a slip in a command' 2 err 'no such command; did you mean refrain config check\?' config chek
