@@ -307,12 +307,22 @@ static void say(struct buf *out, const char *text)
     (void)!buf_add_slice(out, slice_str(text));
 }
 
+/* "unset" is what an option is that is not given; nobody need write it. */
+static bool is_offered(const char *word)
+{
+    return strcmp(word, "unset") != 0;
+}
+
 static void say_choices(const struct option_row *row, struct buf *out, const char *last)
 {
-    for (int i = 0; row->choices[i]; i++) {
-        if (i > 0)
-            say(out, row->choices[i + 1] ? ", " : last);
-        say(out, row->choices[i]);
+    const char *const *first = row->choices;
+
+    while (*first && !is_offered(*first))
+        first++;
+    for (const char *const *at = first; *at; at++) {
+        if (at > first)
+            say(out, at[1] ? ", " : last);
+        say(out, *at);
     }
 }
 
@@ -330,7 +340,7 @@ static void say_number(const struct option_row *row, struct buf *out, const char
 {
     say(out, what);
     say_range(row, out);
-    if (row->word) {
+    if (row->word && is_offered(row->word)) {
         say(out, ", or ");
         say(out, row->word);
     }
@@ -342,7 +352,7 @@ void option_expected(const struct option_row *row, struct buf *out)
     case OPTION_BOOL:
         return say(out, "true or false");
     case OPTION_MAYBE:
-        return say_number(row, out, "true, false");
+        return say_number(row, out, row->word && is_offered(row->word) ? "true, false" : "true or false");
     case OPTION_COUNT:
         return say_number(row, out, "a whole number");
     case OPTION_BYTES:

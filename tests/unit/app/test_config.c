@@ -452,6 +452,14 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "got 1500ms\n"},
         {"not a choice", "c.yaml", UP "tiers: {memory: {eviction: random}}\n",
          "c.yaml:2: tiers.memory.eviction: expected one of lru, lfu, fifo and sieve, got random\n"},
+        {"not a choice of a rule, which need not say that it leaves one", "c.yaml",
+         UP "rules: [{cache: never}]\n",
+         "c.yaml:2: rules[0].cache: expected one of on, off, read-only and write-only, got never\n"},
+        {"not a time of a rule", "c.yaml", UP "rules: [{stale_if_error: soon}]\n",
+         "c.yaml:2: rules[0].stale_if_error: expected a time such as 90s, 2h or 7d from 0 to 365d, got "
+         "soon\n"},
+        {"not a truth of a rule", "c.yaml", UP "rules: [{server_tools: maybe}]\n",
+         "c.yaml:2: rules[0].server_tools: expected true or false, got maybe\n"},
         {"not an address", "c.yaml", UP "listen: {address: localhost}\n",
          "c.yaml:2: listen.address: expected an address such as 127.0.0.1:8080, [::1]:8080, :8080 or "
          "unix:/run/refrain.sock, got localhost\n"},
