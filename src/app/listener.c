@@ -21,6 +21,20 @@ static void close_all(const int *fds, size_t n)
         (void)close(fds[i]);
 }
 
+static const char *why_not_bound(int r)
+{
+    switch (r) {
+    case -EADDRINUSE:
+        return "something else listens there already";
+    case -EADDRNOTAVAIL:
+        return "this machine has no such address";
+    case -EACCES:
+        return "this user may not listen there";
+    default:
+        return "cannot bind";
+    }
+}
+
 static int open_one(const struct address *a, bool share, const char **out_why)
 {
     int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -36,10 +50,10 @@ static int open_one(const struct address *a, bool share, const char **out_why)
         if (a->any.sa_family == AF_INET6)
             (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, a->both ? &off : &on, sizeof(on));
     }
-    *out_why = "cannot bind";
     if (bind(fd, &a->any, a->len) < 0 || listen(fd, BACKLOG) < 0)
         r = -errno;
     if (r < 0) {
+        *out_why = why_not_bound(r);
         (void)close(fd);
         return r;
     }

@@ -134,7 +134,8 @@ def test_the_socket_of_a_killed_one_is_taken_over(start, tmp_path, folder, confi
 
 def test_the_socket_of_a_living_one_is_not(start, refrain, tmp_path, configured):
     second = begun(tmp_path, merged(configured, {"listen": {"address": f"unix:{refrain.proxy}"}}), "second")
-    second.logged(lambda event: event.get("event") == "cannot_listen", "the address to be taken")
+    told = second.logged(lambda event: event.get("event") == "cannot_listen", "the address to be taken")
+    assert told["what"] == "something else listens there already"
     assert second.exits() != 0
     start.client(refrain).post(chat()).was("MISS")
 
