@@ -224,7 +224,8 @@ static void judge_route(struct loading *l, size_t i)
 void config_judge_upstreams(struct loading *l)
 {
     struct config *c = l->conf;
-    struct origin here = {.source = SOURCE_BUILT_IN};
+    const struct origin file = {.source = SOURCE_FILE, .where = l->sources->file};
+    const struct origin *missing = file.where ? &file : NULL; /* where it would stand */
 
     for (size_t i = 0; i < c->upstreams_n; i++) {
         trim_url(l, &c->upstreams[i].conf);
@@ -236,9 +237,9 @@ void config_judge_upstreams(struct loading *l)
     for (size_t i = 0; i < c->routes_n; i++)
         judge_route(l, i);
     if (c->upstreams_n == 0 && !l->sources->upstream_optional)
-        report_error(l->report, &here, "upstreams",
+        report_error(l->report, missing, "upstreams",
                      "there is none; give --upstream URL, or upstreams in a file");
     else if (c->routes_n == 0 && c->upstreams_n > 0)
-        report_error(l->report, &here, "routes",
+        report_error(l->report, missing, "routes",
                      "there is none; with more than one upstream, say which path goes where");
 }

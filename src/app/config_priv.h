@@ -47,7 +47,7 @@ struct loading {
 
 /* -- report (config_report.c) -- */
 
-/** @name is the option's, or NULL. */
+/** @o: where it comes from, or NULL: from nowhere, since it is missing. @name is the option's, or NULL. */
 void report_error(struct config_report *r, const struct origin *o, const char *name, const char *fmt, ...)
     ATTR_PRINTF(4, 5);
 void report_warning(struct config_report *r, const struct origin *o, const char *name, const char *fmt, ...)

@@ -51,11 +51,13 @@ static void ATTR_PRINTF(5, 0) add(struct config_report *r, bool warning, const s
     r->faults = reallocarray(r->faults, r->n + 1, sizeof(*r->faults));
     if (!r->faults)
         abort();
-    origin_print(o, where, sizeof(where));
+    where[0] = '\0';
+    if (o)
+        origin_print(o, where, sizeof(where));
     (void)vsnprintf(what, sizeof(what), fmt, args);
     if (name && slice_ends(slice_str(where), slice_str(name)))
         name = NULL; /* "--set log.level" has said it */
-    if (asprintf(&text, "%s: %s%s%s", where, name ? name : "", name ? ": " : "", what) < 0)
+    if (asprintf(&text, "%s%s%s%s%s", where, o ? ": " : "", name ? name : "", name ? ": " : "", what) < 0)
         abort();
     r->faults[r->n++] = (struct config_fault){warning, text};
 }

@@ -507,7 +507,7 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "upstreams: {a: {url: http://127.0.0.1:1}, b: {url: http://127.0.0.1:2}}\n",
          "W c.yaml:1: upstreams.a.url: no route leads to this upstream\n"
          "W c.yaml:1: upstreams.b.url: no route leads to this upstream\n"
-         "built-in: routes: there is none; with more than one upstream, say which path goes where\n"},
+         "c.yaml: routes: there is none; with more than one upstream, say which path goes where\n"},
         {"admin open to others", "c.yaml", UP "admin: {address: 0.0.0.0:9180}\n",
          "c.yaml:2: admin.address: reachable from other machines, so admin.token or admin.token_file must be "
          "given\n"},
@@ -541,7 +541,7 @@ static void faults_say_where_what_and_what_was_expected(void **state)
         {"a variable that is not set", "c.yaml", "upstream: ${NOT_SET}\n",
          "c.yaml:1: ${NOT_SET}: no such variable in the environment\n"},
         {"nothing at all", "c.yaml", "",
-         "built-in: upstreams: there is none; give --upstream URL, or upstreams in a file\n"},
+         "c.yaml: upstreams: there is none; give --upstream URL, or upstreams in a file\n"},
         {"given twice", "c.yaml", UP "log: {level: info}\nlog: {level: warn}\n",
          "c.yaml:3: log is given twice\n"},
         {"not YAML", "c.yaml", "listen: {address: 1\nadmin: ]\n",
