@@ -65,16 +65,16 @@ static int unknown_command(const struct command *const *commands, int argc, char
 {
     const char *meant = NULL;
     unsigned distance, best = UINT_MAX;
-    bool alone = argc == 1;
+    bool alone = argc == 1, one_word = alone || argv[1][0] == '-';
     char given[128], group[64];
 
     (void)snprintf(group, sizeof(group), "%s ", argv[0]);
     for (size_t i = 0; commands[i]; i++)
-        if (strncmp(commands[i]->name, group, strlen(group)) == 0 && (alone || argv[1][0] == '-')) {
+        if (strncmp(commands[i]->name, group, strlen(group)) == 0 && one_word) {
             cli_print_commands(alone ? stderr : stdout, commands, group);
             return alone ? EXIT_COULD_NOT : EXIT_DONE;
         }
-    (void)snprintf(given, sizeof(given), "%s%s%s", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+    (void)snprintf(given, sizeof(given), "%s%s%s", argv[0], one_word ? "" : " ", one_word ? "" : argv[1]);
     for (size_t i = 0; commands[i]; i++) {
         const char *wrote = strchr(commands[i]->name, ' ') ? given : argv[0];
 
@@ -84,8 +84,8 @@ static int unknown_command(const struct command *const *commands, int argc, char
         }
     }
     if (!meant)
-        return complain("no such command; `refrain --help` lists them", argc > 1 ? given : argv[0], "", NULL);
-    return complain("no such command", argv[0], "refrain ", meant);
+        return complain("no such command; `refrain --help` lists them", given, "", NULL);
+    return complain("no such command", strchr(meant, ' ') ? given : argv[0], "refrain ", meant);
 }
 
 static int unknown_flag(const struct command *c, const char *given, struct slice name)
@@ -99,7 +99,10 @@ static int unknown_flag(const struct command *c, const char *given, struct slice
                 meant = f->name;
                 best = distance;
             }
-    return complain("no such flag", given, "--", meant);
+    if (meant)
+        return complain("no such flag", given, "--", meant);
+    (void)fprintf(stderr, "refrain: %s: no such flag; `refrain %s --help` lists them\n", given, c->name);
+    return EXIT_COULD_NOT;
 }
 
 static bool is_choice(const struct cli_flag *flag, const char *value)

@@ -194,16 +194,36 @@ static void prepare(CURL *curl, const struct remote *r, const char *path, struct
     (void)curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "gzip"); /* stored bodies may be coded */
 }
 
+/* Where it is, as --admin takes it. */
+static int add_place(const struct remote *r, struct buf *to)
+{
+    return r->socket ? buf_addf(to, "unix:%s", r->socket) : buf_addf(to, "%s", r->url);
+}
+
+/* The API names what it means of a request; who wrote flags or words has seen no request. */
+static const char *without_request(const char *where)
+{
+    static const char *const parts[] = {"body", "path", "query"};
+
+    for (size_t i = 0; where && i < ARRAY_LEN(parts); i++) {
+        size_t len = strlen(parts[i]);
+
+        if (strncmp(where, parts[i], len) == 0 && (where[len] == '.' || !where[len]))
+            return where[len] ? where + len + 1 : "";
+    }
+    return where ? where : "";
+}
+
 /* What an error answer of the API says. */
 static void add_refusal(struct buf *to, const struct node *tree, long status)
 {
-    const char *where = remote_text(tree, "error.where", NULL),
+    const char *where = without_request(remote_text(tree, "error.where", NULL)),
                *expected = status == 401 ? NULL : remote_text(tree, "error.expected", NULL);
     char clean[1024], line[1024];
 
-    (void)snprintf(line, sizeof(line), "%s%s%s%s%s", remote_text(tree, "error.message", ""),
-                   where && expected ? "; " : "", where && expected ? where : "",
-                   expected ? ": expected " : "", expected ? expected : "");
+    (void)snprintf(line, sizeof(line), "%s%s%s%s%s%s", remote_text(tree, "error.message", ""),
+                   expected ? "; " : "", expected ? where : "", expected && where[0] ? ": " : "",
+                   expected ? "expected " : "", expected ? expected : "");
     text_clean(line, false, clean, sizeof(clean));
     if (buf_addf(to, "%s", clean) < 0)
         buf_clear(to);
@@ -213,7 +233,7 @@ static void add_refusal(struct buf *to, const struct node *tree, long status)
 static const char *advice_on(const struct remote *r, long status, const char *code)
 {
     if (status == 401 && !r->token)
-        return "it wants its token: give --token-file FILE, or run this as the user that Refrain runs as";
+        return "give --token-file FILE, or run this as the user that Refrain runs as";
     if (status == 401)
         return "the right one is what admin.token_file names where it runs, or admin.token in its "
                "cache.state_dir";
@@ -229,16 +249,18 @@ static void tell_refusal(const struct remote *r, CURL *curl, long status, struct
     const char *code = remote_text(tree, "error.code", NULL);
     const char *advice = code ? advice_on(r, status, code) : NULL;
     curl_off_t wait_s = 0;
-    int failed;
+    int failed = add_place(r, to);
 
     if (!code) {
-        failed = buf_addf(
-            to,
-            "%s: this is not an instance's admin listener (it answers %ld); --admin wants the address of "
-            "admin.address, 127.0.0.1:9180 by default",
-            r->url, status);
+        if (failed == 0)
+            failed =
+                buf_addf(to,
+                         ": this is not an instance's admin listener (it answers %ld); --admin wants the "
+                         "address of admin.address, 127.0.0.1:9180 by default",
+                         status);
     } else {
-        failed = buf_addf(to, "%s: ", r->url);
+        if (failed == 0)
+            failed = buf_add_slice(to, SLICE_OF(": "));
         add_refusal(to, tree, status);
         if (failed == 0 && status == 401)
             failed = buf_addf(to, " (%s)", r->token_from);
@@ -254,8 +276,8 @@ static void tell_refusal(const struct remote *r, CURL *curl, long status, struct
 
 static void tell_unreachable(const struct remote *r, struct buf *to)
 {
-    if (buf_addf(to, "nobody answers at %s%s%s: is Refrain running there? --admin URL tells where", r->url,
-                 r->socket ? " on " : "", r->socket ? r->socket : "") < 0)
+    if (buf_add_slice(to, SLICE_OF("nobody answers at ")) < 0 || add_place(r, to) < 0 ||
+        buf_add_slice(to, SLICE_OF(": is Refrain running there? --admin URL tells where")) < 0)
         buf_clear(to);
 }
 
@@ -267,6 +289,8 @@ static const char *advice_without(CURLcode code)
         return "; it may be stopped or overloaded: look at its log";
     case CURLE_COULDNT_RESOLVE_HOST:
         return "; --admin URL wants a name that is known here, or an address";
+    case CURLE_SSL_CONNECT_ERROR:
+        return "; without admin.tls it speaks no TLS: then --admin wants http://";
     case CURLE_PEER_FAILED_VERIFICATION:
         return "; --ca-file FILE names who may vouch for it";
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
@@ -292,7 +316,8 @@ static enum remote_verdict verdict_of(struct remote *r, CURL *curl, CURLcode cod
         return REMOTE_UNREACHABLE;
     }
     if (code != CURLE_OK) {
-        if (buf_addf(to, "%s: %s%s", r->url, curl_easy_strerror(code), advice_without(code)) < 0)
+        if (add_place(r, to) < 0 ||
+            buf_addf(to, ": %s%s", curl_easy_strerror(code), advice_without(code)) < 0)
             buf_clear(to);
         return REMOTE_FAILED;
     }

@@ -42,7 +42,8 @@ def test_everything_must_be_said(client, refrain_command):
         refused = refrain_command("invalidate", *flags, status=2)
         assert "for everything, --all" in refused.stderr and refused.stdout == ""
     assert "expected nothing beside it" in refrain_command("invalidate", "--all", "--tag", "red", status=2).stderr
-    assert "body.older_than" in refrain_command("invalidate", "--older-than", "soon", status=2).stderr
+    assert "; older_than: expected seconds" in refrain_command("invalidate", "--older-than", "soon", status=2).stderr
+    assert "; tag: expected one tag, whole: 1 to 64 of" in refrain_command("invalidate", "--tag", "a b", status=2).stderr
     assert "expected flags alone" in refrain_command("invalidate", "red", status=2).stderr
     client.post(chat("a")).was("HIT")
 

@@ -100,7 +100,10 @@ def test_tokens(refrain, tmp_path, ask_file):
     assert "--token-file" in none.stderr and f"{tmp_path}/none/admin.token" in none.stderr
     missing = run("explain", "--admin", url, "--token-file", str(tmp_path / "missing"), ask_file(chat()), status=2)
     assert "No such file" in missing.stderr
+    assert none.stderr.count("wants its token") == 1
     assert token_of(refrain) not in wrong.stdout + wrong.stderr + none.stderr
+    secure = run("stats", "--admin", url.replace("http:", "https:"), "--token-file", str(tmp_path / "right"), status=2)
+    assert "then --admin wants http://" in secure.stderr
 
 
 def test_what_is_no_request_is_told(refrain_command, tmp_path):
@@ -126,7 +129,7 @@ def test_an_instance_on_a_unix_socket(tmp_path, upstream):
     path = tmp_path / "admin.sock"
     options = ["--set", f"cache.state_dir={tmp_path}/state"]
     nobody = run("breakers", "--admin", f"unix:{path}", *options, status=2)
-    assert f"nobody answers at http://localhost on {path}" in nobody.stderr
+    assert f"nobody answers at unix:{path}:" in nobody.stderr
     with subprocess.Popen([binary(), "serve", "--upstream", upstream.url, "--listen", "127.0.0.1:0", "--admin",
                            f"unix:{path}", *options], stderr=subprocess.PIPE, text=True) as serving:
         try:

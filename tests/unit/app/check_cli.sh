@@ -24,6 +24,7 @@ expect() {
 printf 'upstream: http://127.0.0.1:1\n' >good.yaml
 printf 'upstream: http://127.0.0.1:1\nlog: {level: loud}\n' >bad.yaml
 printf 'upstream: http://api.example.com\n' >unwise.yaml
+: >empty.yaml
 
 expect 'version' 0 out '^refrain [0-9]+\.[0-9]+\.[0-9]+$' --version
 expect 'overview' 0 out '^  config check ' --help
@@ -42,6 +43,9 @@ expect 'nothing to explain' 2 err 'expected one FILE' explain
 expect 'an address that is none' 2 err '^refrain: --admin nowhere: expected a URL' breakers --admin nowhere
 expect 'a slip in a command' 2 err 'no such command; did you mean refrain config check\?' config chek
 expect 'no command at all' 2 err '^refrain: xyzzy: no such command; .refrain --help. lists them$' xyzzy
+expect 'no command, with a flag' 2 err '^refrain: xyzzy: no such command; ' xyzzy --json
+expect 'a slip in a second word' 2 err '^refrain: config chek: no such command; did you mean' config chek
+expect 'a flag like no other' 2 err '^refrain: --xyzzy: no such flag; .refrain keys --help. lists them$' keys --xyzzy
 expect 'a value that is no choice' 2 err '^refrain: --preset fast: expected one of development, production, testing$' \
     config check --preset fast
 expect 'a slip in a flag' 2 err 'no such flag; did you mean --config\?' config check --cofnig x
@@ -53,6 +57,8 @@ expect 'good' 0 out '^The configuration is good\.$' config check --config good.y
 expect 'faults are a finding' 1 out '^error: bad.yaml:2: log.level: expected one of' config check --config bad.yaml
 expect 'warnings are none' 0 out '^warning: unwise.yaml:1: ' config check --config unwise.yaml
 expect 'unless asked' 1 out '^warning: ' config check --strict --config unwise.yaml
+expect 'no upstream' 1 out '^error: upstreams: there is none; give --upstream URL' config check
+expect 'no upstream in a file' 1 out '^error: empty.yaml: upstreams: there is none' config check --config empty.yaml
 expect 'no file' 2 err '^refrain: none.yaml: No such file' config check --config none.yaml
 expect 'JSON' 1 out '^\{"ok": false, "faults": \[\{"severity": "error", "text": "bad.yaml:2' \
     config check --json --config=bad.yaml
