@@ -285,7 +285,7 @@ def test_a_rule_says_for_whom_not(client, upstream):
 
 
 def test_switching_it_costs_misses_and_gives_nobody_what_is_meant_for_others(start, upstream, tmp_path):
-    disk = {"path": str(tmp_path / "cache.db"), "max_bytes": "64MiB"}
+    disk = {"path": str(tmp_path / "cache.db"), "max_bytes": "64MiB", "timeout": "10s"}
     body = compact(BY_NAME["chat"].whole()).encode()
     upstream.always(whole, body)
 

@@ -235,7 +235,7 @@ def test_strictly_nothing_is_served_while_cut_off(instance, upstream):
 
 def test_what_was_invalidated_while_it_was_down_is_not_found_on_its_disk(instance, start, tmp_path):
     a = instance()
-    disk = {"disk": {"path": str(tmp_path / "cache.db")}}
+    disk = {"disk": {"path": str(tmp_path / "cache.db"), "timeout": "10s"}}
     b = instance(tiers=disk)
     both_have(b, a, "one", tags="red")
     both_have(b, a, "two", tags="blue")
