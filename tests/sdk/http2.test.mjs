@@ -1,6 +1,5 @@
 // An upstream that speaks HTTP/2: clients notice nothing, and its one connection carries them all. SPEC section 2.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,17 +7,13 @@ import { after, before, test } from 'node:test';
 
 import OpenAI from 'openai';
 
-import { Setup, collect, missThenHit } from './refrain.mjs';
+import { Setup, collect, makeCertificate, missThenHit } from './refrain.mjs';
 
 let folder, setup, client;
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'refrain-http2-'));
-  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-  const subject = ['-subj', '/CN=upstream', '-addext', 'subjectAltName=IP:127.0.0.1'];
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
-  execFileSync('openssl', ['req', '-x509', ...curve, '-nodes', '-days', '2',
-    ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+  const { key, cert } = makeCertificate(folder);
   setup = await Setup.start({ ca_file: cert }, { key: readFileSync(key), cert: readFileSync(cert) });
   client = new OpenAI({ apiKey: 'sk-alice', baseURL: `${setup.url}/v1`, maxRetries: 0 });
 });

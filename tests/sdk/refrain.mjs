@@ -1,6 +1,6 @@
 // The real binary between an SDK and the scripted upstream.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -30,11 +30,11 @@ export class Setup {
     }));
     setup.process = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     setup.log = [];
-    await setup.#listening();
+    await setup.#listening(groups.listen?.tls ? 'https' : 'http');
     return setup;
   }
 
-  async #listening() {
+  async #listening(scheme) {
     const lines = createInterface({ input: this.process.stderr });
     const ready = new Promise((resolve, reject) => {
       lines.on('line', (line) => {
@@ -44,7 +44,7 @@ export class Setup {
       this.process.on('error', reject);
       this.process.on('exit', (code) => reject(new Error(`exit ${code}: ${this.log.join('\n')}`)));
     });
-    this.url = `http://${await ready}`;
+    this.url = `${scheme}://${await ready}`;
   }
 
   async stop() {
@@ -55,6 +55,16 @@ export class Setup {
     await rm(this.folder, { recursive: true });
     assert.equal(code, 0, `expected exit 0 after SIGTERM:\n${this.log.slice(-50).join('\n')}`);
   }
+}
+
+/** A key and a self-signed certificate for 127.0.0.1, as files in @folder: their paths. */
+export function makeCertificate(folder) {
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+  execFileSync('openssl', ['req', '-x509', ...curve, '-nodes', '-days', '2',
+    ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+  return { key, cert };
 }
 
 /** Asks by @ask, which gives { data, response } as .withResponse() does, until the answer comes from memory, and checks
