@@ -23,11 +23,14 @@
  */
 
 enum sink_kind {
-    SINK_FILE,   /* write() returns when the page cache has it */
+    SINK_OWN,    /* a file, where write() returns when the page cache has it, or opened not to block */
     SINK_SOCKET, /* standard error under systemd: asked not to block call by call */
-    SINK_OTHER,  /* pipe or terminal: shared with others, so not made non-blocking; asked first, in small
-                    pieces */
+    SINK_SHARED, /* pipe or terminal that others use as well, so not made non-blocking: asked first, in pieces
+                  */
 };
+
+/* A pipe with room has room for a page; a terminal takes so much at once where it takes anything. */
+enum { PIPE_PIECE = 4096, TERMINAL_PIECE = 256 };
 
 static struct sink {
     pthread_mutex_t lock;
@@ -43,7 +46,7 @@ static struct sink {
 } sink = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .fd = STDERR_FILENO,
-    .kind = SINK_OTHER,
+    .kind = SINK_SHARED,
     .level = LOG_INFO,
     .format = LOG_TEXT,
 };
@@ -79,24 +82,39 @@ static enum sink_kind kind_of(int fd)
 {
     struct stat st;
 
+    if (fd != STDERR_FILENO)
+        return SINK_OWN;
     if (fstat(fd, &st) < 0)
-        return SINK_OTHER;
+        return SINK_SHARED;
     if (S_ISREG(st.st_mode))
-        return SINK_FILE;
-    return S_ISSOCK(st.st_mode) ? SINK_SOCKET : SINK_OTHER;
+        return SINK_OWN;
+    return S_ISSOCK(st.st_mode) ? SINK_SOCKET : SINK_SHARED;
+}
+
+/* Standard error, opened once more where the system allows, so that only this side of it does not block: a
+ * terminal whose other end has stalled says that it has room, and then takes half. */
+static int standard_error(void)
+{
+    int fd = STDERR_FILENO;
+
+    if (kind_of(fd) == SINK_SHARED)
+        fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    return fd < 0 ? STDERR_FILENO : fd;
 }
 
 /* Writes some of it without waiting: bytes taken, or a negative errno (-EAGAIN: full). */
 static ssize_t write_some(const struct sink *s, const char *data, size_t len)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+    size_t piece;
     ssize_t n;
 
-    if (s->kind == SINK_OTHER) {
+    if (s->kind == SINK_SHARED) {
         if (poll(&p, 1, 0) == 0)
             return -EAGAIN;
-        if (len > 4096) /* a pipe with room has room for a page */
-            len = 4096;
+        piece = isatty(s->fd) ? TERMINAL_PIECE : PIPE_PIECE;
+        if (len > piece)
+            len = piece;
     }
     do
         n = s->kind == SINK_SOCKET ? send(s->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -200,7 +218,7 @@ void log_flush(void)
     mine.len = 0;
 }
 
-/* Takes over @fd and @path (either may be standard error's). */
+/* Takes over @fd and @path (NULL: standard error's). */
 static void sink_use(int fd, char *path)
 {
     int old_fd;
@@ -214,7 +232,7 @@ static void sink_use(int fd, char *path)
     sink.kind = kind_of(fd);
     sink.rest_len = 0;
     pthread_mutex_unlock(&sink.lock);
-    if (old_path)
+    if (old_fd != STDERR_FILENO)
         (void)close(old_fd);
     if (old_path != path)
         free(old_path);
@@ -222,7 +240,8 @@ static void sink_use(int fd, char *path)
 
 static int file_open(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    /* Not to block: it may be a pipe with a name. */
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
 
     return fd < 0 ? -errno : fd;
 }
@@ -230,7 +249,7 @@ static int file_open(const char *path)
 int log_open(const struct log_conf *conf)
 {
     char *path = NULL;
-    int fd = STDERR_FILENO;
+    int fd;
 
     if (conf->file && conf->file[0]) {
         fd = file_open(conf->file);
@@ -241,6 +260,8 @@ int log_open(const struct log_conf *conf)
             (void)close(fd);
             return -ENOMEM;
         }
+    } else {
+        fd = standard_error();
     }
     log_flush();
     atomic_store(&sink.level, conf->level);

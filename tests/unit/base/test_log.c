@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -321,6 +322,73 @@ static void a_full_pipe_loses_lines_but_no_time(void **state)
     close(ends[1]);
 }
 
+/* Standard error becomes a terminal whose other end has stalled: the end that nobody reads, to be closed. */
+static int stall_terminal(void)
+{
+    int ours = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), theirs;
+    struct termios raw;
+
+    assert_true(ours >= 0 && grantpt(ours) == 0 && unlockpt(ours) == 0);
+    theirs = open(ptsname(ours), O_RDWR | O_NOCTTY);
+    assert_int_equal(tcgetattr(theirs, &raw), 0);
+    cfmakeraw(&raw);
+    assert_int_equal(tcsetattr(theirs, TCSANOW, &raw), 0);
+    assert_true(dup2(theirs, STDERR_FILENO) >= 0);
+    close(theirs);
+    return ours;
+}
+
+/* A write that waited would do so for ever. */
+static void a_stalled_terminal_loses_lines_but_no_time(void **state)
+{
+    static const struct {
+        const char *why;
+        bool opened;
+    } cases[] = {{"opened once more", true}, {"as it was given", false}};
+    struct log_conf conf = {.format = LOG_TEXT, .level = LOG_INFO};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t before = log_lines_dropped();
+        int saved = dup(STDERR_FILENO), terminal = stall_terminal();
+
+        if (cases[i].opened)
+            assert_int_equal(log_open(&conf), 0);
+        for (int n = 0; n < 3000; n++)
+            log_buffered(LOG_INFO, "filler", LOG_INT("n", n),
+                         LOG_STR("text", "0123456789012345678901234567"));
+        log_flush();
+        log_close();
+        assert_true(dup2(saved, STDERR_FILENO) >= 0);
+        close(saved);
+        close(terminal);
+        if (log_lines_dropped() - before < 1000)
+            fail_msg("%s: expected lines to be lost, %llu were", cases[i].why,
+                     (unsigned long long)(log_lines_dropped() - before));
+    }
+}
+
+/* Nobody reads it, at first: to open it does not wait for that. */
+static void a_named_pipe_is_a_log_once_it_has_a_reader(void **state)
+{
+    struct place *p = *state;
+    struct log_conf conf = {.format = LOG_JSON, .level = LOG_INFO, .file = p->file};
+    ssize_t n;
+    int reader;
+
+    assert_int_equal(mkfifo(p->file, 0600), 0);
+    assert_int_equal(log_open(&conf), -ENXIO);
+    reader = open(p->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(reader >= 0);
+    assert_int_equal(log_open(&conf), 0);
+    log_event(LOG_INFO, "heard");
+    n = read(reader, p->text, sizeof(p->text) - 1);
+    assert_true(n > 0);
+    p->text[n] = '\0';
+    assert_non_null(strstr(p->text, "\"event\":\"heard\""));
+    close(reader);
+}
+
 static void levels_have_names(void **state)
 {
     (void)state;
@@ -369,6 +437,8 @@ int main(int argc, char **argv)
                                         place_close),
         cmocka_unit_test_setup_teardown(lines_of_several_threads_never_mix, place_open, place_close),
         cmocka_unit_test_setup_teardown(a_full_pipe_loses_lines_but_no_time, place_open, place_close),
+        cmocka_unit_test(a_stalled_terminal_loses_lines_but_no_time),
+        cmocka_unit_test_setup_teardown(a_named_pipe_is_a_log_once_it_has_a_reader, place_open, place_close),
         cmocka_unit_test(levels_have_names),
     };
 
