@@ -65,8 +65,8 @@ fi
 rm -rf "$place/work"
 mkdir -p "$place/upper" "$place/work" "$place/tree"
 
-# What the run needs of this machine: how to resolve names, which npm registry, and the sources as they stand here, as a
-# clone (some checks ask git what belongs to the project) with what is not committed yet on top.
+# What the run needs of this machine: how to resolve names, whom to trust beside the usual, which npm registry, and the
+# sources as they stand here, as a clone (some checks ask git what belongs to the project) with what is not committed on top.
 sources() { # INTO
     [ -d "$1/.git" ] || git clone -q --no-hardlinks "$root" "$1"
     git -C "$1" -c safe.directory='*' fetch -q "$root" HEAD
@@ -92,6 +92,9 @@ exec unshare --mount --pid --fork --kill-child --propagation private bash -euc '
     mount -t tmpfs -o mode=1777 tmpfs dev/shm
     mkdir -p dev/pts && mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts && ln -sf pts/ptmx dev/ptmx
     cp /etc/resolv.conf etc/resolv.conf
+    printf "%s\n" "127.0.0.1 localhost" "::1 localhost" >etc/hosts
+    mkdir -p usr/local/share/ca-certificates
+    cp /usr/local/share/ca-certificates/*.crt usr/local/share/ca-certificates/ 2>/dev/null || true
     case $user in root) home=/root ;; *) home=/home/$user && chroot . useradd -m -s /bin/bash "$user" 2>/dev/null || true ;; esac
     if [ "$user" = sudoer ]; then
         chroot . sh -c "command -v sudo || { apt-get -q update && apt-get -q -y install --no-install-recommends sudo; }" >/dev/null

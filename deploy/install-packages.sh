@@ -29,7 +29,7 @@ as_root=()
 if [ "$(id -u)" -ne 0 ]; then
     sudo -n true 2>/dev/null ||
         fail "needs root, or sudo without a password, to install: ${missing[*]}
-Run this once as root: apt-get install --no-install-recommends ${missing[*]}"
+Run this once as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     as_root=(sudo -n)
 fi
 

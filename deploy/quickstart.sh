@@ -8,7 +8,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-state=${XDG_STATE_HOME:-$HOME/.local/state}/refrain
+state=${XDG_STATE_HOME:-${HOME:-~}/.local/state}/refrain
 upstream='' listen=127.0.0.1:8080 admin=127.0.0.1:9180 stop_only=''
 
 say() { printf '%s\n' "$*"; }

@@ -3,7 +3,7 @@
 # suite only where it fails, and `N passed, M failed` at the end. The exit status says the same.
 #   tests/run.sh            everything, in some minutes
 #   tests/run.sh --long     the same, with the fuzzers given far longer, and the tests that take minutes
-#   tests/run.sh --only S   suites whose name contains S
+#   tests/run.sh --only S   suites whose name contains S, and the builds that they need
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 root=$PWD
@@ -81,14 +81,23 @@ suite() { # NAME COUNT COMMAND…
 
 # --- the suites ---
 
-build() { # DIRECTORY MESON-OPTION…
-    local dir=$1
-    shift
-    { [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@"; } && ninja -C "$dir" && echo '1 passed, 0 failed'
+build() { # DIRECTORY
+    local options=()
+    case $1 in
+    build-asan) options=("-Db_sanitize=address,undefined" -Db_lundef=false) ;;
+    build-tsan) options=(-Db_sanitize=thread -Db_lundef=false) ;;
+    esac
+    { [ -f "$1/build.ninja" ] || meson setup "$1" "${options[@]}"; } && ninja -C "$1" && echo '1 passed, 0 failed'
+}
+
+# With everything asked for, the first suites have built what the others run.
+built() { # DIRECTORY
+    [ -z "$only" ] || build "$1"
 }
 
 unit() { # DIRECTORY
     local status=0 failures
+    built "$1" || return
     # Most of their time they wait, for servers that they start and stop: more of them at once than there are cores.
     failures=$(meson test -C "$1" --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 4 \
         --num-processes $((4 * $(nproc)))) || status=$?
@@ -99,7 +108,7 @@ unit() { # DIRECTORY
 }
 
 long() { # DIRECTORY: each of these takes minutes
-    meson test -C "$1" --suite long --no-rebuild --print-errorlogs
+    built "$1" && meson test -C "$1" --suite long --no-rebuild --print-errorlogs
 }
 
 binary() { # DIRECTORY
@@ -114,7 +123,7 @@ export -f scenarios
 # Several files at once, since most of the time they wait for servers, clusters and disks; those that take longest first.
 e2e() { # HOW-MANY-AT-ONCE DIRECTORY FILE…
     local at_once=$1 out=$logs/scenarios status=0 binary log last failed_ones=()
-    binary=$(binary "$2") || return 1
+    built "$2" && binary=$(binary "$2") || return 1
     shift 2
     rm -rf "$out" && mkdir "$out"
     (cd tests/e2e && export REFRAIN_BIN=$binary &&
@@ -141,11 +150,11 @@ e2e_files() { # all scenarios
 }
 
 http() { # DIRECTORY
-    (cd tests/http && REFRAIN_BIN=$(binary "$1") && export REFRAIN_BIN && timeout 600 /usr/bin/python3 -m pytest)
+    built "$1" && (cd tests/http && REFRAIN_BIN=$(binary "$1") && export REFRAIN_BIN && timeout 600 /usr/bin/python3 -m pytest)
 }
 
 sdk() {
-    (cd tests/sdk && npm ci --no-audit --no-fund && REFRAIN_BIN=$(binary build) && export REFRAIN_BIN &&
+    built build && (REFRAIN_BIN=$(binary build) && cd tests/sdk && npm ci --no-audit --no-fund && export REFRAIN_BIN &&
         timeout 300 node --test --test-reporter=spec)
 }
 
@@ -164,8 +173,8 @@ if ! deploy/install-packages.sh deploy/packages-build.txt deploy/packages-test.t
 fi
 
 suite 'build' count_line build build
-suite 'build asan' count_line build build-asan -Db_sanitize=address,undefined -Db_lundef=false
-suite 'build tsan' count_line build build-tsan -Db_sanitize=thread -Db_lundef=false
+suite 'build asan' count_line build build-asan
+suite 'build tsan' count_line build build-tsan
 suite 'lint' count_line tests/lint/run.sh
 suite 'unit' count_unit unit build
 suite 'unit asan' count_unit unit build-asan
