@@ -6,7 +6,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
 
-enum { DEADLINE_MS = 10 * 1000, PAGE = 100, STEPS_A_REST = 4, REST_NS = 10 * 1000 };
+enum { DEADLINE_MS = 10 * 1000, PAGE = 100, STEPS_A_REST = 16, REST_NS = 10 * 1000 };
 
 /* -- cursors: STAGE.SHARD.LEFT of memory, STAGE.HEX of a lower tier -- */
 

@@ -7,6 +7,8 @@ the server's threads (/proc/PID/task/*/schedstat) over the requests answered: of
 others also depend on how fast the generator is.
 """
 import argparse
+import http.client
+import json
 import math
 import os
 import pathlib
@@ -18,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -171,14 +174,16 @@ class Bench:
                                       "-s", "malloc,1g", "-p", "workspace_client=256k"], port, directory=directory)
 
     def refrain(self, upstream, settings=(), name="refrain", binary=REFRAIN):
-        port, directory = free_port(), self.directory(name)
+        port, admin, directory = free_port(), free_port(), self.directory(name)
         command = [binary, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--listen", f"127.0.0.1:{port}",
-                   "--admin", f"127.0.0.1:{free_port()}", "--set", "listen.workers=1",
+                   "--admin", f"127.0.0.1:{admin}", "--set", "listen.workers=1",
                    "--set", f"cache.state_dir={directory}",
                    "--set", "log.requests=false"]  # nginx's access log is off, too; the default costs what the log costs
         for setting in settings:
             command += ["--set", setting]
-        return self.start(name, command, port, directory=directory)
+        server = self.start(name, command, port, directory=directory)
+        server.admin = admin
+        return server
 
 
 # --- load ---
@@ -345,6 +350,74 @@ def compare_entries(args):
     print(f"  limit: grown by at most {ENTRIES_GROWTH_MAX}")
 
 
+# --- what operators ask ---
+
+ADMIN_PATHS = ["/metrics", "/api/v1/stats", "/api/v1/popular?limit=100", "/api/v1/namespaces", "/api/v1/export",
+               "/api/v1/entries?limit=1000", "/api/v1/entries?limit=1000&tag=none", "/api/v1/entries/0123456789abcdef",
+               "every page of /api/v1/entries"]
+
+
+class Operator(threading.Thread):
+    """Asks one path again and again, until stopped; how long each answer took."""
+
+    def __init__(self, server, path):
+        super().__init__(daemon=True)
+        token = (server.directory / "admin.token").read_text().strip()
+        self.headers = {"Authorization": f"Bearer {token}"}
+        self.admin, self.path, self.times, self.trouble, self.stopped = server.admin, path, [], "", threading.Event()
+
+    def ask(self, path):
+        began = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin, timeout=60)
+        connection.request("GET", path, headers=self.headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        self.times.append(time.monotonic() - began)
+        if answer.status not in (200, 404):
+            self.trouble = f"{path}: {answer.status} {text[:300]}"
+            self.stopped.set()
+        return text
+
+    def run(self):
+        page = "/api/v1/entries?limit=1000"
+        cursor = ""
+        while not self.stopped.is_set():
+            if not self.path.startswith("every"):
+                self.ask(self.path)
+                continue
+            told = json.loads(self.ask(page + cursor))
+            cursor = f"&cursor={told['cursor']}" if told["cursor"] else ""
+
+
+def compare_admin(args):
+    """A million entries: how long operators wait, and what hits notice of it, at a rate that is a quarter of what is possible."""
+    with Bench() as bench:
+        upstream = bench.bare("upstream", LOAD_CORE).port
+        server = bench.refrain(upstream, ["tiers.memory.max_bytes=8GiB", *args.set])
+        entries = args.counts[-1]
+        load(server.port, in_order=True, entries=entries)
+        for _ in range(2):
+            load(server.port, entries=entries, seconds=args.seconds)
+        rate = args.rate or int(load(server.port, entries=entries, seconds=args.seconds)["rate"] / 4)
+        print(f"\n{entries} entries, {rate} hits a second, one operator who asks again at once; process on one core")
+        print(f"  {'asked':36} {'answers':>7} {'median ms':>10} {'longest ms':>10}   hits: {'p50 us':>8} {'p99 us':>8} {'p99.9 us':>9}")
+        for path in ["nothing", *ADMIN_PATHS, "nothing"]:
+            operator = Operator(server, path)
+            if path != "nothing":
+                operator.start()
+            figures = load(server.port, entries=entries, seconds=max(args.seconds, 5), rate=rate)
+            operator.stopped.set()
+            if path != "nothing":
+                operator.join()
+            if operator.trouble:
+                sys.exit(operator.trouble)
+            must_hit(server, figures)
+            times = sorted(operator.times) or [0]
+            print(f"  {path:36} {len(operator.times):7} {statistics.median(times) * 1000:10.1f} {times[-1] * 1000:10.1f}"
+                  f"         {figures['p50']:8.0f} {figures['p99']:8.0f} {figures['p999']:9.0f}", flush=True)
+
+
 # --- misses ---
 
 def compare_misses(args):
@@ -436,6 +509,7 @@ def print_tls(kind, results):
 def main():
     parser = argparse.ArgumentParser(description="Measures Refrain beside a bare responder, nginx and Varnish.")
     parser.add_argument("--entries", action="store_true", help="CPU a hit at rising numbers of entries")
+    parser.add_argument("--admin", action="store_true", help="what operators ask of a million entries, and what hits notice of it")
     parser.add_argument("--tls", action="store_true", help="hits and handshakes over TLS beside nginx")
     parser.add_argument("--miss", action="store_true", help="what a miss adds to asking upstream directly")
     parser.add_argument("--against", metavar="BINARY", help="hits beside those of another build, in pairs")
@@ -456,6 +530,8 @@ def main():
         compare_builds(args)
     elif args.entries:
         compare_entries(args)
+    elif args.admin:
+        compare_admin(args)
     elif args.tls:
         compare_tls(args)
     elif args.miss:
