@@ -380,12 +380,12 @@ static void load_print(const struct load *load, double cpu_s)
     double seconds = (double)(now_ns() - load->began_ns) / 1e9;
     double n = load->done ? (double)load->done : 1;
 
-    printf(
-        "requests=%llu rate=%.0f hits=%llu answer_bytes=%.0f p50=%.1f p99=%.1f p999=%.1f first_p50=%.1f "
-        "first_p99=%.1f idle=%.3f\n",
-        (unsigned long long)load->done, (double)load->done / seconds, (unsigned long long)load->hits,
-        (double)load->bytes / n, histogram_us(&load->whole, 0.5), histogram_us(&load->whole, 0.99),
-        histogram_us(&load->whole, 0.999), histogram_us(&load->first_byte, 0.5), histogram_us(&load->first_byte, 0.99), 1 - cpu_s / seconds);
+    printf("requests=%llu rate=%.0f hits=%llu answer_bytes=%.0f p50=%.1f p99=%.1f p999=%.1f first_p50=%.1f "
+           "first_p99=%.1f idle=%.3f\n",
+           (unsigned long long)load->done, (double)load->done / seconds, (unsigned long long)load->hits,
+           (double)load->bytes / n, histogram_us(&load->whole, 0.5), histogram_us(&load->whole, 0.99),
+           histogram_us(&load->whole, 0.999), histogram_us(&load->first_byte, 0.5),
+           histogram_us(&load->first_byte, 0.99), 1 - cpu_s / seconds);
 }
 
 static struct options options_read(int argc, char **argv)
