@@ -53,6 +53,15 @@ static ssize_t on_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
     return (ssize_t)n;
 }
 
+/* An answer to HEAD ends with its head (RFC 9112 section 6.3). libmicrohttpd 0.9.75 would announce chunks
+ * where the length is not known, and send the last one of them, which the client takes for the next answer;
+ * the one way to send no framing at all is not to go on with the connection. */
+static void end_with_head(struct front_req *r, int64_t len)
+{
+    if (len < 0 && slice_eq(r->method, SLICE_OF("HEAD")))
+        (void)MHD_set_response_options(r->response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+}
+
 void front_reply_stream(struct front_req *r, int64_t len,
                         int64_t (*read)(struct front_req *r, char *buf, size_t cap))
 {
@@ -70,7 +79,9 @@ void front_reply_stream(struct front_req *r, int64_t len,
     if (!r->response) {
         free(s);
         reply_failed(r);
+        return;
     }
+    end_with_head(r, len);
 }
 
 void front_reply_field(struct front_req *r, const char *name, const char *value)

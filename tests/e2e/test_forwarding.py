@@ -1,12 +1,14 @@
 """Everything else passes through: any method, any path, streamed both ways, framed anew. SPEC section 2."""
 
+import gzip
 import hashlib
 import json
+import socket
 
 import pytest
 
 from harness.asks import chat, chat_stream, messages
-from harness.client import chunk, last_chunk
+from harness.client import PATIENCE_S, chunk, last_chunk
 from harness.process import sanitized
 from harness.upstream import bodiless, chunked, cut, hold, raw, token, sse, whole, wire
 
@@ -152,6 +154,31 @@ def test_head_tells_the_length_and_sends_no_body(client, upstream):
     assert (answer.status, answer.header("content-length"), answer.body) == (200, "1234", b"")
     assert upstream.saw(1).method == "HEAD"
     assert client.get("/thing", on=connection).whole().status == 200, "the connection must go on"
+
+
+@pytest.mark.parametrize("framing", [{"Transfer-Encoding": "chunked"}, {}], ids=["in chunks", "unsaid"])
+def test_nothing_follows_the_head_of_an_answer_to_head(client, upstream, framing):
+    upstream.reply(bodiless, headers=framing)
+    assert sent_back(client, "/thing") == b"", "the next answer begins behind this"
+
+
+def test_nor_that_of_a_stored_one_whose_length_is_not_known(client, upstream):
+    fresh = {"Content-Encoding": "gzip", "Cache-Control": "public, max-age=60"}
+    upstream.reply(whole, gzip.compress(b"page"), headers=fresh)
+    client.get("/page", {"Accept-Encoding": "gzip"}).was("MISS")
+    assert sent_back(client, "/page") == b""
+    upstream.saw(1)
+
+
+def sent_back(client, path):
+    """What comes behind the head that answers HEAD, until the connection is closed."""
+    with socket.create_connection(client.address, timeout=PATIENCE_S) as line:
+        line.sendall(b"HEAD %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nAccept: application/json\r\n"
+                     b"Connection: close\r\n\r\n" % (path.encode(), client.credential.encode()))
+        received = b"".join(iter(lambda: line.recv(65536), b""))
+    head, end, rest = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and end, received
+    return rest
 
 
 @pytest.mark.parametrize("status", [301, 307, 401, 404, 418, 500, 503, 599])
