@@ -539,7 +539,7 @@ static void flight_body(struct exchange *x, const struct flight_head *head, bool
         front_reply_bytes(&x->req, whole, NULL, NULL); /* head and body in one send; read until on_end */
     } else {
         front_reply_stream(&x->req, decode || x->verdict_in_trailer ? -1 : head->body_len,
-                           decode ? read_flight_decoded : read_flight_as_is);
+                           x->gunzip ? read_flight_decoded : read_flight_as_is);
     }
 }
 
@@ -584,8 +584,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
         return;
     }
     zero_usage(x, head);
-    decode =
-        x->manner == MANNER_CACHED && flight_head_is_gzip(head) && (!x->gzip || x->usage) && !x->head_request;
+    decode = x->manner == MANNER_CACHED && flight_head_is_gzip(head) && (!x->gzip || x->usage);
     unchanged = flight_unchanged(x, head, decode);
     x->status = unchanged ? 304 : head->status;
     x->streamed |= head->stream;
@@ -598,7 +597,7 @@ void answer_flight(struct exchange *x, const struct flight_head *head)
     x->verdict_in_trailer = head->stream && !head->judged && wants_trailers(x);
     if (x->outcome != OUT_BYPASS && head->judged && !head->stored && !x->unproven)
         x->detail = gate_reason_name(head->reason);
-    if (decode && !unchanged && !decoding_begin(x)) {
+    if (decode && !unchanged && !x->head_request && !decoding_begin(x)) {
         decode = false;
         free(x->usage); /* coded bytes are not looked into */
         x->usage = NULL;

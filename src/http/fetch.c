@@ -504,16 +504,18 @@ static bool take_description(struct fetch *x, unsigned status)
 {
     struct flight_head *head = flight_head_edit(x->flight);
     int64_t length = head->body_len;
-    bool same_status = status == x->about.entry->status, ok = true;
+    enum valid_description told =
+        status == x->about.entry->status ? revalidate_describes(x->about.entry, head) : VALID_UNTOLD;
+    bool ok;
 
-    x->described = same_status && revalidate_describes(x->about.entry, head);
+    x->described = told == VALID_DESCRIBES;
     if (x->described) {
         ok = merge(x);
         head->confirmed = false; /* it is upstream's answer all the same */
         head->body_len = length;
         return ok;
     }
-    if (same_status)
+    if (told == VALID_DIFFERS)
         drop_about_in_store(x);
     about_drop(x);
     keep_give_up(&x->keep, GATE_CLIENT); /* there is no body to store */

@@ -38,16 +38,18 @@ unsigned revalidate_conditions(const struct entry *e, struct field out[REVALIDAT
     return n;
 }
 
-bool revalidate_describes(const struct entry *e, const struct flight_head *head)
+enum valid_description revalidate_describes(const struct entry *e, const struct flight_head *head)
 {
-    bool same_coding = flight_head_is_gzip(head) == ((e->flags & ENTRY_GZIP) != 0);
     struct valid_tags answer, stored;
+
+    if (flight_head_is_gzip(head) != ((e->flags & ENTRY_GZIP) != 0))
+        return VALID_UNTOLD;
 
     valid_tags_read(&head->fields, &answer);
     revalidate_tags(e, &stored);
     if (is_made_here(e, stored.etag))
         stored.etag = (struct slice){NULL, 0};
-    return valid_describes(&answer, same_coding ? head->body_len : -1, &stored, e->body.len);
+    return valid_describes(&answer, head->body_len, &stored, e->body.len);
 }
 
 static bool is_among(const struct fields *fields, struct slice name)

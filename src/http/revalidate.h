@@ -21,8 +21,9 @@ void revalidate_tags(const struct entry *e, struct valid_tags *out);
  * nothing to ask by. */
 unsigned revalidate_conditions(const struct entry *e, struct field out[REVALIDATE_FIELDS_MAX]);
 
-/** True when upstream's answer to HEAD, whose length is in body_len, describes the stored answer. */
-bool revalidate_describes(const struct entry *e, const struct flight_head *head);
+/** What upstream's answer to HEAD, whose length is in body_len, tells of the stored answer. Where they are
+ * not coded alike it is about another representation, and tells nothing. */
+enum valid_description revalidate_describes(const struct entry *e, const struct flight_head *head);
 
 /**
  * Upstream's "unchanged" is in the flight's head: makes of it the stored answer's head, brought up to date.

@@ -111,13 +111,15 @@ bool valid_field_updates(const struct field *f)
     }
 }
 
-bool valid_describes(const struct valid_tags *answer, int64_t answer_length, const struct valid_tags *stored,
-                     int64_t stored_length)
+enum valid_description valid_describes(const struct valid_tags *answer, int64_t answer_length,
+                                       const struct valid_tags *stored, int64_t stored_length)
 {
     bool etag_differs =
         (answer->etag.len > 0 || stored->etag.len > 0) && !etags_agree(answer->etag, stored->etag);
 
     if (etag_differs || !slice_eq(answer->last_modified, stored->last_modified))
-        return false;
-    return answer_length < 0 || stored_length < 0 || answer_length == stored_length;
+        return VALID_DIFFERS;
+    if (answer_length >= 0 && stored_length >= 0 && answer_length != stored_length)
+        return VALID_DIFFERS;
+    return stored->etag.len > 0 || stored->last_modified.len > 0 ? VALID_DESCRIBES : VALID_UNTOLD;
 }

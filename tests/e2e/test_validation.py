@@ -202,6 +202,33 @@ def test_a_head_that_tells_another_page_is_nobodys_fault(client, refrain, upstre
     assert not refrain.metric("not_stored_total"), "an answer to HEAD has nothing to store"
 
 
+def test_a_head_that_proves_nothing_does_not_make_what_is_stored_young(client, upstream):
+    upstream.reply(whole, b"page", headers={"Cache-Control": "public, max-age=600", "Age": "100"})
+    client.get("/page").was("MISS")
+    young = {"Cache-Control": "max-age=50"}
+    upstream.reply(bodiless, headers={"Cache-Control": "public, max-age=600", "Content-Length": "4"})
+    client.ask("HEAD", "/page", young).was("MISS")
+    upstream.reply(whole, b"newp", headers={"Cache-Control": "public, max-age=600"})
+    assert client.get("/page", young).was("MISS").body == b"newp", "no validator said that it was the same"
+
+
+def test_a_head_in_another_coding_is_told_as_it_is(client, upstream):
+    tag = {"ETag": 'W/"a"', "Vary": "Accept-Encoding"}
+    coded = {**tag, "Content-Encoding": "gzip", "Cache-Control": "public, max-age=0"}
+    upstream.reply(whole, gzip.compress(b"page" * 9), headers=coded)
+    client.get("/page", {"Accept-Encoding": "gzip"}).was("MISS")
+    upstream.reply(bodiless, headers={**tag, "Cache-Control": "public, max-age=60", "Content-Length": "36"})
+    head = client.ask("HEAD", "/page", {"Accept-Encoding": "gzip"}).was("MISS")
+    assert (head.header("content-length"), head.header("content-encoding")) == ("36", None)
+
+
+def test_a_head_is_not_coded_for_who_takes_no_coding(client, upstream):
+    upstream.reply(bodiless, headers={"ETag": '"a"', "Content-Encoding": "gzip", "Content-Length": "30"})
+    head = client.ask("HEAD", "/page").was("MISS")
+    assert head.header("content-encoding") is None and head.header("content-length") is None
+    assert head.header("etag") == 'W/"a"'
+
+
 # What unsafe requests change.
 
 

@@ -36,7 +36,13 @@ bool valid_confirms(const struct valid_tags *answer, const struct valid_tags *st
  * bytes never do (RFC 9111 section 3.2). */
 bool valid_field_updates(const struct field *f);
 
-/** True when an answer to HEAD describes the stored GET (RFC 9111 section 4.3.5): no validator, nor the
- * length where both are known, is another. Lengths: -1 when not known. */
-bool valid_describes(const struct valid_tags *answer, int64_t answer_length, const struct valid_tags *stored,
-                     int64_t stored_length);
+/* What an answer to HEAD tells of the stored GET. */
+enum valid_description {
+    VALID_DESCRIBES, /* a validator is the same, and nothing is another */
+    VALID_DIFFERS,   /* a validator, or the length where both are known, is another */
+    VALID_UNTOLD,    /* there is no validator on either side: it may be another, or not */
+};
+
+/** RFC 9111 section 4.3.5. Lengths: -1 when not known. */
+enum valid_description valid_describes(const struct valid_tags *answer, int64_t answer_length,
+                                       const struct valid_tags *stored, int64_t stored_length);

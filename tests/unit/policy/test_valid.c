@@ -156,17 +156,20 @@ static void a_head_describes_the_stored_get_or_not(void **state)
     static const struct {
         const char *why, *etag, *last_modified, *stored_etag, *stored_last_modified;
         int64_t length, stored_length;
-        bool want;
+        enum valid_description want;
     } cases[] = {
-        {"all the same", "\"a\"", EARLY, "\"a\"", EARLY, 5, 5, true},
-        {"nothing to go by", "", "", "", "", -1, 5, true},
-        {"another tag", "\"b\"", "", "\"a\"", "", 5, 5, false},
-        {"a tag less", "", "", "\"a\"", "", 5, 5, false},
-        {"a tag more", "\"a\"", "", "", "", 5, 5, false},
-        {"another date", "", LATE, "", EARLY, 5, 5, false},
-        {"another length", "\"a\"", "", "\"a\"", "", 6, 5, false},
-        {"no length", "\"a\"", "", "\"a\"", "", -1, 5, true},
-        {"a length that is not known here", "\"a\"", "", "\"a\"", "", 6, -1, true},
+        {"all the same", "\"a\"", EARLY, "\"a\"", EARLY, 5, 5, VALID_DESCRIBES},
+        {"nothing to go by", "", "", "", "", -1, 5, VALID_UNTOLD},
+        {"a length is no proof", "", "", "", "", 5, 5, VALID_UNTOLD},
+        {"but another one is", "", "", "", "", 6, 5, VALID_DIFFERS},
+        {"the same date", "", EARLY, "", EARLY, -1, 5, VALID_DESCRIBES},
+        {"another tag", "\"b\"", "", "\"a\"", "", 5, 5, VALID_DIFFERS},
+        {"a tag less", "", "", "\"a\"", "", 5, 5, VALID_DIFFERS},
+        {"a tag more", "\"a\"", "", "", "", 5, 5, VALID_DIFFERS},
+        {"another date", "", LATE, "", EARLY, 5, 5, VALID_DIFFERS},
+        {"another length", "\"a\"", "", "\"a\"", "", 6, 5, VALID_DIFFERS},
+        {"no length", "\"a\"", "", "\"a\"", "", -1, 5, VALID_DESCRIBES},
+        {"a length that is not known here", "\"a\"", "", "\"a\"", "", 6, -1, VALID_DESCRIBES},
     };
 
     (void)state;
