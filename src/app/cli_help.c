@@ -40,7 +40,7 @@ void cli_print_overview(FILE *to, const struct command *const *commands)
     }
     (void)fputs(
         "\n`refrain COMMAND --help` tells a command's flags and shows examples; `refrain --version` what "
-        "this is.\nExit status: 0 done, 1 a finding, 2 could not.\n",
+        "this is.\nExit status: 0 done, 1 a finding, 2 it could not be done.\n",
         to);
 }
 
@@ -74,7 +74,6 @@ static void print_about(const char *about)
         else
             print_filled(line, LINE_WIDTH);
     }
-    (void)putchar('\n');
 }
 
 static void print_flag(const struct cli_flag *f)
@@ -91,7 +90,9 @@ static void print_examples(const struct cli_example *e)
         return;
     (void)fputs("\nExamples\n", stdout);
     for (; e->line; e++)
-        if (e->what)
+        if (e->what && strlen(e->line) > EXAMPLE_WIDTH)
+            (void)printf("  %s\n  %-*s %s\n", e->line, EXAMPLE_WIDTH, "", e->what);
+        else if (e->what)
             (void)printf("  %-*s %s\n", EXAMPLE_WIDTH, e->line, e->what);
         else
             (void)printf("  %s\n", e->line);
@@ -109,6 +110,6 @@ int cli_print_help(const struct command *c)
     print_flag(&cli_help_flag);
     print_examples(c->examples);
     if (c->finding)
-        (void)printf("\nExits with 1 when %s, with 2 when it could not.\n", c->finding);
+        (void)printf("\nExits with 1 when %s, with 2 when it could not be done.\n", c->finding);
     return c->more_help ? c->more_help() : EXIT_DONE;
 }

@@ -93,7 +93,7 @@ const struct command command_clients_new = {
     .run = cmd_clients_new,
     .about =
         "The token is random and kept nowhere: a configuration has its SHA-256 alone. Where the client is "
-        "there\n"
-        "already, put the new sum beside the old one, as a list, until nobody uses the old token any more.\n",
+        "there already, put the new sum beside the old one, as a list, until nobody uses the old token any "
+        "more.\n",
     .examples = examples,
 };

@@ -433,7 +433,7 @@ static const char *const tier_choices[] = {"memory", "disk", "redis", NULL};
 static const struct cli_flag invalidate_flags[] = {
     MEANT_FLAGS,
     {"target", "PATH", "A GET's answers to everyone, by path and query.", NULL},
-    {"upstream", "NAME", "Of --target, where there are several.", NULL},
+    {"upstream", "NAME", "The upstream of --target, where there are several.", NULL},
     {"all", NULL, "Everything.", NULL},
     {"dry-run", NULL, "Count, and change nothing.", NULL},
     {NULL, NULL, NULL, NULL},

@@ -256,7 +256,7 @@ static int show(const struct cli *cli, struct remote *r, const struct listing *l
 }
 
 static const struct cli_flag limit_flags[] = {
-    {"limit", "N", "At most so many.", NULL},
+    {"limit", "N", "At most so many, up to 1000.", NULL},
     {NULL, NULL, NULL, NULL},
 };
 static const struct cli_flag *const plain_lists[] = {output_flags, remote_flags, config_file_flags, NULL};

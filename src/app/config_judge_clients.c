@@ -29,7 +29,7 @@ static void judge_tokens(struct loading *l, const struct client_section *c)
     if (c->token_sha256.n > CLIENT_TOKENS_MAX)
         report_error(l->report, judge_origin(l, name), name, "at most %d, got %zu", CLIENT_TOKENS_MAX,
                      c->token_sha256.n);
-    if (c->token_sha256.n == 0)
+    if (c->token_sha256.n == 0 && judge_origin(l, name)->source != SOURCE_BUILT_IN) /* else told already */
         judge_warn(l, name, "an empty list: nobody can be this client");
 }
 

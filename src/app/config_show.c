@@ -153,7 +153,7 @@ int config_show_options(struct buf *out)
             const struct option_row *row = &option_sections[s]->rows[i];
 
             full_name(option_sections[s], row, name, sizeof(name));
-            putf(&w, "  %-38s %-14s %s\n", name, type_name(row), row->fallback ? row->fallback : "");
+            putf(&w, "  %-48s %-14s %s\n", name, type_name(row), row->fallback ? row->fallback : "");
         }
     return w.r;
 }

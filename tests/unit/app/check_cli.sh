@@ -36,6 +36,7 @@ expect 'short help' 0 out '^Usage: refrain config show' config show -h
 expect 'help with examples' 0 out '^  refrain explain --json - < request.txt$' explain --help
 expect 'a flag that two commands have, each its own' 0 out '^  --admin URL ' breakers --help
 expect 'help with examples' 0 out '^  refrain invalidate --all$' invalidate --help
+expect 'what an example too long is for, below it' 0 out '^ {53}for continuous integration$' config check --help
 expect 'everything must be said' 2 err 'for everything, --all$' invalidate --dry-run
 expect 'no entry named' 2 err 'expected one ID' get
 expect 'no id' 2 err '^refrain: get: zz: expected an ID of 32 hex digits, as .refrain keys. lists them$' get zz

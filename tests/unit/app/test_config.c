@@ -460,6 +460,8 @@ static void faults_say_where_what_and_what_was_expected(void **state)
          "soon\n"},
         {"not a truth of a rule", "c.yaml", UP "rules: [{server_tools: maybe}]\n",
          "c.yaml:2: rules[0].server_tools: expected true or false, got maybe\n"},
+        {"a client without its token is told once", "c.yaml", UP "clients: {bob: {}}\n",
+         "c.yaml:2: clients.bob.token_sha256: must be given, and is not\n"},
         {"not an address", "c.yaml", UP "listen: {address: localhost}\n",
          "c.yaml:2: listen.address: expected an address such as 127.0.0.1:8080, [::1]:8080, :8080 or "
          "unix:/run/refrain.sock, got localhost\n"},
