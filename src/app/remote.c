@@ -291,6 +291,8 @@ static const char *advice_without(CURLcode code)
         return "; --admin URL wants a name that is known here, or an address";
     case CURLE_SSL_CONNECT_ERROR:
         return "; without admin.tls it speaks no TLS: then --admin wants http://";
+    case CURLE_SSL_CACERT_BADFILE:
+        return "; --ca-file FILE wants a PEM file that can be read";
     case CURLE_PEER_FAILED_VERIFICATION:
         return "; --ca-file FILE names who may vouch for it";
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:

@@ -434,5 +434,7 @@ def test_the_command_line_knows_its_own_instance_and_believes_no_other(secured, 
     assert trusted.returncode == 0 and "default" in trusted.stdout, trusted
     unknown = command(secured, "--admin", url, "--token-file", token)
     assert unknown.returncode == 2 and "--ca-file" in unknown.stderr, unknown
+    nothing = command(secured, "--admin", url, "--token-file", token, "--ca-file", str(tmp_path / "nowhere.pem"))
+    assert nothing.returncode == 2 and "wants a PEM file" in nothing.stderr, nothing
     plain = command(secured, "--admin", url.replace("https", "http"), "--token-file", token)
     assert plain.returncode == 2 and "https://" in plain.stderr, plain
