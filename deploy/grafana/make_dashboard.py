@@ -118,6 +118,9 @@ ROWS = [
         chart("Memory", "bytes", [(f"process_resident_memory_bytes{{{ME}, job=\"refrain\"}}", "{{instance}} resident"), (gauge("refrain_buffered_bytes"), "bodies under way")],
               "Resident, and what requests and answers under way hold."),
         chart("Connections", "short", [(gauge("refrain_connections"), "open"), (f"60 * {rate('refrain_connections_refused_total')}", "refused a minute")], "Of clients."),
+        stat("Certificates", "s", f"min by (instance, listener) (refrain_certificate_expiry_timestamp_seconds{{{ME}}}) - time()",
+             "How long the certificates that listeners show are still good.", legend="{{instance}} {{listener}}",
+             steps=[(None, "red"), (3 * 86400, "orange"), (14 * 86400, "green")], width=8, height=8),
     ]),
 ]
 

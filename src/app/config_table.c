@@ -385,6 +385,11 @@ static const struct option_row root_rows[] = {
     {"alerts.credentials_suspended", OPTION_COUNT, 0, "1", RANGE(1, 1000000), WORD("off", ALERT_OFF),
      ROOT(alerts.at[ALERT_CREDENTIALS_SUSPENDED][0]),
      .help = "Tells when so many credentials have no hits, since upstream has refused them."},
+    {"alerts.certificate_warning", OPTION_MS, 0, "14d", RANGE(1, INT64_C(3650) * DAY), WORD("off", ALERT_OFF),
+     ROOT(alerts.at[ALERT_CERTIFICATE][0]),
+     .help = "Warns when the certificate of a listener expires in less than this."},
+    {"alerts.certificate_error", OPTION_MS, 0, "3d", RANGE(1, INT64_C(3650) * DAY), WORD("off", ALERT_OFF),
+     ROOT(alerts.at[ALERT_CERTIFICATE][1]), .help = "The same, an error; so is one that has expired."},
 
     {"log.format", OPTION_ENUM, 0, "json", .choices = log_formats, ROOT(log.conf.format),
      .help = "One JSON object a line, or text."},

@@ -1,5 +1,6 @@
 #include "refrain/base/clock.h"
 #include "refrain/base/metrics.h"
+#include "refrain/base/tls.h"
 #include "refrain/http/breakers.h"
 #include "refrain/http/clients.h"
 #include "refrain/http/flight.h"
@@ -54,6 +55,14 @@ static void collect_clients(struct clients *clients, struct metrics *m)
     }
 }
 
+static void collect_certificates(const struct server *s, struct metrics *m)
+{
+    if (s->listen_tls)
+        metrics_set1(m, CERTIFICATE_EXPIRY, LISTENER_PROXY, (uint64_t)tls_expires_s(s->listen_tls));
+    if (s->admin_tls)
+        metrics_set1(m, CERTIFICATE_EXPIRY, LISTENER_ADMIN, (uint64_t)tls_expires_s(s->admin_tls));
+}
+
 void serve_collect(void *arg, struct metrics *m)
 {
     struct server *s = arg;
@@ -69,6 +78,7 @@ void serve_collect(void *arg, struct metrics *m)
     metrics_set(m, CREDENTIALS_SUSPENDED, proofs_refused_n(s->proofs));
     breakers_show(s->breakers, m, clock_mono_ms());
     collect_clients(s->clients, m);
+    collect_certificates(s, m);
     peers_collect(s->instances, m);
     tiers_collect(s->store, s->memory, m);
     invalidate_counts(s->invalidator, invalidations);

@@ -74,6 +74,8 @@ static const char *const admin_refusal_names[] = {"host",     "origin",    "no_t
 _Static_assert(ARRAY_LEN(admin_refusal_names) == LABEL_MAX_ADMIN_REFUSAL, "a name a reason");
 static const char *const unproven_names[] = {"missing", "unknown", "several"};
 static const char *const client_limit_names[] = {"requests_per_minute", "max_concurrent"};
+static const char *const listener_names[] = {"proxy", "admin"};
+_Static_assert(ARRAY_LEN(listener_names) == LABEL_MAX_LISTENER, "a name a listener");
 _Static_assert(ARRAY_LEN(unproven_names) == LABEL_MAX_UNPROVEN, "a name a reason");
 _Static_assert(ARRAY_LEN(client_limit_names) == LABEL_MAX_CLIENT_LIMIT, "a name a limit");
 _Static_assert(ARRAY_LEN(tier_result_names) == LABEL_MAX_TIER_RESULT, "a name a result");
@@ -382,6 +384,7 @@ const char *metrics_label_text(struct metrics *m, enum metric_label set, unsigne
         [LABEL_RECORD] = {record_names, ARRAY_LEN(record_names)},
         [LABEL_ADMIN_REFUSAL] = {admin_refusal_names, ARRAY_LEN(admin_refusal_names)},
         [LABEL_UNPROVEN] = {unproven_names, ARRAY_LEN(unproven_names)},
+        [LABEL_LISTENER] = {listener_names, ARRAY_LEN(listener_names)},
         [LABEL_CLIENT_LIMIT] = {client_limit_names, ARRAY_LEN(client_limit_names)},
         [LABEL_MESSAGE] = {message_names, ARRAY_LEN(message_names)},
         [LABEL_FLEET] = {fleet_names, ARRAY_LEN(fleet_names)},

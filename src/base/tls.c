@@ -36,6 +36,7 @@ struct tls {
     gnutls_certificate_credentials_t credentials;
     gnutls_priority_t priority;
     gnutls_datum_t ticket_key; /* of resumed sessions; GnuTLS derives one from it that changes by itself */
+    int64_t expires_s;         /* of the first in the chain that does */
     bool asks_client;
     gnutls_typed_vdata_st client_purpose; /* what a client's certificate has to be for */
 };
@@ -231,14 +232,13 @@ int tls_load(const struct tls_conf *conf, int64_t now_s, struct tls **out, struc
 {
     struct tls *t = tls_new(conf->version_min);
     struct tls_fault unasked;
-    int64_t expires_s = INT64_MAX;
     int r;
 
     if (!fault)
         fault = &unasked;
     if (!t)
         return -ENOMEM;
-    r = pair_take(t, conf, now_s, &expires_s, fault);
+    r = pair_take(t, conf, now_s, &t->expires_s, fault);
     if (r == 0 && conf->client_ca_file)
         r = client_ca_take(t, conf->client_ca_file, fault);
     if (r < 0) {
@@ -246,9 +246,14 @@ int tls_load(const struct tls_conf *conf, int64_t now_s, struct tls **out, struc
         return r;
     }
     if (found)
-        *found = (struct tls_found){expires_s, is_exposed(conf->key_file)};
+        *found = (struct tls_found){t->expires_s, is_exposed(conf->key_file)};
     *out = t;
     return 0;
+}
+
+int64_t tls_expires_s(const struct tls *t)
+{
+    return t->expires_s;
 }
 
 struct tls *tls_ref(struct tls *t)

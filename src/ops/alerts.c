@@ -56,13 +56,18 @@ const char *alert_unit_name(enum alert_unit unit)
     return names[unit];
 }
 
+static const char *levels_of(const struct alert_row *row)
+{
+    if (steps_of(row) == 1)
+        return alert_level_name(row->level[0]);
+    return row->level[1] == ALERT_ERROR ? "warning, error" : "warning, critical";
+}
+
 struct alert_about alert_about(enum alert_code code)
 {
     const struct alert_row *r = &alert_rows[code];
 
-    return (struct alert_about){r->code,
-                                steps_of(r) == 1 ? alert_level_name(r->level[0]) : "warning, critical",
-                                r->options, r->looks_at, r->what_to_do};
+    return (struct alert_about){r->code, levels_of(r), r->options, r->looks_at, r->what_to_do};
 }
 
 bool alert_has_level(enum alert_code code, enum alert_level level)

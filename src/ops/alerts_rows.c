@@ -7,7 +7,7 @@
 
 /* What each alert looks at, and what it says: a row looks, and says what it sees of each of its subjects. */
 
-enum { TIMES_MIN = 20, CALLS_MIN = 20 };
+enum { TIMES_MIN = 20, CALLS_MIN = 20, HOUR_MS = 3600000 };
 
 /* -- what rows look at -- */
 
@@ -163,6 +163,24 @@ static void look_log(struct alerts_sight *s)
 static void look_credentials(struct alerts_sight *s)
 {
     alerts_see(s, "", (int64_t)s->view->now->credentials_suspended, "");
+}
+
+static void look_certificates(struct alerts_sight *s)
+{
+    static const char *const names[LABEL_MAX_LISTENER] = {"proxy", "admin"};
+
+    for (unsigned i = 0; i < LABEL_MAX_LISTENER; i++) {
+        int64_t expires_s = (int64_t)s->view->now->certificate_expires_s[i];
+        int64_t left_ms = expires_s * 1000 - s->view->now->at_ms, hours = left_ms / HOUR_MS;
+        char detail[64] = "has expired";
+
+        if (expires_s == 0)
+            continue;
+        if (left_ms > 0)
+            (void)snprintf(detail, sizeof(detail), "expires in %" PRId64 " %s",
+                           hours >= 2 * 24 ? hours / 24 : hours, hours >= 2 * 24 ? "days" : "hours");
+        alerts_see(s, names[i], left_ms, detail);
+    }
 }
 
 /* -- the rows -- */
@@ -396,4 +414,18 @@ const struct alert_row alert_rows[ALERT_CODES] = {
                                      "{value} credentials have no hits since upstream refused them",
                                      "Revoked keys, as it should be; where one is good after all, the next "
                                      "request that upstream accepts gives it back its hits."},
+    [ALERT_CERTIFICATE] = {"certificate",
+                           "alerts.certificate_warning, alerts.certificate_error",
+                           "how long the certificate that a listener shows is still good",
+                           {ALERT_WARNING, ALERT_ERROR},
+                           ALERT_TIME,
+                           true,
+                           false,
+                           0,
+                           1,
+                           1,
+                           look_certificates,
+                           "The certificate of the {subject} listener {detail}",
+                           "Renew it, put it where the old one was, and send SIGHUP: a renewal that was "
+                           "not followed by one is not shown yet."},
 };

@@ -127,6 +127,8 @@ void reading_counts(const struct reading_sources *from, struct reading *out)
     out->buffered_bytes = metrics_sum(m, BUFFERED_BYTES);
     out->write_queue_bytes = metrics_sum(m, WRITE_QUEUE_BYTES);
     out->compression_nano = metrics_sum(m, COMPRESSION_RATIO);
+    for (unsigned i = 0; i < LABEL_MAX_LISTENER; i++)
+        out->certificate_expires_s[i] = metrics_sum1(m, CERTIFICATE_EXPIRY, i);
     out->credentials_suspended = (unsigned)metrics_sum(m, CREDENTIALS_SUSPENDED);
     out->instances = (unsigned)metrics_sum(m, INSTANCES);
     out->linked = metrics_sum(m, INSTANCES_LINKED) > 0;

@@ -60,6 +60,11 @@ def fill(share, good):
             counter("refrain_evictions_total", tier + ',reason="space"', 5, 5)]
 
 
+def certificate(days, then):
+    """Expires so many days after the beginning of all; two hours later there is another one."""
+    return gauge("refrain_certificate_expiry_timestamp_seconds", ',listener="proxy"', days * 86400, then * 86400)
+
+
 # What makes each alert rise for two hours, and go for the next two.
 CAUSES = {
     "RefrainDown": [gauge("up", "", 0, 1)],
@@ -81,6 +86,8 @@ CAUSES = {
     "RefrainInstancesCut": [gauge("refrain_instances_linked", "", 0, 1), gauge("refrain_instances", "", 2, 2)],
     "RefrainConnectionsRefused": [counter("refrain_connections_refused_total", "", 1)],
     "RefrainDescriptorsRunningOut": [gauge("process_open_fds", "", 900, 700), gauge("process_max_fds", "", 1000, 1000)],
+    "RefrainCertificateExpiring": [certificate(days=13, then=15)],
+    "RefrainCertificateRunningOut": [certificate(days=2, then=4)],
     "RefrainLogLinesDropped": [counter("refrain_log_lines_dropped_total", "", 1)],
 }
 
@@ -209,5 +216,5 @@ refrain_evictions_total refrain_not_stored_total refrain_breaker_state refrain_f
 refrain_coalesced_total refrain_tokens_saved_total refrain_cost_saved_dollars_total refrain_seconds_saved_total
 refrain_invalidations_total refrain_key_seconds refrain_compression_ratio refrain_tier_errors_total refrain_tier_up
 refrain_tier_op_seconds refrain_corrupt_total refrain_writes_dropped_total refrain_write_queue_bytes refrain_instances
-refrain_connections refrain_buffered_bytes process_resident_memory_bytes process_cpu_seconds_total
+refrain_connections refrain_buffered_bytes refrain_certificate_expiry_timestamp_seconds process_resident_memory_bytes process_cpu_seconds_total
 """.split()

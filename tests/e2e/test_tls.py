@@ -330,6 +330,31 @@ def test_a_broken_new_certificate_is_refused_and_the_old_one_goes_on(start, rene
         assert serial_of(after) == first
 
 
+def expiry_of(cert):
+    """By openssl."""
+    told = subprocess.run(["openssl", "x509", "-noout", "-enddate", "-in", cert], capture_output=True, text=True, check=True)
+    return ssl.cert_time_to_seconds(told.stdout.strip().removeprefix("notAfter="))
+
+
+def test_a_certificate_that_runs_out_is_told_of_until_it_is_renewed(start, renewable, tmp_path):
+    def changes(event, level):
+        refrain.logged(lambda e: e.get("event") == event and e["code"] == "certificate" and e["subject"] == "proxy" and
+                       e["alert_level"] == level, f"{event} {level}")
+
+    cert, key = renewable(make_pair(tmp_path, "soon", days=2))
+    refrain = start(listen={"tls": {"cert": cert, "key": key}}, monitoring={"sample_every": "50ms"})
+    assert refrain.metric("certificate_expiry_timestamp_seconds", listener="proxy") == expiry_of(cert)
+    assert not [pairs for (name, pairs) in refrain.scrape() if "certificate" in name and ("listener", "admin") in pairs]
+    changes("alert_raised", "error")
+    renewable(make_pair(tmp_path, "better", days=10))
+    reloads(refrain)
+    changes("alert_eased", "warning")
+    renewable(make_pair(tmp_path, "good", days=60))
+    refrain.reload()
+    changes("alert_cleared", "warning")
+    assert refrain.metric("certificate_expiry_timestamp_seconds", listener="proxy") == expiry_of(cert)
+
+
 def test_tls_is_not_taken_on_or_off_by_a_reload(start, upstream, pair):
     refrain = start(listen={"tls": {"cert": None, "key": None}})
     plain = Client(refrain.proxy)

@@ -50,7 +50,8 @@
     X(CLIENT, "client", 101)                                                                                 \
     X(UNPROVEN, "why", 3)                                                                                    \
     X(ADMIN_REFUSAL, "reason", 7)                                                                            \
-    X(CLIENT_LIMIT, "limit", 2)
+    X(CLIENT_LIMIT, "limit", 2)                                                                              \
+    X(LISTENER, "listener", 2)
 
 enum metric_result {
     RESULT_HIT,
@@ -74,6 +75,7 @@ enum metric_admin_refusal {
 };
 enum metric_unproven { UNPROVEN_MISSING, UNPROVEN_UNKNOWN, UNPROVEN_SEVERAL };
 enum metric_client_limit { LIMIT_RATE, LIMIT_CONCURRENT };
+enum metric_listener { LISTENER_PROXY, LISTENER_ADMIN };
 enum metric_tier { TIER_MEMORY, TIER_DISK, TIER_REDIS };
 enum metric_eviction { EVICTED_SPACE, EVICTED_COUNT, EVICTED_EXPIRED, EVICTED_REPLACED };
 /* What a cluster flight came to, for one instance. */
@@ -216,6 +218,8 @@ enum metric_code {
     X(CLIENT_TOKENS_SAVED, COUNTER, "refrain_client_tokens_saved_total", CLIENT, TOKENS, ONE,                \
       "Tokens that hits of a client did not cost, by kind.")                                                 \
     X(ALERTS, GAUGE, "refrain_alerts", ALERT, LEVEL, ONE, "Alerts that are raised, by code and level.")      \
+    X(CERTIFICATE_EXPIRY, GAUGE, "refrain_certificate_expiry_timestamp_seconds", LISTENER, NONE, ONE,        \
+      "When the certificate that a listener shows expires, in seconds since the epoch.")                     \
     X(LOG_LINES_DROPPED, COUNTER, "refrain_log_lines_dropped_total", NONE, NONE, ONE,                        \
       "Log lines lost because the log could not take them.")
 

@@ -43,6 +43,8 @@ struct tls;
  */
 int tls_load(const struct tls_conf *conf, int64_t now_s, struct tls **out, struct tls_found *found,
              struct tls_fault *fault);
+/** When the first certificate of the chain to expire does; wall clock, seconds. */
+int64_t tls_expires_s(const struct tls *t);
 /** Both take NULL. */
 struct tls *tls_ref(struct tls *t);
 void tls_unref(struct tls *t);

@@ -40,6 +40,7 @@ enum alert_code {
     ALERT_BUFFERS,
     ALERT_LOG_LINES_DROPPED,
     ALERT_CREDENTIALS_SUSPENDED,
+    ALERT_CERTIFICATE,
     ALERT_CODES
 };
 /** "memory" */

@@ -48,9 +48,10 @@ struct reading {
     uint64_t compression_nano; /* bytes before for each byte after it, of all so far, in 1e-9; 0: none was */
     unsigned breakers_open;    /* of upstreams, half-open ones included */
     unsigned credentials_suspended;
-    unsigned instances;                        /* heard of lately; 0: there is no Redis */
-    bool linked;                               /* to them */
-    struct reading_tier tiers[LABEL_MAX_TIER]; /* by enum metric_tier */
+    uint64_t certificate_expires_s[LABEL_MAX_LISTENER]; /* wall clock; 0: that listener has none */
+    unsigned instances;                                 /* heard of lately; 0: there is no Redis */
+    bool linked;                                        /* to them */
+    struct reading_tier tiers[LABEL_MAX_TIER];          /* by enum metric_tier */
 
     /* since the reading before */
     struct reading_times request, hit, miss, key, upstream;

@@ -167,6 +167,11 @@ static void set_suspended(struct scene *s, int64_t n)
     s->now.credentials_suspended = (unsigned)n;
 }
 
+static void set_certificate(struct scene *s, int64_t left_ms)
+{
+    s->now.certificate_expires_s[LISTENER_ADMIN] = (uint64_t)((s->now.at_ms + left_ms) / 1000);
+}
+
 static const struct {
     enum alert_code code;
     enum alert_level level;
@@ -196,6 +201,8 @@ static const struct {
     {ALERT_BUFFERS, ALERT_WARNING, set_buffers, "", "80 % full", 800, 800, 799, 720, 719, 2, 2},
     {ALERT_LOG_LINES_DROPPED, ALERT_WARNING, set_log, "", "1 log lines", 1, 1, 0, 1, 0, 1, 2},
     {ALERT_CREDENTIALS_SUSPENDED, ALERT_INFO, set_suspended, "", "1 credentials", 1, 1, 0, 1, 0, 1, 1},
+    {ALERT_CERTIFICATE, ALERT_WARNING, set_certificate, "admin", "the admin listener expires in 47 hours",
+     172800000, 172700000, 172802000, 172700000, 172802000, 1, 1},
 };
 
 static void test_every_code_is_tried(void **state)
@@ -311,6 +318,26 @@ static void test_one_that_gets_worse_is_the_same_one_at_a_graver_level(void **st
     assert_int_equal(find(&s, ALERT_MEMORY)->level, ALERT_WARNING);
     assert_int_equal(s.changes[ALERT_EASED], 1);
     assert_int_equal(alerts_count(s.alerts, ALERT_MEMORY, ALERT_WARNING), 1);
+    scene_done(&s);
+}
+
+static void test_a_certificate_past_its_time_is_an_error(void **state)
+{
+    enum { DAY_MS = 86400000 };
+    struct scene s;
+
+    (void)state;
+    scene_begin(&s);
+    s.conf.at[ALERT_CERTIFICATE][0] = 14 * DAY_MS;
+    s.conf.at[ALERT_CERTIFICATE][1] = 3 * DAY_MS;
+    step(&s, set_certificate, 5 * DAY_MS + 1000);
+    assert_int_equal(find(&s, ALERT_CERTIFICATE)->level, ALERT_WARNING);
+    assert_non_null(strstr(find(&s, ALERT_CERTIFICATE)->message, "expires in 5 days"));
+    step(&s, set_certificate, -1000);
+    assert_int_equal(find(&s, ALERT_CERTIFICATE)->level, ALERT_ERROR);
+    assert_non_null(strstr(find(&s, ALERT_CERTIFICATE)->message, "has expired"));
+    step(&s, set_certificate, 90 * (int64_t)DAY_MS);
+    assert_null(find(&s, ALERT_CERTIFICATE));
     scene_done(&s);
 }
 
@@ -449,6 +476,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_each_can_be_switched_off),
         cmocka_unit_test(test_one_that_flaps_is_told_of_once),
         cmocka_unit_test(test_one_that_gets_worse_is_the_same_one_at_a_graver_level),
+        cmocka_unit_test(test_a_certificate_past_its_time_is_an_error),
         cmocka_unit_test(test_what_lasts_is_told_once_it_has_lasted),
         cmocka_unit_test(test_too_little_tells_nothing),
         cmocka_unit_test(test_a_window_adds_up_several_readings),
