@@ -154,6 +154,29 @@ static void a_label_set_is_bounded(void **state)
     has_line(text, "refrain_upstream_requests_total{upstream=\"other\",code=\"200\"} 1");
 }
 
+/* Each set full, of the longest names there are, each of them twice as long in the exposition, and every
+ * series counted: what outsiders can make of a scrape at worst. */
+static void a_scrape_of_everything_is_bounded(void **state)
+{
+    static const enum metric_label sets[] = {LABEL_UPSTREAM, LABEL_MODEL, LABEL_NAMESPACE, LABEL_OPERATION,
+                                             LABEL_CLIENT};
+    struct metrics *m = *state;
+    struct metric_block *b = metrics_block(m);
+    AUTO(buf_done) struct buf out = BUF_INIT(4 << 20);
+    char name[65];
+
+    for (size_t set = 0; set < ARRAY_LEN(sets); set++)
+        for (unsigned i = 0; i < 3000; i++) {
+            memset(name, '"', sizeof(name));
+            (void)snprintf(name, 5, "%04u", i);
+            name[4] = '"';
+            (void)metrics_label(m, sets[set], slice_make(name, 64));
+        }
+    for (unsigned i = 0; i < METRIC_SLOTS; i++)
+        metric_slot_add(b, i, UINT64_C(1) << 62);
+    assert_int_equal(metrics_write(m, &out), 0);
+}
+
 static void label_values_are_escaped(void **state)
 {
     struct metrics *m = *state;
@@ -324,6 +347,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(blocks_are_summed, begin, end),
         cmocka_unit_test_setup_teardown(histograms_cumulate_and_sum_exactly, begin, end),
         cmocka_unit_test_setup_teardown(counts_kept_elsewhere_are_brought_at_the_scrape, begin, end),
+        cmocka_unit_test_setup_teardown(a_scrape_of_everything_is_bounded, begin, end),
         cmocka_unit_test_setup_teardown(a_label_set_is_bounded, begin, end),
         cmocka_unit_test_setup_teardown(label_values_are_escaped, begin, end),
         cmocka_unit_test_setup_teardown(times_are_merged_over_blocks, begin, end),
