@@ -270,23 +270,32 @@ int log_open(const struct log_conf *conf)
     return 0;
 }
 
+/* A file that was deleted takes lines that nobody will ever see. */
+static bool is_deleted(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 int log_reopen(void)
 {
     char *path;
+    bool lost;
     int fd;
 
     pthread_mutex_lock(&sink.lock);
     path = sink.path ? strdup(sink.path) : NULL;
+    lost = path && is_deleted(sink.fd);
     pthread_mutex_unlock(&sink.lock);
     if (!path)
         return 0;
     fd = file_open(path);
-    if (fd < 0) {
+    if (fd >= 0 || lost)
+        sink_use(fd >= 0 ? fd : standard_error(), path);
+    else
         free(path);
-        return fd;
-    }
-    sink_use(fd, path);
-    return 0;
+    return fd < 0 ? fd : 0;
 }
 
 void log_set_redact(const struct log_redact *redact)

@@ -1,6 +1,10 @@
 """What an operator sees is what happened, and never what was said. SPEC section 12."""
 
+import contextlib
+import fcntl
+import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -111,11 +115,21 @@ def test_an_upstream_that_is_down_is_counted(client, refrain, upstream):
     assert refrain.metric("requests_total", result="error") == 1
 
 
-def test_models_cannot_flood_the_labels(client, refrain, upstream):
-    for number in range(130):
-        client.post(chat(model=f"model-{number}"), headers={"Connection": "close"}).whole()
-    labels = {value for (_, pairs) in refrain.scrape() for (name, value) in pairs if name == "model"}
-    assert len(labels) <= 101, f"expected at most 100 models and `other`, got {len(labels)}"
+@pytest.mark.refrain(operations={f"op-{number}": {"dialect": "chat"} for number in range(104)})
+def test_what_comes_from_outside_cannot_flood_the_labels(client, refrain, upstream):
+    for number in range(104):
+        headers = {"Refrain-Namespace": f"n-{number}", "Refrain-Operation": f"op-{number}"}
+        asked = chat(model=f"model-{number}")
+        upstream.reply(whole, chat_answer("refused"), status=430 + number)
+        client.post(asked, headers=headers).whole()
+        client.post(asked, headers=headers).was("MISS")
+        client.post(asked, headers=headers).was("HIT")
+    samples = refrain.scrape()
+    for label, named in (("model", 100), ("namespace", 100), ("operation", 139), ("code", 63)):
+        values = {value for (_, pairs) in samples for (name, value) in pairs if name == label}
+        assert 10 < len(values) <= named + 1, f"expected at most {named} of {label} and `other`, got {len(values)}"
+        assert "other" in values, f"expected further ones of {label} to be `other`, got {values}"
+    assert refrain.metric("requests_total") == 3 * 104
 
 
 def test_promtool_finds_nothing(client, refrain):
@@ -157,6 +171,36 @@ def test_what_is_refused_by_the_front_is_counted_and_logged(client, refrain, ups
     assert connection.ends().startswith(b"HTTP/1.1 400 ")
     refrain.logged(lambda event: is_request_line(event) and event["status"] == 400, "a line for the refusal")
     assert refrain.metric("requests_total", result="error") == 1
+
+
+def test_a_log_that_nobody_reads_loses_lines_and_says_how_many(refrain, client):
+    pipe = refrain.folder / "log.pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    refrain.write_config(merged(refrain.config, {"log": {"file": str(pipe)}}))
+    refrain.reload()
+    read = io.BytesIO()
+    wait_until(lambda: b'"reloaded"' in take(reader, read), "the log to go into the pipe")
+    client.post(chat()).was("MISS")
+    for _ in range(60):
+        client.post(chat()).was("HIT")
+    wait_until(lambda: refrain.metric("log_lines_dropped_total") > 0, "lines to be lost")
+    take(reader, read)
+    client.post(chat()).was("HIT")
+    wait_until(lambda: b'"log_lines_dropped"' in take(reader, read), "the log to say so")
+    refrain.write_config(refrain.config)
+    refrain.reload()
+    refrain.logged(lambda event: event.get("event") == "reloaded", "standard error to be the log again")
+    os.close(reader)
+
+
+def take(reader, read):
+    """All that has come so far through the pipe @reader, gathered in @read."""
+    with contextlib.suppress(BlockingIOError):
+        while piece := os.read(reader, 65536):
+            read.write(piece)
+    return read.getvalue()
 
 
 def test_the_log_is_opened_anew_as_text_and_says_where_it_cannot_be(refrain, client):

@@ -42,8 +42,8 @@ void log_set_redact(const struct log_redact *redact);
  * Errors: negative errno when the file cannot be opened; the log stays what it was. Threads: any.
  */
 int log_open(const struct log_conf *conf);
-/** Opens the file anew, after it was renamed for rotation. Errors: as log_open. Nothing to do on standard
- * error. */
+/** Opens the file anew, after it was renamed for rotation. Errors: as log_open; of a file that was deleted
+ * meanwhile, lines go to standard error until it can be opened. Nothing to do where there is no file. */
 int log_reopen(void);
 /** Writes what the calling thread has gathered, closes the file; the log is text on standard error again. */
 void log_close(void);

@@ -240,6 +240,35 @@ static void a_file_that_cannot_be_opened_leaves_the_log_as_it_was(void **state)
     assert_non_null(strstr(written(p), "\"here\""));
 }
 
+/* Its folder is gone, so it cannot be made anew: lines are where somebody sees them, until it can. */
+static void a_deleted_file_that_cannot_be_made_anew_leaves_standard_error(void **state)
+{
+    struct place *p = *state;
+    int saved = dup(STDERR_FILENO), ends[2];
+    ssize_t n;
+
+    assert_int_equal(pipe(ends), 0);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    start(p, LOG_JSON);
+    assert_int_equal(unlink(p->file), 0);
+    assert_int_equal(rmdir(p->dir), 0);
+    assert_int_equal(log_reopen(), -ENOENT);
+    log_event(LOG_INFO, "seen");
+    n = read(ends[0], p->text, sizeof(p->text) - 1);
+    assert_int_equal(mkdir(p->dir, 0700), 0);
+    assert_int_equal(log_reopen(), 0);
+    log_event(LOG_INFO, "here again");
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+
+    assert_true(n > 0);
+    p->text[n] = '\0';
+    assert_non_null(strstr(p->text, "\"event\":\"seen\""));
+    assert_non_null(strstr(written(p), "\"here again\""));
+    close(saved);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void *write_many(void *arg)
 {
     for (int i = 0; i < 2000; i++)
@@ -435,6 +464,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_renamed_file_is_made_anew, place_open, place_close),
         cmocka_unit_test_setup_teardown(a_file_that_cannot_be_opened_leaves_the_log_as_it_was, place_open,
                                         place_close),
+        cmocka_unit_test_setup_teardown(a_deleted_file_that_cannot_be_made_anew_leaves_standard_error,
+                                        place_open, place_close),
         cmocka_unit_test_setup_teardown(lines_of_several_threads_never_mix, place_open, place_close),
         cmocka_unit_test_setup_teardown(a_full_pipe_loses_lines_but_no_time, place_open, place_close),
         cmocka_unit_test(a_stalled_terminal_loses_lines_but_no_time),
