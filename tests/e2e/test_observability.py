@@ -14,6 +14,7 @@ import pytest
 from harness.asks import chat, chat_stream, embedding, messages
 from harness.client import Client
 from harness.process import is_request_line, merged, wait_until
+from harness.tmpfs import mounted
 from harness.upstream import chat_answer, hold, whole
 
 SECRETS = ["sk-very-secret", "the prompt nobody may read", "the answer nobody may read"]
@@ -193,6 +194,31 @@ def test_a_log_that_nobody_reads_loses_lines_and_says_how_many(refrain, client):
     refrain.reload()
     refrain.logged(lambda event: event.get("event") == "reloaded", "standard error to be the log again")
     os.close(reader)
+
+
+def test_a_full_disk_loses_lines_and_says_how_many(refrain, client):
+    folder = refrain.folder / "small"
+    folder.mkdir()
+    with mounted(folder, "size=64k"):
+        file, filler = folder / "refrain.log", folder / "filler"
+        refrain.write_config(merged(refrain.config, {"log": {"file": str(file)}}))
+        refrain.reload()
+        wait_until(lambda: file.exists() and '"reloaded"' in file.read_text(), "the log to go into its file")
+        client.post(chat()).was("MISS")
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as out:
+            while out.write(b"x" * 4096):
+                pass
+        for _ in range(60):
+            client.post(chat()).was("HIT")
+        wait_until(lambda: refrain.metric("log_lines_dropped_total") > 0, "lines to be lost")
+        filler.unlink()
+        client.post(chat()).was("HIT")
+        wait_until(lambda: '"log_lines_dropped"' in file.read_text(), "the log to say so")
+        refrain.write_config(refrain.config)
+        refrain.reload()
+        refrain.logged(lambda event: event.get("event") == "reloaded", "standard error to be the log again")
+        lines = [json.loads(line) for line in file.read_text().splitlines()]  # each is whole, the one that was cut, too
+        assert len([line for line in lines if is_request_line(line)]) < 62
 
 
 def take(reader, read):
