@@ -95,10 +95,13 @@ static bool content_type_ok(const struct gate_answer *a)
 /* What is not gzip cannot be looked into. A plain `read` is not looked into anyway. */
 static bool coding_ok(const struct gate_answer *a)
 {
-    const struct field *coding = fields_find_id(a->fields, HEADER_CONTENT_ENCODING);
+    const struct field *coding = fields_only_id(a->fields, HEADER_CONTENT_ENCODING);
 
-    return a->op == OP_READ || !coding || slice_ieq(coding->value, SLICE_OF("gzip")) ||
-           slice_ieq(coding->value, SLICE_OF("x-gzip")) || slice_ieq(coding->value, SLICE_OF("identity"));
+    if (a->op == OP_READ || !fields_find_id(a->fields, HEADER_CONTENT_ENCODING))
+        return true;
+    return coding &&
+           (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")) ||
+            slice_ieq(coding->value, SLICE_OF("identity")));
 }
 
 /* --- Cache-Control --- */

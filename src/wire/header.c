@@ -637,6 +637,16 @@ const struct field *fields_find_id(const struct fields *f, enum header_id id)
     return NULL;
 }
 
+const struct field *fields_only_id(const struct fields *f, enum header_id id)
+{
+    const struct field *first = fields_find_id(f, id);
+
+    for (unsigned i = 0; first && i < f->n; i++)
+        if (field_id(&f->at[i]) == id && &f->at[i] != first)
+            return NULL;
+    return first;
+}
+
 int64_t value_content_length(struct slice value)
 {
     int64_t n = 0;

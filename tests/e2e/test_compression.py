@@ -49,6 +49,15 @@ def test_a_long_answer_goes_gzip_coded_to_those_who_take_it(refrain, client, ups
     upstream.saw(1)
 
 
+@pytest.mark.parametrize("ask", [chat(), None], ids=["chat", "read"])
+def test_what_is_coded_twice_goes_on_as_it_came(client, upstream, ask):
+    twice = gzip.compress(gzip.compress(chat_answer("coded twice")))
+    upstream.reply(whole, twice, headers=[("Content-Encoding", "gzip"), ("Content-Encoding", "gzip")])
+    answer = (client.post(ask) if ask else client.get("/page")).whole()
+    assert answer.body == twice
+    assert answer.headers.all("content-encoding") == ["gzip", "gzip"]
+
+
 @in_memory
 def test_a_stream_is_compressed_and_replayed_whole(client, upstream):
     upstream.reply(sse, *(token(f"word {i} ") for i in range(200)))

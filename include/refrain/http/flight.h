@@ -63,10 +63,11 @@ struct flight_head {
     int64_t retry_after_s; /* when to come again; 0: at any time */
 };
 
-/** True when the body is gzip-coded (RFC 9110 section 8.4.1.3). */
+/** True when the body is gzip-coded (RFC 9110 section 8.4.1.3), and that alone: several fields, as several
+ * elements of one, are several codings. */
 static inline bool flight_head_is_gzip(const struct flight_head *head)
 {
-    const struct field *coding = fields_find_id(&head->fields, HEADER_CONTENT_ENCODING);
+    const struct field *coding = fields_only_id(&head->fields, HEADER_CONTENT_ENCODING);
 
     return coding &&
            (slice_ieq(coding->value, SLICE_OF("gzip")) || slice_ieq(coding->value, SLICE_OF("x-gzip")));

@@ -141,6 +141,8 @@ int fields_add(struct fields *f, struct slice name, struct slice value);
 /** The first field of that name, or NULL. By id wants classified fields. */
 const struct field *fields_find(const struct fields *f, struct slice name);
 const struct field *fields_find_id(const struct fields *f, enum header_id id);
+/** The same where it is the only one; NULL where there are several. */
+const struct field *fields_only_id(const struct fields *f, enum header_id id);
 
 /** Content-Length as a number (RFC 9110 section 8.6); -1 when it is not plain digits, or over 18 of them. */
 int64_t value_content_length(struct slice value);
