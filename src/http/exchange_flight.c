@@ -158,12 +158,15 @@ enum step step_join(struct exchange *x)
     return exchange_reply_refusal(x);
 }
 
-/* RFC 9110 section 6.5.1: no place for what says who asks. */
+/* RFC 9110 section 6.5.1: no place for what says who asks, nor for what is about a connection or meant for
+ * us.
+ */
 static void take_trailer(void *arg, struct slice name, struct slice value)
 {
+    const uint32_t unfit = HEADER_CREDENTIAL | HEADER_HOP | HEADER_FRAMING | HEADER_OURS | HEADER_PEER;
     struct exchange *x = arg;
 
-    if ((header_flags(site_of(x)->headers, name) & HEADER_CREDENTIAL) == 0)
+    if ((header_flags(site_of(x)->headers, name) & unfit) == 0)
         upload_trailer(x->upload, name, value);
 }
 

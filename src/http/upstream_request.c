@@ -327,26 +327,41 @@ static size_t on_read(char *out, size_t one, size_t n, void *arg)
     return (size_t)got;
 }
 
+/* RFC 9110 section 6.5.1: servers that put trailers among the fields of the head are not told by them what
+ * they are not told there. */
+static bool may_trail(const struct upstream_conf *conf, struct slice name)
+{
+    return !is_among(name, made_here, ARRAY_LEN(made_here)) && !is_overruled(conf, name) &&
+           !(conf->credential && slice_ieq(name, name_of_line(conf->credential)));
+}
+
+struct trailer_list {
+    const struct upstream_conf *conf;
+    struct curl_slist **lines;
+};
+
 static void add_trailer(void *arg, struct slice name, struct slice value)
 {
-    struct curl_slist **list = arg, *longer;
+    const struct trailer_list *t = arg;
+    struct curl_slist *longer;
     char *line = NULL;
 
-    if (!header_name_ok(name) || !header_value_ok(value) ||
+    if (!header_name_ok(name) || !header_value_ok(value) || !may_trail(t->conf, name) ||
         asprintf(&line, "%.*s: %.*s", (int)name.len, name.data, (int)value.len, value.data) < 0)
         return;
-    longer = curl_slist_append(*list, line);
+    longer = curl_slist_append(*t->lines, line);
     if (longer)
-        *list = longer;
+        *t->lines = longer;
     free(line);
 }
 
 static int on_trailers_wanted(struct curl_slist **list, void *arg)
 {
     struct upstream_call *c = arg;
+    struct trailer_list t = {c->origin->conf, list};
 
     if (c->read_trailers)
-        c->read_trailers(c->arg, add_trailer, list);
+        c->read_trailers(c->arg, add_trailer, &t);
     return CURL_TRAILERFUNC_OK;
 }
 

@@ -113,6 +113,14 @@ def test_request_trailers_pass(client, upstream):
     assert seen.reader.trailers.get("x-sum") == "42", f"expected the trailer upstream: {seen.reader.trailers}"
 
 
+@pytest.mark.refrain(upstreams={"default": {"headers": {"add": {"X-Team": "ours"}, "remove": ["X-Admin"]}}})
+def test_a_trailer_says_nothing_that_a_field_may_not(client, upstream):
+    trailers = [("X-Team", "mine"), ("x-admin", "1"), ("Content-Length", "5"), ("Transfer-Encoding", "gzip"),
+                ("Host", "elsewhere"), ("Keep-Alive", "1"), ("Refrain-Cache", "off"), ("X-Sum", "42")]
+    client.ask("PUT", "/thing", {"Trailer": "X-Sum"}, b"body", chunked=True, trailers=trailers).whole()
+    assert upstream.saw(1).reader.trailers == [("X-Sum", "42")]
+
+
 def test_response_trailers_pass(client, upstream):
     upstream.reply(chunked, b"body", trailers=[("X-Sum", "42")], headers={"Trailer": "X-Sum"})
     answer = client.ask("PUT", "/thing", {"TE": "trailers", "Connection": "TE"}, b"x").whole()
