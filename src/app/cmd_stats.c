@@ -239,6 +239,15 @@ static void take_alerts(struct remote *r, struct look *l)
     l->alerts_tree = tree ? node_find(tree, "alerts") : NULL;
 }
 
+/* What has come as a tree, and the alerts beside it. False after telling that it is none. */
+static bool take_look(struct remote *r, struct look *l)
+{
+    l->stats_tree = remote_tree(&l->pool, buf_slice(&l->stats));
+    if (l->stats_tree)
+        take_alerts(r, l);
+    return l->stats_tree != NULL;
+}
+
 static int stats_once(const struct cli *cli, struct remote *r)
 {
     AUTO(look_done) struct look l = {.pool = POOL_INIT};
@@ -249,10 +258,8 @@ static int stats_once(const struct cli *cli, struct remote *r)
         return status;
     if (cli_has(cli, "json"))
         return cli_print(&l.stats, 0);
-    l.stats_tree = remote_tree(&l.pool, buf_slice(&l.stats));
-    if (!l.stats_tree)
+    if (!take_look(r, &l))
         return EXIT_COULD_NOT;
-    take_alerts(r, &l);
     term_init(&term, cli);
     print_stats(&term, l.stats_tree, l.alerts_tree);
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_COULD_NOT;
@@ -339,10 +346,8 @@ static int watch_once(const struct cli *cli, struct remote *r, struct watch *w)
     }
     if (cli_has(cli, "json"))
         return cli_print(&l.stats, 0);
-    l.stats_tree = remote_tree(&l.pool, buf_slice(&l.stats));
-    if (!l.stats_tree)
+    if (!take_look(r, &l))
         return EXIT_COULD_NOT;
-    take_alerts(r, &l);
     term_init(&w->term, cli); /* it may have another size by now */
     if (w->term.live) {
         (void)fputs("\033[H\033[J", stdout);
