@@ -259,6 +259,12 @@ static int explain_with(const struct cli *cli, const struct config *conf, const 
     return show(buf_slice(&json), cli_has(cli, "json"));
 }
 
+/* What errors call the file that is named so. */
+static const char *name_of(const char *file)
+{
+    return strcmp(file, "-") == 0 ? "standard input" : file;
+}
+
 static int explain_offline(const struct cli *cli, const struct config *conf, struct slice request)
 {
     AUTO(offline_done) struct offline o = {.site = NULL};
@@ -266,7 +272,8 @@ static int explain_offline(const struct cli *cli, const struct config *conf, str
     struct reqtext_fault fault;
 
     if (!reqtext_read(request, &text, &fault)) {
-        (void)fprintf(stderr, "refrain: %s: %s: expected %s\n", cli->words[0], fault.where, fault.expected);
+        (void)fprintf(stderr, "refrain: %s: %s: expected %s\n", name_of(cli->words[0]), fault.where,
+                      fault.expected);
         return EXIT_COULD_NOT;
     }
     if (conf->upstreams_n == 0) {
@@ -332,7 +339,8 @@ static bool read_request(const struct cli *cli, struct buf *out)
     while (r == 0 && (n = fread(block, 1, sizeof(block), f)) > 0)
         r = buf_add(out, block, n);
     if (r < 0 || ferror(f))
-        (void)fprintf(stderr, "refrain: %s: %s\n", name, r < 0 ? "more than 16 MiB" : "could not be read");
+        (void)fprintf(stderr, "refrain: %s: %s\n", name_of(name),
+                      r < 0 ? "more than 16 MiB" : "could not be read");
     r = r < 0 || ferror(f) ? -1 : 0;
     if (f != stdin)
         (void)fclose(f);

@@ -41,6 +41,8 @@ expect 'everything must be said' 2 err 'for everything, --all$' invalidate --dry
 expect 'no entry named' 2 err 'expected one ID' get
 expect 'no id' 2 err '^refrain: get: zz: expected an ID of 32 hex digits, as .refrain keys. lists them$' get zz
 expect 'nothing to explain' 2 err 'expected one FILE' explain
+expect 'what is no request' 2 err '^refrain: standard input: the request: expected a JSON object' \
+    explain --offline --config good.yaml - </dev/null
 expect 'an address that is none' 2 err '^refrain: --admin nowhere: expected a URL' breakers --admin nowhere
 expect 'a slip in a command' 2 err 'no such command; did you mean refrain config check\?' config chek
 expect 'no command at all' 2 err '^refrain: xyzzy: no such command; .refrain --help. lists them$' xyzzy
