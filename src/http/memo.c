@@ -14,7 +14,7 @@
 enum {
     WAYS = 8,
     PAGE_BYTES = 4096,   /* the least a page can be: larger ones count several times, never too little */
-    GATHER_BYTES = 4096, /* headers and a small body: one update in all */
+    GATHER_BYTES = 4096, /* headers and a small body: one sum in all */
     DIRECT_BYTES = 2048, /* a longer part is not worth a copy */
 };
 
@@ -182,6 +182,7 @@ size_t memo_bytes(const struct memo *m)
 
 struct memo_hasher {
     struct gmac *gmac;
+    bool begun; /* what did not fit with the rest is summed already */
     size_t gathered;
     char gather[GATHER_BYTES];
 };
@@ -206,13 +207,16 @@ void memo_hasher_free(struct memo_hasher *h)
 
 static void flush(struct memo_hasher *h)
 {
+    if (!h->begun)
+        gmac_begin(h->gmac);
+    h->begun = true;
     gmac_add(h->gmac, slice_make(h->gather, h->gathered));
     h->gathered = 0;
 }
 
 void memo_hash_begin(struct memo_hasher *h)
 {
-    gmac_begin(h->gmac);
+    h->begun = false;
     h->gathered = 0;
 }
 
@@ -265,6 +269,8 @@ void memo_hash_add_fields(struct memo_hasher *h, const struct fields *fields, co
 
 struct gmac_tag memo_hash_end(struct memo_hasher *h)
 {
+    if (!h->begun)
+        return gmac_of(h->gmac, slice_make(h->gather, h->gathered));
     flush(h);
     return gmac_end(h->gmac);
 }

@@ -82,6 +82,39 @@ static void gmac_depends_on_bytes_and_key_alone(void **state)
     gmac_free(other);
 }
 
+/* AES-128-GCM with nothing to encrypt, as any other implementation has it (NIST SP 800-38D). */
+static void gmac_is_gmac(void **state)
+{
+    static const uint8_t want[16] = {0x2f, 0x6f, 0x2d, 0x25, 0xdf, 0x88, 0xa0, 0x4f,
+                                     0x6a, 0xf1, 0x89, 0x4e, 0x46, 0xfa, 0x56, 0xc1};
+    struct gmac *g = gmac_new((const uint8_t[16]){1});
+    struct gmac_tag whole = gmac_of(g, SLICE_OF("hello world")), parts;
+
+    (void)state;
+    parts = tag_of(g, SLICE_OF("hello "), SLICE_OF("world"));
+    assert_memory_equal(&whole, want, sizeof(want));
+    assert_memory_equal(&parts, want, sizeof(want));
+    gmac_free(g);
+}
+
+static void gmac_is_the_same_at_once_and_in_parts(void **state)
+{
+    struct gmac *g = gmac_new((const uint8_t[16]){3});
+    char text[300];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (char)(i * 7);
+    for (size_t len = 0; len <= sizeof(text); len++) {
+        struct gmac_tag whole = gmac_of(g, slice_make(text, len));
+        struct gmac_tag parts =
+            tag_of(g, slice_make(text, len / 3), slice_make(text + len / 3, len - len / 3));
+
+        assert_memory_equal(&whole, &parts, sizeof(whole));
+    }
+    gmac_free(g);
+}
+
 static void secrets_compare_whole(void **state)
 {
     (void)state;
@@ -97,6 +130,8 @@ int main(void)
         cmocka_unit_test(hmac_gives_the_published_sum),
         cmocka_unit_test(fields_cannot_run_together),
         cmocka_unit_test(gmac_depends_on_bytes_and_key_alone),
+        cmocka_unit_test(gmac_is_gmac),
+        cmocka_unit_test(gmac_is_the_same_at_once_and_in_parts),
         cmocka_unit_test(secrets_compare_whole),
     };
 
