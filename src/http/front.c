@@ -10,7 +10,17 @@
 enum {
     ACCEPTS_PER_EVENT = 64,
     RUNS_PER_EVENT = 16,
+    ENDED_TIMEOUT_S = 10,
 };
+
+/* libmicrohttpd sees the end and cleans up. Should it ever miss that, a timeout of its own does; one that was
+ * set for all connections it would begin anew with every read, every write and every look. */
+static void conn_shut(struct front_conn *c)
+{
+    c->ended = true;
+    (void)shutdown(c->fd, SHUT_RDWR);
+    (void)MHD_set_connection_option(c->mhd, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)ENDED_TIMEOUT_S);
+}
 
 /* -- parking -- */
 
@@ -24,8 +34,7 @@ void front_conn_lost(struct front_conn *c)
             r->front->handler->on_gone(r);
     }
     if (!c->ended)
-        (void)shutdown(c->fd, SHUT_RDWR); /* libmicrohttpd sees the end and cleans up */
-    c->ended = true;
+        conn_shut(c);
     if (r)
         front_wake(r);
 }
@@ -214,8 +223,8 @@ static void head_begin(struct front_req *r, const char *method, const char *vers
     r->method = slice_str(method);
     r->version = strcmp(version, MHD_HTTP_VERSION_1_0) == 0 ? GUARD_HTTP_10 : GUARD_HTTP_11;
     c->phase = PHASE_BODY;
-    c->since_ms = loop_now_ms(r->front->loop);
-    c->body_bytes = 0;
+    c->since_ms = c->progress_ms = loop_now_ms(r->front->loop);
+    c->body_bytes = c->body_swept = 0;
     if (hides_nul(r, version))
         r->malformed = "the request target holds a NUL, or spaces stand before the version";
     (void)MHD_get_connection_values_n(r->mhd, MHD_HEADER_KIND, on_field, &walk);
@@ -466,8 +475,6 @@ static bool daemon_start(struct front *f)
         front_on_library_log, f, MHD_OPTION_URI_LOG_CALLBACK, on_target, f, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, f, MHD_OPTION_NOTIFY_CONNECTION, on_connection, f, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)FRONT_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, 1u << 20, /* limits are ours */
-        /* Always set: without it a body and a FIN in one segment leak the connection (measured on 0.9.75). */
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(f->conf.idle_timeout_ms / 1000 + 60),
         MHD_OPTION_STRICT_FOR_CLIENT, (int)MHD_COMPAT_STRICT, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     if (!f->daemon)
         return false;

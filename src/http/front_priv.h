@@ -42,12 +42,13 @@ struct front_conn {
     enum phase phase;
     int64_t since_ms;      /* when the phase began */
     int64_t head_begun_ms; /* 0: no byte of the next request seen yet */
-    int64_t progress_ms;   /* of a reply */
+    int64_t progress_ms;   /* of a reply, or a body */
     int64_t parked_ms;     /* when the request was parked while its body came */
     uint64_t received;     /* kernel's count when last looked at, … */
     bool received_known;   /* … if it was since the phase began */
     uint64_t acked;
     uint64_t body_bytes;
+    uint64_t body_swept; /* of them, when last looked at */
     bool hung_up;
     bool ended; /* shut down by us */
     struct loop_fd *hangup;

@@ -9,7 +9,10 @@
 #include "front_priv.h"
 #include "refrain/base/attr.h"
 
-enum { SWEEP_TICKS = 10 }; /* in which every connection is visited once */
+enum {
+    SWEEP_TICKS = 10,          /* in which every connection is visited once */
+    BODY_STILL_MS = 60 * 1000, /* a body may stand longer than an idle connection by so much */
+};
 
 static bool bytes_counted(const struct front_conn *c, uint64_t *received, uint64_t *acked)
 {
@@ -67,13 +70,39 @@ static bool await_overdue(struct front_conn *c, int64_t now_ms)
     return c->head_begun_ms && now_ms - c->head_begun_ms > conf->header_timeout_ms;
 }
 
-static bool body_overdue(const struct front_conn *c, int64_t now_ms)
+/* What it had sent of its body has been taken, and there is no more. */
+static bool body_breaks_off(const struct front_conn *c)
+{
+    int unread = 0;
+
+    return peer_has_closed(c) && ioctl(c->fd, SIOCINQ, &unread) == 0 && unread == 0;
+}
+
+/* The rate is an average, which a body that came fast stays above for long: so one that has come to a stand
+ * is looked at as well. */
+static bool body_stands(struct front_conn *c, int64_t now_ms)
+{
+    int64_t still_ms;
+
+    if (c->body_bytes != c->body_swept)
+        c->progress_ms = now_ms;
+    c->body_swept = c->body_bytes;
+    still_ms = now_ms - c->progress_ms;
+    return still_ms > c->front->conf.idle_timeout_ms + BODY_STILL_MS ||
+           (still_ms >= FRONT_SWEEP_TICK_MS && body_breaks_off(c));
+}
+
+static bool body_overdue(struct front_conn *c, int64_t now_ms)
 {
     const struct front_conf *conf = &c->front->conf;
     int64_t late_ms = now_ms - c->since_ms - conf->body_grace_ms;
 
-    if (c->req && c->req->parked)
+    if (c->req && c->req->parked) {
+        c->progress_ms = now_ms;
         return false; /* we make it wait */
+    }
+    if (body_stands(c, now_ms))
+        return true;
     return late_ms > 0 && (int64_t)c->body_bytes < conf->body_bytes_per_s * late_ms / 1000;
 }
 
@@ -129,5 +158,5 @@ void front_sweep(struct front *f)
     for (size_t i = 0; i < f->listeners_n; i++)
         loop_fd_watch(f->listeners[i].watch, LOOP_READ);
     if (++f->tick % SWEEP_TICKS == 0)
-        front_daemon_run(f); /* its own inactivity timeouts: the backstop */
+        front_daemon_run(f); /* its own timeouts, of those that were ended: the backstop */
 }

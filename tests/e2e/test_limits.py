@@ -111,6 +111,18 @@ def test_body_and_fin_in_one_segment_leak_no_connection(client, refrain, upstrea
         client.close()
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
+def test_a_body_that_breaks_off_with_a_fin_leaks_no_connection(client, refrain, upstream, path):
+    """It came far faster than the least rate, so that no average would tell for a long time."""
+    for sent in (0, 1, 1_000, 300_000):
+        connection = client.connect()
+        connection.send(client.wire("POST", path, [("Content-Length", "400000")]) + b"a" * sent)
+        connection.half_close()
+        connection.ends()
+    refrain.waits_for("connections", 0)
+    refrain.waits_for("flights", 0)
+
+
 def test_clients_that_vanish_leak_nothing(client, refrain, upstream):
     upstream.always(whole, chat_answer("late"), before=hold("g"))
     waiting = [client.post(chat(str(number))) for number in range(20)]
