@@ -27,6 +27,7 @@
  * and what these ask: lookup.c (the store), below.c (the tiers below memory), choosing.c (which of several
  * answers), forward.c (what goes on to upstream).
  */
+#include <endian.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -118,12 +119,27 @@ static bool is_turned_away(const struct exchange *x)
     return x->stranger && x->refused;
 }
 
+/* Eight digits at once: a byte for each, spread from the lowest, then those past 9 raised to letters. */
+static void hex8(uint32_t n, char out[8])
+{
+    uint64_t x = n, past_nine;
+
+    x = (x | x << 16) & UINT64_C(0x0000FFFF0000FFFF);
+    x = (x | x << 8) & UINT64_C(0x00FF00FF00FF00FF);
+    x = (x | x << 4) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+    past_nine = (x + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+    x = htobe64(x + UINT64_C(0x3030303030303030) + past_nine * ('a' - '0' - 10));
+    memcpy(out, &x, sizeof(x));
+}
+
 void exchange_draw_id(struct worker *w, char out[REQUEST_ID_MAX + 1])
 {
-    uint64_t half[2] = {w->id_prefix, w->id_next++};
+    uint64_t next = w->id_next++;
 
-    for (size_t i = 0; i < 32; i++)
-        out[i] = "0123456789abcdef"[(half[i / 16] >> (60 - 4 * (i % 16))) & 15];
+    hex8((uint32_t)(w->id_prefix >> 32), out);
+    hex8((uint32_t)w->id_prefix, out + 8);
+    hex8((uint32_t)(next >> 32), out + 16);
+    hex8((uint32_t)next, out + 24);
     out[32] = '\0';
 }
 
