@@ -242,8 +242,8 @@ static struct selection entry_select(const struct exchange *x, bool gzip)
 {
     const struct ask *a = &x->ask;
     const struct entry *e = x->entry.entry;
-    struct select_from from = {.ask = a, .asked = &x->req.fields, .now_s = clock_wall_ms() / 1000};
     struct selection all = {.what = SELECT_ALL};
+    struct select_from from;
     struct slice body;
 
     if (!a->if_none_match.data && !a->if_modified_since.data && !a->range.data)
@@ -254,6 +254,7 @@ static struct selection entry_select(const struct exchange *x, bool gzip)
     }
     if (e->status != 200)
         return all;
+    from = (struct select_from){.ask = a, .asked = &x->req.fields, .now_s = x->judged_ms / 1000};
     revalidate_tags(e, &from.tags);
     from.has_parts = entry_bytes(e, gzip, &body) && !x->head_request;
     from.length = body.len;
@@ -282,7 +283,7 @@ static void entry_status_text(const struct exchange *x, int64_t now_ms, struct t
 static void entry_cache_fields(struct exchange *x, bool gzip)
 {
     const struct entry *e = x->entry.entry;
-    int64_t now_ms = clock_wall_ms();
+    int64_t now_ms = x->judged_ms; /* it has the age that it was found fresh at */
     int64_t age_s =
         (int64_t)e->initial_age_s + (now_ms > e->created_ms ? (now_ms - e->created_ms) / 1000 : 0);
     struct text status = {.len = 0}, id = {.len = 0};

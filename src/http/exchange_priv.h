@@ -174,7 +174,8 @@ struct exchange {
     bool cut_off;  /* nothing stored was looked at: invalidation.strict */
     bool unproven; /* it must show upstream its credential before it may have what is stored */
     struct entry_ref entry;
-    enum fresh_verdict verdict; /* on the entry that is held */
+    enum fresh_verdict verdict; /* on the entry that is held, … */
+    int64_t judged_ms;          /* … at this time, wall clock */
     struct below *below;        /* what tiers below memory had; NULL: they were not asked */
     bool instead;               /* the entry stands in for an error … */
     unsigned error_status;      /* … of upstream's, with this status; 0: one of ours */

@@ -156,6 +156,7 @@ enum fresh_verdict lookup_entry(struct exchange *x)
     int64_t now_ms = clock_wall_ms();
 
     x->verdict = FRESH_ASK;
+    x->judged_ms = now_ms;
     if (!entry_find(x, now_ms)) {
         x->forwarded_for = absent_for(x);
         return x->verdict;
@@ -175,6 +176,7 @@ bool lookup_instead(struct exchange *x, unsigned error_status)
     if (x->manner != MANNER_CACHED || !entry_find(x, now_ms))
         return false;
     stored = keying_stored(&x->entry);
+    x->judged_ms = now_ms;
     x->verdict = entry_judge(x, now_ms);
     if (x->verdict == FRESH_SERVE)
         return true; /* another one has been luckier */
