@@ -33,28 +33,26 @@ static void look_memory(struct alerts_sight *s)
     alerts_see(s, "", permille(t->bytes, t->limit_bytes), detail);
 }
 
+static void look_time(struct alerts_sight *s, const char *subject, enum history_times which)
+{
+    uint64_t n;
+    int64_t p95_ns = window_p95_ns(s->view->history, &s->view->window, which, &n);
+
+    if (n >= TIMES_MIN)
+        alerts_see(s, subject, ms_of(p95_ns), "");
+}
+
 static void look_key_time(struct alerts_sight *s)
 {
-    struct window_times t = {0};
-
-    for (size_t i = 0; i < s->view->window.n; i++)
-        window_times_add(&t, &history_at(s->view->history, i)->key);
-    if (t.n >= TIMES_MIN)
-        alerts_see(s, "", ms_of(window_times_p95(&t)), "");
+    look_time(s, "", HISTORY_KEY);
 }
 
 static const char *const tier_names[LABEL_MAX_TIER] = {"memory", "disk", "redis"};
 
 static void look_tier_time(struct alerts_sight *s)
 {
-    for (unsigned k = TIER_DISK; k < LABEL_MAX_TIER; k++) {
-        struct window_times t = {0};
-
-        for (size_t i = 0; i < s->view->window.n; i++)
-            window_times_add(&t, &history_at(s->view->history, i)->tiers[k].get);
-        if (t.n >= TIMES_MIN)
-            alerts_see(s, tier_names[k], ms_of(window_times_p95(&t)), "");
-    }
+    look_time(s, tier_names[TIER_DISK], HISTORY_DISK);
+    look_time(s, tier_names[TIER_REDIS], HISTORY_REDIS);
 }
 
 static void look_invalidations(struct alerts_sight *s)

@@ -64,7 +64,7 @@ static void add_interval(struct making *m, const struct history *h, size_t i)
     add_counts(&m->point, history_at(h, i), history_at(h, i + 1));
     history_add_times(h, i, HISTORY_HIT, &m->hit);
     history_add_times(h, i, HISTORY_MISS, &m->miss);
-    for (enum history_times which = 0; which < HISTORY_TIMES; which++)
+    for (enum history_times which = 0; which < HISTORY_REQUESTS; which++)
         history_add_times(h, i, which, &m->all);
 }
 

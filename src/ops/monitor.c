@@ -82,6 +82,9 @@ void monitor_sample(struct monitor *m, int64_t at_ms, int64_t mono_ms)
     keep_times(m, HISTORY_HIT, &now->hit, &before->hit);
     keep_times(m, HISTORY_MISS, &now->miss, &before->miss);
     keep_times(m, HISTORY_REST, &now->rest, &before->rest);
+    keep_times(m, HISTORY_KEY, &now->key, &before->key);
+    keep_times(m, HISTORY_DISK, &now->tier[TIER_DISK], &before->tier[TIER_DISK]);
+    keep_times(m, HISTORY_REDIS, &now->tier[TIER_REDIS], &before->tier[TIER_REDIS]);
     m->last = 1 - m->last;
     if (m->conf.slow)
         tell_all_typical(m);

@@ -53,11 +53,9 @@ static uint64_t mib(uint64_t bytes)
 
 static uint64_t typical_ms(const struct look *l)
 {
-    struct window_times t = {0};
+    uint64_t n;
 
-    for (size_t i = 0; i < l->w.n; i++)
-        window_times_add(&t, &history_at(l->history, i)->miss);
-    return (uint64_t)window_times_p95(&t) / 1000000;
+    return (uint64_t)window_p95_ns(l->history, &l->w, HISTORY_MISS, &n) / 1000000;
 }
 
 /* -- room -- */

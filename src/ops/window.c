@@ -27,13 +27,13 @@ struct window_requests window_requests(const struct window *w)
     return r;
 }
 
-void window_times_add(struct window_times *t, const struct reading_times *of)
+int64_t window_p95_ns(const struct history *h, const struct window *w, enum history_times which,
+                      uint64_t *out_n)
 {
-    t->n += of->n;
-    t->sum_p95_ns += (double)of->p95_ns * (double)of->n;
-}
+    struct sketch all = {0};
 
-int64_t window_times_p95(const struct window_times *t)
-{
-    return t->n > 0 ? (int64_t)(t->sum_p95_ns / (double)t->n) : 0;
+    for (size_t i = 0; i < w->n; i++)
+        history_add_times(h, i, which, &all);
+    *out_n = sketch_count(&all);
+    return sketch_quantile_ns(&all, 0.95);
 }

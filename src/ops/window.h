@@ -27,11 +27,7 @@ struct window_requests {
 };
 struct window_requests window_requests(const struct window *w);
 
-/* Times of several readings together. */
-struct window_times {
-    uint64_t n;
-    double sum_p95_ns;
-};
-void window_times_add(struct window_times *t, const struct reading_times *of);
-/** The mean of the readings' p95, by how many durations each has. 0 of none. */
-int64_t window_times_p95(const struct window_times *t);
+/** The p95 of all durations in the window, within a sketch's error; how many they are is put at @out_n. 0 of
+ * none. */
+int64_t window_p95_ns(const struct history *h, const struct window *w, enum history_times which,
+                      uint64_t *out_n);

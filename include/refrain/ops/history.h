@@ -24,9 +24,18 @@ size_t history_n(const struct history *h);
 /** How many were ever added. */
 uint64_t history_added(const struct history *h);
 
-/* Durations of requests between a reading and the one before it; so that those of longer times are made of
- * all of them, and no percentile is ever averaged. */
-enum history_times { HISTORY_HIT, HISTORY_MISS, HISTORY_REST, HISTORY_TIMES };
+/* Durations between a reading and the one before it; so that those of longer times are made of all of them,
+ * and no percentile is ever averaged. */
+enum history_times {
+    HISTORY_HIT,
+    HISTORY_MISS,
+    HISTORY_REST,
+    HISTORY_REQUESTS, /* those before are of requests, of each one once */
+    HISTORY_KEY = HISTORY_REQUESTS,
+    HISTORY_DISK, /* looking for an answer there */
+    HISTORY_REDIS,
+    HISTORY_TIMES
+};
 /** Keeps a copy of @s with the newest reading, a few bytes for each bucket that is not empty. Without memory
  * they are not known. */
 void history_keep_times(struct history *h, enum history_times which, const struct sketch *s);
