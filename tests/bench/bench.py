@@ -243,22 +243,22 @@ def compare_size(size, servers, args):
     able = [s for s in servers if not (s.name == "nginx" and body > 64 << 10)]
     for server in able:
         load(server.port, body=body, connections=1, seconds=0.1)
-    saturated = rounds_of(able, args.rounds, body=body, seconds=args.seconds, connections=args.connections)
+    saturated = rounds_of(able, args.rounds, must_hit, body=body, seconds=args.seconds, connections=args.connections)
     rate = args.rate or int(0.5 * min(median(rounds, "rate") for rounds in saturated.values()))
-    offered = rounds_of(able, args.rounds, body=body, seconds=args.seconds, connections=args.connections, rate=rate)
+    offered = rounds_of(able, args.rounds, must_hit, body=body, seconds=args.seconds, connections=args.connections, rate=rate)
     print_table(f"{size} request, 1.5 KB answer; saturated, {args.connections} connections", saturated)
     print_table(f"{size} request, 1.5 KB answer; {rate} requests/s offered to each", offered)
     return [(size, "saturated", cpu_of(saturated)), (size, f"{rate}/s", cpu_of(offered))]
 
 
-def rounds_of(servers, rounds, **options):
-    """Figures of each server, a list by round; the order turns with each round."""
+def rounds_of(servers, rounds, check, **options):
+    """Figures of each server, a list by round, each looked at by check(server, figures); the order turns with each round."""
     results = {server.name: [] for server in servers}
     for number in range(rounds):
         turn = number % len(servers)
         for server in servers[turn:] + servers[:turn]:
             figures = measure(server, **options)
-            must_hit(server, figures)
+            check(server, figures)
             results[server.name].append(figures)
     return results
 
@@ -305,8 +305,8 @@ def compare_builds(args):
         for size in args.sizes:
             for server in (was, is_):
                 load(server.port, body=SIZES[size], connections=1, seconds=0.1)
-            rounds = rounds_of([was, is_], args.rounds, body=SIZES[size], seconds=args.seconds, connections=args.connections,
-                               rate=args.rate)
+            rounds = rounds_of([was, is_], args.rounds, must_hit, body=SIZES[size], seconds=args.seconds,
+                               connections=args.connections, rate=args.rate)
             ratios = sorted(new["cpu"] / old["cpu"] for old, new in zip(rounds["other"], rounds["this"]))
             low, high, sure = interval(ratios)
             print(f"  {size:8} other {median(rounds['other'], 'cpu'):6.2f} us, this {median(rounds['this'], 'cpu'):6.2f} us; median ratio "
@@ -421,24 +421,39 @@ def compare_admin(args):
 # --- misses ---
 
 def compare_misses(args):
-    """Every request a new one, one at a time, straight and through Refrain in turn."""
+    """Every request a new one, one at a time, straight and through Refrain in turn; where another build is named, through
+    both builds of it."""
     with Bench() as bench:
         # On the server's core: straight or through Refrain, a request then wakes the other core as often.
         direct = bench.bare("upstream", SERVER_CORE)
-        server = bench.refrain(direct.port, args.set)
+        servers = [direct, bench.refrain(direct.port, args.set + args.only_here, "this")]
+        if args.against:
+            servers.insert(1, bench.refrain(direct.port, args.set, "other", args.against))
         print("\nOne request at a time, each a miss, 1 KB request")
         for kind, value in (("whole", "p50"), ("stream", "first_p50")):
-            straight, through = [], []
-            for _ in range(args.rounds):
-                options = {"connections": 1, "seconds": args.seconds, "entries": 1 << 40, "stream": kind == "stream"}
-                straight.append(load(direct.port, **options))
-                through.append(load(server.port, **options))
-                if through[-1]["hits"] > 0:
-                    sys.exit(f"{through[-1]['hits']:.0f} of {through[-1]['requests']:.0f} were no misses")
-            name = "first byte of a stream" if kind == "stream" else "whole answer"
-            was, is_ = median(straight, value), median(through, value)
-            print(f"  {name:23} p50 {was:6.0f} us straight, {is_:6.0f} us through Refrain: {is_ - was:5.0f} us added "
-                  f"(limit {MISS_ADDED_US_MAX[kind]})")
+            rounds = rounds_of(servers, args.rounds, must_miss, connections=1, seconds=args.seconds, entries=1 << 40,
+                               stream=kind == "stream")
+            print_misses(kind, value, rounds)
+
+
+def must_miss(server, figures):
+    if figures["hits"] > 0:
+        sys.exit(f"{server.name}: {figures['hits']:.0f} of {figures['requests']:.0f} were no misses")
+
+
+def print_misses(kind, value, rounds):
+    straight = median(rounds["upstream"], value)
+    for name in ("other", "this"):
+        if name in rounds:
+            through = median(rounds[name], value)
+            print(f"  {'first byte of a stream' if kind == 'stream' else 'whole answer':23} {name:5} p50 {straight:6.1f} us "
+                  f"straight, {through:6.1f} us through Refrain: {through - straight:6.1f} us added (limit "
+                  f"{MISS_ADDED_US_MAX[kind]}); CPU {median(rounds[name], 'cpu'):6.2f} us", flush=True)
+    for what, unit in ((value, "p50"), ("cpu", "CPU")) if "other" in rounds else ():
+        saved = sorted(new[what] - old[what] for old, new in zip(rounds["other"], rounds["this"]))
+        low, high, sure = interval(saved)
+        print(f"  {'':23} this over other, {unit}: {statistics.median(saved):+.1f} us, between {low:+.1f} and {high:+.1f} "
+              f"({100 * sure:.0f} % sure)", flush=True)
 
 
 # --- TLS ---
@@ -512,7 +527,7 @@ def main():
     parser.add_argument("--admin", action="store_true", help="what operators ask of a million entries, and what hits notice of it")
     parser.add_argument("--tls", action="store_true", help="hits and handshakes over TLS beside nginx")
     parser.add_argument("--miss", action="store_true", help="what a miss adds to asking upstream directly")
-    parser.add_argument("--against", metavar="BINARY", help="hits beside those of another build, in pairs")
+    parser.add_argument("--against", metavar="BINARY", help="hits, or misses, beside those of another build, in pairs")
     parser.add_argument("--only-here", action="append", default=[], metavar="a.b=c", help="with --against: for this build alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
@@ -526,7 +541,7 @@ def main():
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("two cores are needed: one for the server, one for the load generator")
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))  # so that what was started is stopped
-    if args.against:
+    if args.against and not args.miss:
         compare_builds(args)
     elif args.entries:
         compare_entries(args)
