@@ -108,6 +108,34 @@ struct digest hmac_sha256(struct slice secret, struct slice bytes)
     return d;
 }
 
+/* In a block of its own, each byte xor @with (RFC 2104). */
+static void add_padded_secret(struct sha256 *s, struct slice secret, uint8_t with)
+{
+    uint8_t block[64] = {0};
+
+    memcpy(block, secret.data, secret.len);
+    for (size_t i = 0; i < sizeof(block); i++)
+        block[i] ^= with;
+    sha256_add(s, slice_make(block, sizeof(block)));
+    OPENSSL_cleanse(block, sizeof(block));
+}
+
+struct digest sha256_hmac(struct sha256 *s, struct slice secret, struct slice bytes)
+{
+    struct digest sum;
+
+    if (secret.len == 0 || secret.len > 64)
+        return hmac_sha256(secret, bytes);
+    sha256_begin(s);
+    add_padded_secret(s, secret, 0x36);
+    sha256_add(s, bytes);
+    sum = sha256_end(s);
+    sha256_begin(s);
+    add_padded_secret(s, secret, 0x5c);
+    sha256_add(s, slice_make(sum.bytes, sizeof(sum.bytes)));
+    return sha256_end(s);
+}
+
 /*
  * A tag is asked for in one of two ways, of the same sum. EVP has the fastest code for long texts, and takes
  * some hundred instructions to begin and to end. GCM's own functions take next to none: of the cipher they

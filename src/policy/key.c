@@ -368,7 +368,7 @@ static struct digest scope_sum(struct key_maker *m, const struct key_request *r)
     for (size_t i = 0; r->scope->mode == KEY_SCOPE_HEADERS && i < r->scope->headers_n; i++)
         put_listed(m, r, r->scope->headers[i]);
     sum = end(m);
-    return hmac_sha256(r->scope->secret, slice_make(sum.bytes, sizeof(sum.bytes)));
+    return sha256_hmac(m->hash, r->scope->secret, slice_make(sum.bytes, sizeof(sum.bytes)));
 }
 
 static void put_scope(struct key_maker *m, const struct key_request *r, const struct digest *sum)

@@ -41,6 +41,10 @@ struct digest sha256_of(struct slice bytes);
 /** HMAC-SHA-256 of one run of bytes. Threads: any. */
 struct digest hmac_sha256(struct slice secret, struct slice bytes);
 
+/** The same by @s, whose sum under way is lost: a quarter of the time, since it looks no algorithm up by
+ * name. One thread at a time. */
+struct digest sha256_hmac(struct sha256 *s, struct slice secret, struct slice bytes);
+
 struct gmac_tag {
     uint64_t half[2];
 };

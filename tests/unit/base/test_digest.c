@@ -40,6 +40,25 @@ static void hmac_gives_the_published_sum(void **state) /* RFC 4231 test case 2 *
                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }
 
+static void hmac_by_a_context_is_the_same(void **state)
+{
+    struct sha256 *s = sha256_new();
+    char secret[200], bytes[200];
+    struct digest want, got;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(secret); i++) {
+        secret[i] = (char)(i * 7 + 1);
+        bytes[i] = (char)(i * 11 + 3);
+    }
+    for (size_t n = 0; n <= sizeof(secret); n++) { /* a block has 64 bytes */
+        want = hmac_sha256(slice_make(secret, n), slice_make(bytes, sizeof(bytes) - n));
+        got = sha256_hmac(s, slice_make(secret, n), slice_make(bytes, sizeof(bytes) - n));
+        assert_true(digest_eq(&got, &want));
+    }
+    sha256_free(s);
+}
+
 static void fields_cannot_run_together(void **state)
 {
     struct sha256 *s = sha256_new();
@@ -128,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_gives_the_published_sum),
         cmocka_unit_test(hmac_gives_the_published_sum),
+        cmocka_unit_test(hmac_by_a_context_is_the_same),
         cmocka_unit_test(fields_cannot_run_together),
         cmocka_unit_test(gmac_depends_on_bytes_and_key_alone),
         cmocka_unit_test(gmac_is_gmac),
