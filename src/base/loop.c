@@ -7,7 +7,6 @@
 #include <uv.h>
 
 #include "refrain/base/attr.h"
-#include "refrain/base/list.h"
 
 /*
  * Handles are closed in two steps in libuv: uv_close, then a callback in a later iteration that may free the
@@ -22,6 +21,7 @@ struct loop {
     void (*on_prepare)(void *arg);
     void *prepare_arg;
     _Atomic(struct loop_msg *) posted; /* newest first; taken whole */
+    struct list soon;                  /* loop_soon.link */
     atomic_bool stopping;
     atomic_uintptr_t runner; /* who runs it, 0 when nobody does */
     bool in_timer;
@@ -76,6 +76,25 @@ static void run_messages(struct loop *l)
     }
 }
 
+static void run_soon(struct loop *l)
+{
+    struct list batch;
+    struct list *link;
+
+    list_init(&batch);
+    list_splice_back(&batch, &l->soon); /* what is asked for meanwhile waits for the next turn */
+    while ((link = list_pop_front(&batch)) != NULL) {
+        struct loop_soon *s = CONTAINER_OF(link, struct loop_soon, link);
+
+        s->on_soon(s);
+    }
+}
+
+static bool has_more(const struct loop *l)
+{
+    return atomic_load(&l->posted) || !list_empty(&l->soon);
+}
+
 /* Any address of a thread's own tells it from all others that live. */
 static uintptr_t this_thread(void)
 {
@@ -106,9 +125,9 @@ static void start_due(struct loop *l)
 }
 
 /*
- * Before each wait: what the loop's own thread has posted, then the hook, until neither leaves anything for
- * the other. So a message to oneself costs no system call, and what the hook leads to need not wait for
- * another turn.
+ * Before each wait: what the loop's own thread has posted or asked for, then the hook, until neither leaves
+ * anything for the other. So a message to oneself costs no system call, and what the hook leads to need not
+ * wait for another turn.
  */
 static void on_uv_prepare(uv_prepare_t *uv)
 {
@@ -118,10 +137,11 @@ static void on_uv_prepare(uv_prepare_t *uv)
     start_due(l);
     do {
         run_messages(l);
+        run_soon(l);
         if (l->on_prepare)
             l->on_prepare(l->prepare_arg);
-    } while (atomic_load(&l->posted) && ++turns < TURNS_MAX);
-    if (atomic_load(&l->posted))
+    } while (has_more(l) && ++turns < TURNS_MAX);
+    if (has_more(l))
         must(uv_async_send(&l->wake)); /* descriptors and timers get their turn first */
 }
 
@@ -145,6 +165,7 @@ struct loop *loop_new(void)
         return NULL;
     }
     list_init(&l->due);
+    list_init(&l->soon);
     must(uv_async_init(&l->uv, &l->wake, on_wake));
     l->wake.data = l;
     must(uv_prepare_init(&l->uv, &l->prepare));
@@ -214,6 +235,17 @@ void loop_post(struct loop *l, struct loop_msg *m)
      */
     if (atomic_load(&l->runner) != this_thread())
         must(uv_async_send(&l->wake));
+}
+
+void loop_soon(struct loop *l, struct loop_soon *s)
+{
+    if (list_empty(&s->link))
+        list_push_back(&l->soon, &s->link);
+}
+
+void loop_soon_cancel(struct loop_soon *s)
+{
+    list_remove(&s->link);
 }
 
 struct loop_timer *loop_timer_new(struct loop *l, void (*on_timer)(void *arg), void *arg)

@@ -13,7 +13,14 @@ enum {
 
 static void pool_go_on(struct upstream_pool *p);
 
-/* -- asking the tick -- */
+/* -- asking -- */
+
+static void ask_turn(struct upstream_call *c)
+{
+    if (list_empty(&c->todo))
+        list_push_back(&c->pool->starting, &c->todo);
+    loop_soon(c->pool->loop, &c->pool->start);
+}
 
 static void ask_tick(struct upstream_call *c)
 {
@@ -138,7 +145,7 @@ static void call_queue(struct upstream_call *c)
 {
     list_remove(&c->link);
     call_enter(c, CALL_WAITING_TURN);
-    ask_tick(c);
+    ask_turn(c);
 }
 
 static void on_call_timer(void *arg)
@@ -311,7 +318,7 @@ static void call_put_back(struct upstream_call *c)
 static void origin_call_next(struct origin *o)
 {
     if (!list_empty(&o->waiting) && origin_has_room(o))
-        ask_tick(CONTAINER_OF(o->waiting.next, struct upstream_call, link));
+        ask_turn(CONTAINER_OF(o->waiting.next, struct upstream_call, link));
 }
 
 static void call_begin(struct upstream_call *c)
@@ -415,7 +422,7 @@ static void call_came_to_nothing(struct upstream_call *c, enum upstream_result r
         call_end(c, result, why);
 }
 
-/* -- the tick -- */
+/* -- what was asked -- */
 
 static void take_turn(struct upstream_call *c)
 {
@@ -455,18 +462,31 @@ static void do_asked(struct upstream_call *c)
         lift_pauses(c);
 }
 
-static void on_tick(void *arg)
+static void do_all_asked(struct upstream_pool *p, struct list *asked)
 {
-    struct upstream_pool *p = arg;
     struct list batch;
     struct list *link;
 
     p->turns++;
     list_init(&batch);
-    list_splice_back(&batch, &p->todo); /* what is asked meanwhile waits for the next tick */
+    list_splice_back(&batch, asked); /* what is asked meanwhile waits for the next time */
     while ((link = list_pop_front(&batch)) != NULL)
         do_asked(CONTAINER_OF(link, struct upstream_call, todo));
     pool_go_on(p);
+}
+
+static void on_start(struct loop_soon *s)
+{
+    struct upstream_pool *p = CONTAINER_OF(s, struct upstream_pool, start);
+
+    do_all_asked(p, &p->starting);
+}
+
+static void on_tick(void *arg)
+{
+    struct upstream_pool *p = arg;
+
+    do_all_asked(p, &p->todo);
 }
 
 /* -- the library's side -- */
@@ -564,9 +584,12 @@ struct upstream_pool *upstream_pool_new(struct loop *l)
         return NULL;
     list_init(&p->origins);
     list_init(&p->running);
+    list_init(&p->starting);
     list_init(&p->todo);
     list_init(&p->spare);
     list_init(&p->connections);
+    list_init(&p->start.link);
+    p->start.on_soon = on_start;
     p->loop = l;
     p->multi = curl_multi_init();
     p->curl_timer = loop_timer_new(l, on_curl_timer, p);
@@ -588,6 +611,7 @@ struct upstream_pool *upstream_pool_new(struct loop *l)
 
 static void cancel_all(struct upstream_pool *p)
 {
+    list_splice_back(&p->todo, &p->starting);
     LIST_FOR_SAFE(at, &p->todo)
     { /* those that had not yet been given a place */
         struct upstream_call *c = CONTAINER_OF(at, struct upstream_call, todo);
@@ -619,6 +643,7 @@ void upstream_pool_free(struct upstream_pool *p)
         call_free(CONTAINER_OF(p->spare.next, struct upstream_call, link));
     (void)curl_multi_cleanup(p->multi); /* closes the pooled connections, through pool_on_socket_close */
     pool_socks_done(p);
+    loop_soon_cancel(&p->start);
     loop_timer_free(p->curl_timer);
     loop_timer_free(p->tick);
     free(p);
@@ -649,7 +674,8 @@ struct upstream_call *upstream_start(struct upstream_pool *p, const struct upstr
     call_enter(c, CALL_WAITING_TURN);
     if (r < 0)
         ask_end(c, UPSTREAM_PROTOCOL, "the request holds bytes that may not be sent");
-    ask_tick(c);
+    else
+        ask_turn(c);
     return c;
 }
 

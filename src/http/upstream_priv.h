@@ -11,9 +11,10 @@
  * on the pool's `running` list, then back among the pool's spares, with its easy handle, timer and memory.
  *
  * libcurl forbids most of its own functions inside its callbacks, and our callbacks run inside them. So what
- * callers ask for (start, cancel, resume) only marks the call and puts it on `todo`; the pool's tick, a timer
- * of no delay, does it from the loop. That also keeps the promise that no callback fires from inside the call
- * that asked for it.
+ * callers ask for (start, cancel, resume) only marks the call and puts it on a list: on `starting`, seen to
+ * before the loop waits, while it is its turn that it wants; else on `todo`, for the pool's tick, a timer of
+ * no delay, so that whoever is resumed again and again leaves others theirs. That also keeps the promise that
+ * no callback fires from inside the call that asked for it.
  */
 #pragma once
 #include <curl/curl.h>
@@ -47,7 +48,7 @@ enum call_stage {
 
 struct upstream_call {
     struct list link; /* in origin->waiting, pool->running or pool->spare */
-    struct list todo; /* in pool->todo while something is asked of the tick */
+    struct list todo; /* in pool->starting or pool->todo, while something is asked */
     struct upstream_pool *pool;
     struct origin *origin;
     struct upstream_events events;
@@ -57,7 +58,7 @@ struct upstream_call {
     bool in_multi;
     enum call_stage stage;
 
-    /* what the tick is asked for */
+    /* what is asked for */
     bool want_resume, want_send, want_end;
 
     /* the request; text, nodes and body stay until the end */
@@ -112,7 +113,8 @@ struct upstream_pool {
     struct loop *loop;
     CURLM *multi;
     struct loop_timer *curl_timer, *tick;
-    struct list origins, running, todo, spare;
+    struct loop_soon start;
+    struct list origins, running, starting, todo, spare;
     unsigned spare_n;
     size_t active;
     uint64_t turns; /* that the library had */

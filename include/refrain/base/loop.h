@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "refrain/base/list.h"
+
 struct loop;
 
 /** A new loop, not yet running. NULL when the system is out of descriptors or memory. */
@@ -34,6 +36,20 @@ struct loop_msg {
 /** Has @m->on_msg called on the loop's thread, in the order posted. Threads: any. Never blocks, never fails.
  */
 void loop_post(struct loop *l, struct loop_msg *m);
+
+/* -- what is to be done before the loop waits -- */
+
+/* Lies inside the object it concerns; list_init(&link) before its first use. */
+struct loop_soon {
+    struct list link;
+    void (*on_soon)(struct loop_soon *s);
+};
+/** Has @s->on_soon called once, from no other callback and before the loop waits for events again: no system
+ * call, as a timer of no delay would take. What is asked for already stays as it is. Not called by a loop
+ * that is freed. */
+void loop_soon(struct loop *l, struct loop_soon *s);
+/** Takes it back; where nothing is asked for, nothing happens. */
+void loop_soon_cancel(struct loop_soon *s);
 
 /* -- timers -- */
 

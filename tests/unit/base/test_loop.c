@@ -188,6 +188,77 @@ static void a_timer_that_starts_itself_again_holds_up_nobody(void **state)
     close(pair[0]);
 }
 
+struct asked {
+    struct ends ends;
+    struct loop_soon soon, other;
+    struct loop_timer *t;
+    int again; /* asks for itself so often */
+};
+
+static void on_soon(struct loop_soon *s)
+{
+    struct asked *a = CONTAINER_OF(s, struct asked, soon);
+
+    a->ends.ticks++;
+    if (a->again-- > 0)
+        loop_soon(a->ends.loop, s);
+}
+
+static void on_never(struct loop_soon *s)
+{
+    (void)s;
+    fail_msg("was taken back");
+}
+
+static void on_ask(void *arg)
+{
+    struct asked *a = arg;
+
+    loop_soon(a->ends.loop, &a->other);
+    loop_soon(a->ends.loop, &a->soon);
+    loop_soon(a->ends.loop, &a->soon);
+    loop_soon_cancel(&a->other);
+    assert_int_equal(a->ends.ticks, 0); /* not from inside the call */
+}
+
+/* The timer asks, and the next thing that the loop does is the descriptor, which ends it. */
+static int asked_before_the_loop_waited(int again)
+{
+    struct asked a = {
+        .ends.loop = loop_new(), .soon.on_soon = on_soon, .other.on_soon = on_never, .again = again};
+    int pair[2];
+    struct loop_fd *w;
+
+    list_init(&a.soon.link);
+    list_init(&a.other.link);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    a.t = loop_timer_new(a.ends.loop, on_ask, &a);
+    w = loop_fd_new(a.ends.loop, pair[0], on_fd, &a.ends);
+    loop_fd_watch(w, LOOP_HANGUP);
+    loop_timer_start(a.t, 0, 0);
+    close(pair[1]);
+    loop_run(a.ends.loop);
+    assert_int_equal(a.ends.events, LOOP_HANGUP);
+    loop_soon_cancel(&a.soon);
+    loop_fd_free(w);
+    loop_timer_free(a.t);
+    loop_free(a.ends.loop);
+    close(pair[0]);
+    return a.ends.ticks;
+}
+
+static void what_is_asked_for_soon_is_done_once_before_the_loop_waits(void **state)
+{
+    (void)state;
+    assert_int_equal(asked_before_the_loop_waited(0), 1);
+}
+
+static void what_asks_for_itself_again_holds_up_nobody(void **state)
+{
+    (void)state;
+    assert_in_range(asked_before_the_loop_waited(1000), 2, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +267,8 @@ int main(void)
         cmocka_unit_test(a_hang_up_is_seen_without_reading),
         cmocka_unit_test(a_timer_repeats_until_stopped),
         cmocka_unit_test(a_timer_that_starts_itself_again_holds_up_nobody),
+        cmocka_unit_test(what_is_asked_for_soon_is_done_once_before_the_loop_waits),
+        cmocka_unit_test(what_asks_for_itself_again_holds_up_nobody),
     };
 
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
