@@ -1,19 +1,6 @@
-#include "refrain/http/fetch.h"
-
-#include <assert.h>
-#include <errno.h>
-#include <stdlib.h>
-
-#include "fetch_priv.h"
-#include "refrain/base/attr.h"
-#include "refrain/base/clock.h"
-#include "refrain/base/log.h"
-#include "refrain/http/recent.h"
-#include "refrain/store/instances.h"
-#include "refrain/wire/httpdate.h"
-#include "revalidate.h"
-
 /*
+ * fetch - produces a flight: asks upstream once, for all its readers.
+ *
  *   start ──► below memory ─┬─ found: the flight ends with it, everyone judges it for himself
  *                           └─ absent, or not asked:
  *   the other instances ─┬─ one of them asks: what it tells is the answer (fetch_fleet.c)
@@ -26,31 +13,38 @@
  *
  * A fetch belongs to one loop and frees itself when upstream has said its last word, the verdict is in, and
  * no message of the flight is under way. Judging and storing are `keep`'s.
+ *
+ * Here it begins, feeds the flight, and ends. Beside it:
+ *
+ *   fetch_below.c  the tiers below memory, and the request that waits meanwhile
+ *   fetch_fleet.c  the other instances
+ *   fetch_head.c   what upstream's head comes to: who may have the answer, and what readers see of it
+ *   fetch_news.c   what upstream's status tells besides: of targets, of credentials
  */
+#include "refrain/http/fetch.h"
 
-/* It has a key, and nothing has spoken against storing yet. */
-static bool is_storable(const struct fetch *x)
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fetch_priv.h"
+#include "refrain/base/attr.h"
+#include "refrain/base/clock.h"
+#include "refrain/http/recent.h"
+
+bool fetch_is_storable(const struct fetch *x)
 {
     return x->keep.reason == GATE_STORE;
 }
 
-static void about_drop(struct fetch *x)
+void fetch_drop_about(struct fetch *x)
 {
     if (x->about.entry)
         entry_ref_release(&x->about);
 }
 
-void fetch_drop_request(struct fetch *x)
-{
-    if (x->below)
-        store_search_cancel(&x->below->search);
-    free(x->below);
-    x->below = NULL;
-}
-
 static void fetch_free(struct fetch *x)
 {
-    about_drop(x);
+    fetch_drop_about(x);
     fetch_drop_request(x);
     loop_timer_free(x->late);
     keep_done(&x->keep);
@@ -149,8 +143,7 @@ static void publish_late(struct fetch *x)
         settle(x);
 }
 
-/* In every tier. */
-static void drop_about_in_store(struct fetch *x)
+void fetch_unstore_about(struct fetch *x)
 {
     struct label label = label_of(x->about.entry);
 
@@ -161,7 +154,7 @@ static void drop_about_in_store(struct fetch *x)
  * everyone starts over without it. */
 static void start_over(struct fetch *x)
 {
-    drop_about_in_store(x);
+    fetch_unstore_about(x);
     fetch_finish(x, FLIGHT_IN_STORE);
 }
 
@@ -171,18 +164,88 @@ static void ended_whole(struct fetch *x)
         start_over(x);
         return;
     }
-    if (is_storable(x) && fetch_is_superseded(x))
+    if (fetch_is_storable(x) && fetch_is_superseded(x))
         x->keep.reason = GATE_SUPERSEDED;
     if (x->described || flight_head(x->flight)->confirmed) {
         keep_confirm(&x->keep, x->about.entry, !x->described);
         return;
     }
-    if (is_storable(x) && !flight_is_complete(x->flight))
+    if (fetch_is_storable(x) && !flight_is_complete(x->flight))
         x->keep.reason = GATE_TOO_LARGE;
-    if (is_storable(x))
+    if (fetch_is_storable(x))
         keep_settle(&x->keep);
     else
         publish_late(x);
+}
+
+/* -- readers -- */
+
+void fetch_publish(struct fetch *x)
+{
+    x->reading = true;
+    flight_publish(x->flight);
+}
+
+/* SDKs hang up at the terminal event; all is there then but the end of the chunks. */
+static bool is_worth_finishing(const struct fetch *x)
+{
+    return fetch_is_storable(x) &&
+           (x->unread || x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
+}
+
+bool fetch_is_deserted(const struct fetch *x)
+{
+    return !is_worth_finishing(x) && !flight_is_read(x->flight);
+}
+
+/* Whether it is read elsewhere is for the other instances to say. */
+static void give_up_unread(struct fetch *x)
+{
+    if (!flight_is_read(x->flight) && !fetch_ask_readers(x) && flight_close_abandoned(x->flight))
+        upstream_cancel(x->call);
+}
+
+void fetch_pass_on(struct fetch *x, enum gate_reason reason)
+{
+    struct flight_head *head;
+
+    x->keep.reason = reason;
+    if (flight_is_alone(x->flight))
+        flight_be_pipe(x->flight);
+    if (x->reading)
+        return;
+    head = flight_head_edit(x->flight);
+    head->judged = true;
+    head->reason = reason;
+    fetch_publish(x);
+    give_up_unread(x); /* not for the store, and nobody else is there */
+}
+
+/* Those who wait longer than max_wait are not to depend on this call; its opener stays with it, and what
+ * nobody waits for goes on for the store's sake, found by all so that it is not begun again. */
+static void on_late(void *arg)
+{
+    struct fetch *x = arg;
+
+    if (fetch_is_led(x)) {
+        fetch_follow_late(x);
+        return;
+    }
+    if (!x->call || (x->unread && !flight_is_read(x->flight)))
+        return;
+    loop_timer_stop(x->late);
+    fetch_tell_off(x, RELAY_AGAIN);
+    if (!flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()) && !is_worth_finishing(x))
+        upstream_cancel(x->call);
+}
+
+void fetch_watch_lateness(struct fetch *x)
+{
+    if (!x->has_key || x->site->max_wait_ms <= 0)
+        return;
+    if (!x->late)
+        x->late = loop_timer_new(x->loop, on_late, x);
+    loop_timer_start(x->late, x->site->max_wait_ms, x->unread ? x->site->max_wait_ms : 0);
 }
 
 /* -- upstream's callbacks -- */
@@ -238,7 +301,7 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
         loop_timer_stop(x->late);
     tries_end(&x->tries, result, why, x->first_byte_ns);
     note_answered(x);
-    if (upstream_ends_by_close(x->call) && is_storable(x))
+    if (upstream_ends_by_close(x->call) && fetch_is_storable(x))
         x->keep.reason = GATE_BY_CLOSE;
     x->call = NULL;
     if (x->upload)
@@ -258,358 +321,6 @@ static void on_end(void *arg, enum upstream_result result, const char *why)
     }
 }
 
-void fetch_publish(struct fetch *x)
-{
-    x->reading = true;
-    flight_publish(x->flight);
-}
-
-/* Whether it is read elsewhere is for the other instances to say. */
-static void give_up_unread(struct fetch *x)
-{
-    if (!flight_is_read(x->flight) && !fetch_ask_readers(x) && flight_close_abandoned(x->flight))
-        upstream_cancel(x->call);
-}
-
-/* From here on it is known that the answer will not be stored, so there is no reason to hold it back. */
-static void pass_on(struct fetch *x, enum gate_reason reason)
-{
-    struct flight_head *head;
-
-    x->keep.reason = reason;
-    if (flight_is_alone(x->flight))
-        flight_be_pipe(x->flight);
-    if (x->reading)
-        return;
-    head = flight_head_edit(x->flight);
-    head->judged = true;
-    head->reason = reason;
-    fetch_publish(x);
-    give_up_unread(x); /* not for the store, and nobody else is there */
-}
-
-static bool head_copy(struct fetch *x, struct flight_head *head, const struct fields *fields)
-{
-    for (size_t i = 0; i < fields->n; i++) {
-        struct slice name = flight_keep(x->flight, fields->at[i].name);
-        struct slice value = flight_keep(x->flight, fields->at[i].value);
-
-        if (!name.data || !value.data || fields_add(&head->fields, name, value) < 0)
-            return false;
-    }
-    fields_classify_response(&head->fields, x->site->headers);
-    fresh_withhold(&head->fields);
-    return true;
-}
-
-/* What we say ourselves in upstream's place: which cache answered and, where the tag is the entry's id, the
- * tag. */
-static bool is_said_by_us(const struct fetch *x, const struct field *f)
-{
-    if (slice_ieq(f->name, SLICE_OF("X-Cache")) || slice_ieq(f->name, SLICE_OF("X-Cache-Hits")))
-        return true;
-    return x->has_key && x->keep.op != OP_READ && field_id(f) == HEADER_ETAG;
-}
-
-static void drop_fields_of_the_hop(const struct fetch *x, struct fields *f)
-{
-    uint16_t kept = 0;
-
-    for (uint16_t i = 0; i < f->n; i++)
-        if ((f->at[i].flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS)) == 0 &&
-            !is_said_by_us(x, &f->at[i]))
-            f->at[kept++] = f->at[i];
-    f->n = kept;
-}
-
-/* RFC 9110 section 6.6.1: who receives an answer without Date adds when it came. */
-static void add_date(struct fetch *x, struct flight_head *head)
-{
-    char date[HTTPDATE_LEN + 1];
-    struct slice kept;
-
-    if (fields_find_id(&head->fields, HEADER_DATE))
-        return;
-    httpdate_write(x->keep.head_wall_ms / 1000, date);
-    kept = flight_keep(x->flight, slice_str(date));
-    if (kept.data && fields_add(&head->fields, SLICE_OF("Date"), kept) == 0)
-        head->fields.at[head->fields.n - 1].flags = HEADER_DATE;
-}
-
-/* RFC 9111 section 4.4. */
-static void note_change(const struct fetch *x, unsigned status, const struct fields *fields)
-{
-    const struct upstream_conf *upstream = &x->tries.upstream->conf;
-    struct changes_place place = {slice_str(upstream->name), slice_str(upstream->url), x->changes};
-    uint64_t changed[CHANGES_MAX];
-    size_t n;
-
-    if (x->changes.len == 0 || status < 200 || status >= 400)
-        return;
-    n = changes_of(&x->site->targets, &place, fields, changed);
-    for (size_t i = 0; i < n; i++) {
-        invalidate_target(x->site->invalidator, changed[i], flights_seq(x->site->flights));
-        instances_note_target(x->site->instances, changed[i]);
-    }
-}
-
-/* A redirect may lead to a login. */
-static bool is_success(unsigned status)
-{
-    return status / 100 == 2 || status == 304;
-}
-
-/* 403 is about what was asked for, not about who asked. */
-static void note_proof(const struct fetch *x, unsigned status)
-{
-    struct proofs *proofs = x->site->proofs;
-    const char *news = NULL;
-
-    if (x->caller == 0)
-        return;
-    if (status == 401 && proofs_refused(proofs, x->caller, clock_mono_ns())) {
-        news = "credential_suspended";
-        instances_note_refused(x->site->instances, x->caller); /* it has hits at others, too */
-    } else if (is_success(status) &&
-               proofs_accepted(proofs, x->caller, x->started_ns, x->site->reauth_ns > 0))
-        news = "credential_restored";
-    if (news)
-        log_event(LOG_INFO, news, LOG_STR("upstream", x->tries.upstream->conf.name),
-                  LOG_STR("flight", flight_id(x->flight)));
-}
-
-/* Nobody here but the operator can do anything about it, and what upstream says of a key may quote it: a 401
- * that is about our own credential is not passed on. false: it is one. */
-static bool takes_ours(struct fetch *x, unsigned status)
-{
-    const struct site_upstream *u = x->tries.upstream;
-    bool before;
-
-    if (!x->shows_ours || (status != 401 && !is_success(status)))
-        return true;
-    before = atomic_load_explicit(u->refused_us, memory_order_relaxed);
-    if (before != (status == 401) && atomic_exchange(u->refused_us, status == 401) == before)
-        log_event(status == 401 ? LOG_ERROR : LOG_INFO,
-                  status == 401 ? "upstream_credential_refused" : "upstream_credential_accepted",
-                  LOG_STR("upstream", u->conf.name),
-                  LOG_STR("what_to_do", status == 401 ? "mend upstreams.NAME.credential and reload" : NULL));
-    x->refused_us = status == 401;
-    return !x->refused_us;
-}
-
-static void add_tag(struct fetch *x, struct flight_head *head)
-{
-    char tag[ENTRY_ID_LEN + 3] = "\"";
-    struct slice kept;
-
-    memcpy(tag + 1, flight_id(x->flight), ENTRY_ID_LEN);
-    memcpy(tag + 1 + ENTRY_ID_LEN, "\"", 2);
-    kept = flight_keep(x->flight, slice_str(tag));
-    if (kept.data && fields_add(&head->fields, SLICE_OF("ETag"), kept) == 0)
-        head->fields.at[head->fields.n - 1].flags = HEADER_ETAG;
-}
-
-/* May others have what this one is about to get? false: the call was given up. */
-static bool keep_company(struct fetch *x, unsigned status, bool unshareable)
-{
-    bool unproven = x->keep.scope->mode != KEY_SCOPE_CREDENTIAL && (status == 401 || status == 403);
-    bool kept = unshareable && is_storable(x);
-
-    if (!unshareable && !unproven)
-        return true;
-    fetch_tell_off(x, unshareable ? RELAY_UNSHAREABLE : RELAY_ALONE);
-    if (flight_let_go(x->flight,
-                      kept          ? FLIGHT_LET_KEPT
-                      : unshareable ? FLIGHT_LET_UNSHAREABLE
-                                    : FLIGHT_LET_ONCE,
-                      clock_mono_ms()))
-        return true;
-    if (x->unread && kept)
-        return true;
-    upstream_cancel(x->call);
-    return false;
-}
-
-/* Those whom Vary tells from the opener go their own way. An error of a sick upstream is for all, whatever it
- * says it varies by: they would only make it sicker (SPEC section 7). false: the call was given up. */
-static bool tell_apart(struct fetch *x, unsigned status)
-{
-    const struct flight_split *before = flight_varies_by(x->flight);
-    struct flight_split split;
-
-    if (status >= 500 || status == 429 ||
-        !varying_head(&x->keep.varying, x->site, x->keep.op, &flight_head(x->flight)->fields,
-                      x->keep.head_wall_ms, &split))
-        return true;
-    /* Readers were told by what another instance said, which then was gone. */
-    if (before && digest_eq(&before->key, &split.key) && slice_eq(before->names, split.names))
-        return true;
-    if (before ? flight_let_go(x->flight, FLIGHT_LET_ONCE, clock_mono_ms()) : flight_vary(x->flight, &split))
-        return true;
-    x->overloaded = !before;
-    upstream_cancel(x->call);
-    return false;
-}
-
-/* SDKs hang up at the terminal event; all is there then but the end of the chunks. */
-static bool worth_finishing(const struct fetch *x)
-{
-    return is_storable(x) && (x->unread || x->site->finish_abandoned || keep_has_whole_stream(&x->keep));
-}
-
-bool fetch_is_deserted(const struct fetch *x)
-{
-    return !worth_finishing(x) && !flight_is_read(x->flight);
-}
-
-/* Those who wait longer than max_wait are not to depend on this call; its opener stays with it, and what
- * nobody waits for goes on for the store's sake, found by all so that it is not begun again. */
-static void on_late(void *arg)
-{
-    struct fetch *x = arg;
-
-    if (fetch_is_led(x)) {
-        fetch_follow_late(x);
-        return;
-    }
-    if (!x->call || (x->unread && !flight_is_read(x->flight)))
-        return;
-    loop_timer_stop(x->late);
-    fetch_tell_off(x, RELAY_AGAIN);
-    if (!flight_let_go(x->flight, FLIGHT_LET_LATE, clock_mono_ms()) && !worth_finishing(x))
-        upstream_cancel(x->call);
-}
-
-void fetch_watch_lateness(struct fetch *x)
-{
-    if (!x->has_key || x->site->max_wait_ms <= 0)
-        return;
-    if (!x->late)
-        x->late = loop_timer_new(x->loop, on_late, x);
-    loop_timer_start(x->late, x->site->max_wait_ms, x->unread ? x->site->max_wait_ms : 0);
-}
-
-/* The stored head becomes the flight's, brought up to date by what has come. false: memory ran out. */
-static bool merge(struct fetch *x)
-{
-    x->overloaded = !revalidate_merge(x->flight, x->about.entry, x->site->headers);
-    if (x->overloaded)
-        upstream_cancel(x->call);
-    return !x->overloaded;
-}
-
-/* What upstream says to HEAD of what is stored as GET's: brings it up to date, or tells that it is no more
- * (RFC 9111 section 4.3.5). */
-static bool take_description(struct fetch *x, unsigned status)
-{
-    struct flight_head *head = flight_head_edit(x->flight);
-    int64_t length = head->body_len;
-    enum valid_description told =
-        status == x->about.entry->status ? revalidate_describes(x->about.entry, head) : VALID_UNTOLD;
-    bool ok;
-
-    x->described = told == VALID_DESCRIBES;
-    if (x->described) {
-        ok = merge(x);
-        head->confirmed = false; /* it is upstream's answer all the same */
-        head->body_len = length;
-        return ok;
-    }
-    if (told == VALID_DIFFERS)
-        drop_about_in_store(x);
-    about_drop(x);
-    keep_give_up(&x->keep, GATE_CLIENT); /* there is no body to store */
-    return true;
-}
-
-/* Upstream has answered what it was asked about. false: nothing can come of it. */
-static bool take_answer(struct fetch *x, unsigned status)
-{
-    struct valid_tags answer, stored;
-
-    if (!x->about.entry)
-        return true;
-    if (x->by_head)
-        return take_description(x, status);
-    if (status != 304) {
-        about_drop(x);
-        return true;
-    }
-    valid_tags_read(&flight_head(x->flight)->fields, &answer);
-    revalidate_tags(x->about.entry, &stored);
-    x->lost = !valid_confirms(&answer, &stored);
-    if (x->lost)
-        return false;
-    return merge(x);
-}
-
-/* Who is alone is asked nothing about variants; but what is stored for him may be one. */
-static void keep_apart(struct fetch *x)
-{
-    struct flight_split split;
-
-    if (is_storable(x))
-        (void)varying_head(&x->keep.varying, x->site, x->keep.op, &flight_head(x->flight)->fields,
-                           x->keep.head_wall_ms, &split);
-}
-
-/* false: nothing more can come of it. */
-static bool take_head(struct fetch *x, unsigned status, const struct fields *fields)
-{
-    struct flight_head *head = flight_head_edit(x->flight);
-
-    x->keep.head_wall_ms = clock_wall_ms();
-    if (x->late)
-        loop_timer_stop(x->late);
-    head->status = status;
-    tries_head(&x->tries, status);
-    if (!takes_ours(x, status)) {
-        upstream_cancel(x->call);
-        return false;
-    }
-    note_proof(x, status);
-    if (!head_copy(x, head, fields)) {
-        x->overloaded = true;
-        upstream_cancel(x->call);
-        return false;
-    }
-    note_change(x, status, &head->fields);
-    head->body_len = fields_content_length(&head->fields);
-    return take_answer(x, status);
-}
-
-static void on_head(void *arg, unsigned status, const struct fields *fields)
-{
-    struct fetch *x = arg;
-    struct flight_head *head = flight_head_edit(x->flight);
-    bool alone = flight_is_alone(x->flight), storable, unshareable, stream;
-    enum gate_reason reason;
-
-    if (!take_head(x, status, fields))
-        return;
-    storable = is_storable(x);
-    reason = keep_head(&x->keep, head->body_len);
-    unshareable = !alone && !keep_is_shareable(&x->keep);
-    if (alone)
-        keep_apart(x);
-    else if (!(keep_company(x, head->status, unshareable) && tell_apart(x, head->status)))
-        return;
-    stream = storable && !unshareable && keep_is_stream(&x->keep);
-    drop_fields_of_the_hop(x, &head->fields);
-    add_date(x, head);
-    if (keep_makes_tag(&x->keep))
-        add_tag(x, head);
-    if (stream) {
-        head->stream = true;
-        keep_follow(&x->keep);
-    }
-    fetch_tell_head(x);
-    if (reason != GATE_STORE)
-        pass_on(x, reason);
-    else if (stream)
-        fetch_publish(x);
-}
-
 static bool on_body(void *arg, struct slice bytes)
 {
     struct fetch *x = arg;
@@ -622,8 +333,9 @@ static bool on_body(void *arg, struct slice bytes)
         x->paused = true;
         return false;
     }
-    if (is_storable(x) && !x->reading && flight_bytes(x->flight) + bytes.len > x->site->gate.object_bytes_max)
-        pass_on(x, GATE_TOO_LARGE);
+    if (fetch_is_storable(x) && !x->reading &&
+        flight_bytes(x->flight) + bytes.len > x->site->gate.object_bytes_max)
+        fetch_pass_on(x, GATE_TOO_LARGE);
     at_end = keep_feed(&x->keep, bytes);
     r = flight_append(x->flight, bytes);
     if (at_end) {
@@ -643,16 +355,7 @@ static bool on_body(void *arg, struct slice bytes)
 
 static void on_trailers(void *arg, const struct fields *fields)
 {
-    struct fetch *x = arg;
-    struct fields *to = flight_trailers_edit(x->flight);
-
-    for (size_t i = 0; to && i < fields->n; i++) {
-        struct slice name = flight_keep(x->flight, fields->at[i].name);
-        struct slice value = flight_keep(x->flight, fields->at[i].value);
-
-        if (name.data && value.data && header_flags(x->site->headers, name) == 0)
-            (void)fields_add(to, name, value);
-    }
+    fetch_take_trailers(arg, fields);
 }
 
 static int64_t on_tried(void *arg, const struct upstream_try *one)
@@ -666,9 +369,9 @@ static int64_t on_tried(void *arg, const struct upstream_try *one)
     return wait_ms;
 }
 
-static const struct upstream_events events = {on_head, on_body, on_trailers, on_end, on_tried};
+static const struct upstream_events events = {fetch_on_head, on_body, on_trailers, on_end, on_tried};
 
-/* -- below memory -- */
+/* -- the flight's and the upload's callbacks -- */
 
 /* Everyone left before the search came back. */
 static void give_up_below(struct fetch *x)
@@ -676,8 +379,6 @@ static void give_up_below(struct fetch *x)
     fetch_drop_request(x);
     fetch_fail(x, ERR_OVERLOADED, "the request was given up", GATE_ABANDONED);
 }
-
-/* -- the flight's and the upload's callbacks -- */
 
 static void on_flight_event(struct flight_producer *p)
 {
@@ -691,8 +392,8 @@ static void on_flight_event(struct flight_producer *p)
         fetch_follow_on(x);
         return;
     }
-    if (x->below) {
-        if (!worth_finishing(x) && flight_close_abandoned(x->flight))
+    if (x->waiting) {
+        if (!is_worth_finishing(x) && flight_close_abandoned(x->flight))
             give_up_below(x);
         return;
     }
@@ -702,7 +403,7 @@ static void on_flight_event(struct flight_producer *p)
         x->paused = false;
         upstream_resume(x->call);
     }
-    if (!worth_finishing(x))
+    if (!is_worth_finishing(x))
         give_up_unread(x);
 }
 
@@ -805,9 +506,7 @@ static void begin_keeping(struct fetch *x, const struct fetch_spec *spec)
     x->keep.prompt = spec->prompt;
 }
 
-/* -- upstream, at once or after the tiers below memory -- */
-
-static void ask_upstream(struct fetch *x, struct upstream_pool *pool, const struct upstream_request *req)
+void fetch_ask_upstream(struct fetch *x, struct upstream_pool *pool, const struct upstream_request *req)
 {
     struct flight_times times = {.asked_ns = clock_mono_ns()};
     int64_t wait_ms;
@@ -827,126 +526,9 @@ static void ask_upstream(struct fetch *x, struct upstream_pool *pool, const stru
     }
 }
 
-void fetch_ask_waiting(struct fetch *x)
-{
-    struct below *b = x->below;
-
-    x->below = NULL;
-    ask_upstream(x, b->pool, &b->request);
-    free(b);
-}
-
-/* Memory may have the same, or a younger one: that has been judged. */
-static bool is_news(const struct below *b)
-{
-    const struct entry_ref *found = &b->search.found;
-
-    if (found->entry->started_seq != b->known_seq)
-        return found->entry->started_seq > b->known_seq;
-    return found->expires_ms > b->known_expires_ms;
-}
-
-/* What nobody reads is for the store, which has it by now; stale, it is what was to be asked for again. */
-static bool ends_with_found(const struct fetch *x)
-{
-    const struct entry_ref *found = &x->below->search.found;
-
-    return found->entry && is_news(x->below) && (!x->unread || clock_wall_ms() < found->expires_ms);
-}
-
-static void on_searched(struct store_search *s)
-{
-    struct below *b = CONTAINER_OF(s, struct below, search);
-    struct fetch *x = b->fetch;
-
-    if (ends_with_found(x)) {
-        flight_set_found(x->flight, &s->found, &x->body, x->body_charged);
-        x->body_charged = 0;
-        fetch_drop_request(x);
-        fetch_finish(x, FLIGHT_FOUND);
-        return;
-    }
-    entry_ref_release(&s->found);
-    if (x->fleet)
-        fetch_elect(x);
-    else
-        fetch_ask_waiting(x);
-}
-
-static char *copy_text(char *to, struct slice *text)
-{
-    if (text->len > 0)
-        memcpy(to, text->data, text->len);
-    text->data = to;
-    to[text->len] = '\0';
-    return to + text->len + 1;
-}
-
-/* With its fields, method and target; the body is the fetch's already. */
-static struct below *below_new(struct fetch *x, struct upstream_pool *pool,
-                               const struct upstream_request *req)
-{
-    size_t bytes = strlen(req->method) + req->target.len + 2;
-    struct slice method = slice_str(req->method);
-    struct below *b;
-    char *at;
-
-    for (size_t i = 0; i < req->fields_n; i++)
-        bytes += sizeof(*req->fields) + req->fields[i].name.len + req->fields[i].value.len + 2;
-    b = calloc(1, sizeof(*b) + bytes);
-    if (!b)
-        abort(); /* bounded by listen.max_header_bytes */
-    b->fetch = x;
-    b->pool = pool;
-    b->request = *req;
-    b->fields = (struct field *)(b + 1);
-    b->request.fields = b->fields;
-    at = (char *)(b->fields + req->fields_n);
-    at = copy_text(at, &method);
-    b->request.method = method.data;
-    at = copy_text(at, &b->request.target);
-    for (size_t i = 0; i < req->fields_n; i++) {
-        b->fields[i] = req->fields[i];
-        at = copy_text(copy_text(at, &b->fields[i].name), &b->fields[i].value);
-    }
-    return b;
-}
-
-static void note_known(struct fetch *x, const struct digest *key)
-{
-    struct entry_ref known;
-
-    if (!x->site->memory || !store_mem_peek(x->site->memory, key, clock_wall_ms(), &known))
-        return;
-    x->below->known_seq = known.entry->started_seq;
-    x->below->known_expires_ms = known.expires_ms;
-    entry_ref_release(&known);
-}
-
-static void ask_below(struct fetch *x, const struct fetch_spec *spec)
-{
-    struct store_search *s;
-
-    note_known(x, spec->look_below);
-    s = &x->below->search;
-    s->on_done = on_searched;
-    s->label = (struct label){.key = *spec->look_below,
-                              .namespace_ = spec->namespace_,
-                              .operation = spec->op_name,
-                              .model = spec->model};
-    store_search(spec->below, s);
-}
-
-void fetch_start(struct flight *f, const struct fetch_spec *spec)
+static struct fetch *fetch_new(struct flight *f, const struct fetch_spec *spec)
 {
     struct fetch *x = calloc(1, sizeof(*x));
-    struct upstream_request req = {.method = spec->method,
-                                   .target = spec->target,
-                                   .fields = spec->fields,
-                                   .fields_n = spec->fields_n,
-                                   .anonymous = spec->anonymous,
-                                   .key_in_query = spec->key_in_query,
-                                   .body_len = -1};
 
     if (!x)
         abort(); /* a small fixed allocation */
@@ -970,18 +552,31 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
         x->caller = spec->caller;
     if (!spec->key && method_is_unsafe(slice_str(spec->method))) /* a question to a model changes nothing */
         x->changes = flight_keep(f, spec->target);
+    x->fleet = spec->fleet;
     x->started_ns = clock_mono_ns();
     begin_keeping(x, spec);
+    return x;
+}
+
+void fetch_start(struct flight *f, const struct fetch_spec *spec)
+{
+    struct fetch *x = fetch_new(f, spec);
+    struct upstream_request req = {.method = spec->method,
+                                   .target = spec->target,
+                                   .fields = spec->fields,
+                                   .fields_n = spec->fields_n,
+                                   .anonymous = spec->anonymous,
+                                   .body_len = -1};
+
     take_body(x, spec, &req);
-    x->fleet = spec->fleet;
     flight_produce(f, &x->producer);
     if (!spec->look_below && !spec->fleet) {
-        ask_upstream(x, spec->pool, &req);
+        fetch_ask_upstream(x, spec->pool, &req);
         return;
     }
-    x->below = below_new(x, spec->pool, &req);
+    fetch_wait(x, spec->pool, &req);
     if (spec->look_below)
-        ask_below(x, spec);
+        fetch_ask_below(x, spec);
     else
         fetch_elect(x);
 }

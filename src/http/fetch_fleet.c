@@ -73,34 +73,6 @@ static bool take_variant(struct fetch *x, const struct relay_head *told)
     return flight_vary(x->flight, &split);
 }
 
-static bool take_field(struct fetch *x, struct fields *to, const struct field *f)
-{
-    struct slice name = flight_keep(x->flight, f->name), value = flight_keep(x->flight, f->value);
-
-    return name.data && value.data && fields_add(to, name, value) == 0;
-}
-
-/* Whatever it says, nothing goes on that is about a connection or is ours to say. */
-static void drop_fields_of_the_hop(struct fields *f)
-{
-    uint16_t kept = 0;
-
-    for (uint16_t i = 0; i < f->n; i++)
-        if ((f->at[i].flags & (HEADER_HOP | HEADER_FRAMING | HEADER_OURS)) == 0)
-            f->at[kept++] = f->at[i];
-    f->n = kept;
-}
-
-static bool take_fields(struct fetch *x, const struct relay_head *told, struct flight_head *head)
-{
-    for (size_t i = 0; i < told->fields.n; i++)
-        if (!take_field(x, &head->fields, &told->fields.at[i]))
-            return false;
-    fields_classify_response(&head->fields, x->site->headers);
-    drop_fields_of_the_hop(&head->fields);
-    return true;
-}
-
 static enum gate_reason reason_of(struct slice name)
 {
     for (int r = GATE_STORE + 1; r < GATE_REASON_COUNT; r++)
@@ -144,10 +116,11 @@ static void on_head(void *arg, const struct relay_head *told)
     head->body_len = told->body_len;
     head->came_ms = told->came_ms;
     head->relayed = true;
-    if (!take_fields(x, told, head)) {
+    if (!fetch_take_fields(x, &told->fields)) {
         break_off(x, ERR_OVERLOADED, "out of memory", GATE_MEMORY);
         return;
     }
+    fetch_drop_hop_fields(&head->fields); /* whatever it says */
     flight_adopt_id(x->flight, told->id);
     if (told->reason.len > 0)
         pass_on(x, reason_of(told->reason));
@@ -183,15 +156,6 @@ static void on_data(void *arg, struct slice bytes)
     }
 }
 
-static void take_trailers(struct fetch *x, const struct fields *told)
-{
-    struct fields *to = told->n > 0 ? flight_trailers_edit(x->flight) : NULL;
-
-    for (size_t i = 0; to && i < told->n; i++)
-        if (header_flags(x->site->headers, told->at[i].name) == 0)
-            (void)take_field(x, to, &told->at[i]);
-}
-
 static void take_whole(struct fetch *x, const struct relay_end *end)
 {
     int64_t bytes = (int64_t)flight_bytes(x->flight), promised = flight_head(x->flight)->body_len;
@@ -210,7 +174,7 @@ static void take_whole(struct fetch *x, const struct relay_end *end)
         head->reason = x->keep.reason;
         head->body_len = bytes;
     }
-    take_trailers(x, &end->trailers);
+    fetch_take_trailers(x, &end->trailers);
     flight_set_tokens(x->flight, (struct flight_tokens){end->tokens_in, end->tokens_out});
     fetch_drop_request(x);
     fetch_finish(x, FLIGHT_WHOLE);
@@ -269,7 +233,7 @@ static void on_end(void *arg, const struct relay_end *end)
 /* What lies here already was brought by that leader, or by a later one, and is not good enough. */
 static bool is_known(const struct fetch *x, int64_t fence)
 {
-    return x->below->known_seq >= fence || (x->about.entry && x->about.entry->started_seq >= fence);
+    return x->waiting->known_seq >= fence || (x->about.entry && x->about.entry->started_seq >= fence);
 }
 
 /* What the leader brings was asked for before an invalidation that may mean it. */
