@@ -24,6 +24,7 @@
 #include "refrain/base/list.h"
 #include "refrain/base/loop.h"
 #include "refrain/base/slice.h"
+#include "refrain/http/chunks.h"
 #include "refrain/http/limits.h"
 #include "refrain/policy/gate.h"
 #include "refrain/store/entry_ref.h"
@@ -97,8 +98,7 @@ struct flight_reader {
     struct flight *flight;
     struct list link;
     struct loop_msg msg;
-    struct flight_chunk *chunk;
-    size_t at;
+    struct chunks_cursor cursor;
     bool opener, waiting, posted, sent_away;
     bool stays; /* what the answer varies by does not tell it from the opener */
 };
