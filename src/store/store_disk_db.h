@@ -1,6 +1,7 @@
 /*
- * store_disk_db - one connection to the disk tier's file: the only place that knows SQLite. Statements, what
- * its errors mean, and nothing of threads, queues or time. docs/disk.md has the schema.
+ * store_disk_db - one connection to the disk tier's file, in the tier's words: entries, values, transactions,
+ * room. Nothing of threads, queues or time; what SQLite wants for it is store_disk_sql's, whose file it is
+ * store_disk_schema's.
  *
  * Threads: a connection belongs to the thread that opened it. One writes, others read beside it.
  */

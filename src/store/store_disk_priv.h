@@ -5,7 +5,9 @@
  *   store_disk_read.c   the readers
  *   store_disk_write.c  the writer: groups, removals in steps, keeping house
  *   store_disk_open.c   the writer, too: the file opened, put aside, taken over; what is said of it
- *   store_disk_db.c     SQLite; store_disk_file.c  the file system
+ *   store_disk_db.c     entries and transactions, over store_disk_schema.c (whose file it is) and
+ *                       store_disk_sql.c (SQLite; all statements: store_disk_statements.h)
+ *   store_disk_file.c   the file system
  *
  * A job is one question. It belongs to the port's thread until it is queued, to a thread of the tier's until
  * that posts it back, then to the port's thread again, which frees it. Its question may be answered earlier,
