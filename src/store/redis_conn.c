@@ -5,24 +5,20 @@
  *      ▲            name, files   socket     TLS       AUTH …       │
  *      └───────────────────────── lose() ◄──────────────────────────┘
  *
- * Orders wait in `unsent` until their bytes are written, then in `sent`, in the order in which their replies
- * will come. The only ways out of both are a reply, redis_order_forget and lose().
+ * What was asked waits in `orders`, whose ways out are a reply, redis_order_forget and lose().
  *
  * What is asked is written when the loop is about to wait (a message to itself), so that what comes at once
  * goes out at once. Nothing is called back from within redis_conn_ask and the like.
  */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "redis_greeting.h"
+#include "redis_orders.h"
 #include "redis_priv.h"
-#include "refrain/base/buf.h"
 #include "refrain/base/digest.h"
 #include "refrain/store/resp.h"
 
@@ -36,23 +32,9 @@ enum {
     IOV_MAX_N = 16,
     READ_BYTES = 64 * 1024,
     READS_MAX = 4, /* at a time: others on the loop have their turn */
-    GREETING_BYTES_MAX = 4096,
 };
 
 enum conn_at { CONN_RESTING, CONN_PREPARING, CONN_CONNECTING, CONN_SHAKING, CONN_GREETING, CONN_UP };
-
-enum greeting { GREET_AUTH, GREET_NAME, GREET_SELECT, GREET_PING, GREETINGS };
-
-struct redis_order {
-    struct list link;
-    struct redis_conn *conn;
-    char *bytes;
-    size_t len;
-    int64_t patience_ms, sent_ms;
-    redis_on_order *on_reply; /* NULL: forgotten */
-    void *arg;
-    bool mute; /* no reply comes in its turn */
-};
 
 struct redis_conn {
     struct loop *loop;
@@ -79,14 +61,9 @@ struct redis_conn {
     struct redis_wire *wire;
     struct loop_fd *watch;
     struct resp_reader *reader;
-    struct buf greeting;
-    size_t greeting_at;
-    enum greeting greetings[GREETINGS];
-    size_t greetings_n, greeted_n;
+    struct redis_greeting greeting;
 
-    struct list unsent, sent;
-    size_t unsent_at; /* bytes of the first that are written */
-    size_t unsent_bytes, calls_n;
+    struct redis_orders orders;
 
     struct loop_msg flush;
     bool flush_posted, is_freed;
@@ -98,65 +75,6 @@ static void lose(struct redis_conn *c, enum redis_cause cause, struct slice deta
 
 /* -- orders -- */
 
-static void order_free(struct redis_order *o)
-{
-    list_remove(&o->link);
-    o->conn->calls_n--;
-    resp_format_free(o->bytes);
-    free(o);
-}
-
-static void order_end(struct redis_order *o, const struct redis_reply *reply, enum redis_why why)
-{
-    redis_on_order *on_reply = o->on_reply;
-    void *arg = o->arg;
-
-    order_free(o);
-    if (on_reply)
-        on_reply(arg, reply, why);
-}
-
-/* A callback may forget others of the list, and ask anew, which does not end up in it. */
-static void fail_all(struct list *orders, enum redis_why why)
-{
-    LIST_FOR(it, orders)
-    { /* none of them is unsent any more, as redis_order_forget sees it */
-        struct redis_order *o = CONTAINER_OF(it, struct redis_order, link);
-
-        resp_format_free(o->bytes);
-        o->bytes = NULL;
-    }
-    while (!list_empty(orders))
-        order_end(CONTAINER_OF(orders->next, struct redis_order, link), NULL, why);
-}
-
-static void fail_sent(struct redis_conn *c)
-{
-    struct list lost;
-
-    list_init(&lost);
-    list_splice_back(&lost, &c->sent);
-    if (c->unsent_at > 0) {
-        struct redis_order *o = CONTAINER_OF(c->unsent.next, struct redis_order, link);
-
-        c->unsent_at = 0;
-        c->unsent_bytes -= o->len;
-        list_remove(&o->link);
-        list_push_back(&lost, &o->link);
-    }
-    fail_all(&lost, REDIS_LOST);
-}
-
-static void fail_unsent(struct redis_conn *c)
-{
-    struct list down;
-
-    list_init(&down);
-    list_splice_back(&down, &c->unsent);
-    c->unsent_bytes = 0;
-    fail_all(&down, REDIS_DOWN);
-}
-
 static void post_flush(struct redis_conn *c)
 {
     if (c->flush_posted)
@@ -165,39 +83,10 @@ static void post_flush(struct redis_conn *c)
     loop_post(c->loop, &c->flush);
 }
 
-static struct redis_order *order_new(struct redis_conn *c, const struct slice *argv, size_t argc)
-{
-    struct redis_order *o = calloc(1, sizeof(*o));
-
-    if (!o)
-        return NULL;
-    o->bytes = resp_format(argv, argc, &o->len);
-    if (!o->bytes) {
-        free(o);
-        return NULL;
-    }
-    o->conn = c;
-    list_init(&o->link);
-    list_push_back(&c->unsent, &o->link);
-    c->unsent_bytes += o->len;
-    c->calls_n++;
-    post_flush(c);
-    return o;
-}
-
 /* REDIS_REPLIED: it may. */
 static enum redis_why may_ask(const struct redis_conn *c, const struct slice *argv, size_t argc)
 {
-    const struct redis_conf *conf = &c->settings->conf;
-    size_t size = resp_format_size(argv, argc);
-
-    if (c->away)
-        return REDIS_DOWN;
-    if (size > conf->queue_bytes_max)
-        return REDIS_TOO_LARGE;
-    if (c->calls_n >= conf->queue_calls_max || size > conf->queue_bytes_max - c->unsent_bytes)
-        return REDIS_BUSY;
-    return REDIS_REPLIED;
+    return c->away ? REDIS_DOWN : redis_orders_room(&c->orders, &c->settings->conf, argv, argc);
 }
 
 struct redis_order *redis_conn_ask(struct redis_conn *c, const struct slice *argv, size_t argc,
@@ -209,7 +98,7 @@ struct redis_order *redis_conn_ask(struct redis_conn *c, const struct slice *arg
     *out_why = may_ask(c, argv, argc);
     if (*out_why != REDIS_REPLIED)
         return NULL;
-    o = order_new(c, argv, argc);
+    o = redis_orders_add(&c->orders, argv, argc);
     if (!o) {
         *out_why = REDIS_BUSY;
         return NULL;
@@ -217,6 +106,7 @@ struct redis_order *redis_conn_ask(struct redis_conn *c, const struct slice *arg
     o->patience_ms = patience_ms;
     o->on_reply = on_reply;
     o->arg = arg;
+    post_flush(c);
     return o;
 }
 
@@ -226,22 +116,12 @@ bool redis_conn_tell(struct redis_conn *c, const struct slice *argv, size_t argc
 
     if (c->at != CONN_UP || may_ask(c, argv, argc) != REDIS_REPLIED)
         return false;
-    o = order_new(c, argv, argc);
-    if (o)
-        o->mute = true;
-    return o != NULL;
-}
-
-void redis_order_forget(struct redis_order *o)
-{
-    struct redis_conn *c = o->conn;
-    bool is_first = c->unsent.next == &o->link;
-
-    o->on_reply = NULL;
-    if (!o->bytes || (is_first && c->unsent_at > 0))
-        return; /* on its way: what comes for it is thrown away */
-    c->unsent_bytes -= o->len;
-    order_free(o);
+    o = redis_orders_add(&c->orders, argv, argc);
+    if (!o)
+        return false;
+    o->mute = true;
+    post_flush(c);
+    return true;
 }
 
 /* -- going up and down -- */
@@ -325,9 +205,9 @@ static void lose(struct redis_conn *c, enum redis_cause cause, struct slice deta
     drop_tls(c, cause);
     loop_timer_start(c->timer, rest_ms(c), 0);
     tell_state(c, false, cause, detail);
-    fail_sent(c);
+    redis_orders_fail_sent(&c->orders);
     if (c->away)
-        fail_unsent(c);
+        redis_orders_fail_unsent(&c->orders);
 }
 
 static void lose_by(struct redis_conn *c, enum redis_cause cause, int error)
@@ -339,7 +219,7 @@ static void lose_by(struct redis_conn *c, enum redis_cause cause, int error)
  * then may be lost when it closes, too. */
 static void lose_closed(struct redis_conn *c, int error)
 {
-    bool is_refusal = c->tls && c->at == CONN_GREETING && c->greeted_n == 0;
+    bool is_refusal = c->tls && c->at == CONN_GREETING && c->greeting.answered_n == 0;
 
     lose_by(c, is_refusal ? REDIS_TLS_REFUSED : REDIS_CLOSED, error);
 }
@@ -364,75 +244,32 @@ static void go_up(struct redis_conn *c)
 
 /* -- writing -- */
 
-static int gather_unsent(struct redis_conn *c, struct iovec *iov)
-{
-    size_t at = c->unsent_at;
-    int n = 0;
-
-    LIST_FOR(it, &c->unsent)
-    {
-        struct redis_order *o = CONTAINER_OF(it, struct redis_order, link);
-
-        iov[n++] = (struct iovec){o->bytes + at, o->len - at};
-        at = 0;
-        if (n == IOV_MAX_N)
-            break;
-    }
-    return n;
-}
-
-static void order_is_sent(struct redis_conn *c, struct redis_order *o)
-{
-    c->unsent_bytes -= o->len;
-    resp_format_free(o->bytes);
-    o->bytes = NULL;
-    o->sent_ms = loop_now_ms(c->loop);
-    list_remove(&o->link);
-    if (o->mute)
-        order_free(o);
-    else
-        list_push_back(&c->sent, &o->link);
-}
-
-static void unsent_written(struct redis_conn *c, size_t n)
-{
-    while (n > 0) {
-        struct redis_order *o = CONTAINER_OF(c->unsent.next, struct redis_order, link);
-        size_t rest = o->len - c->unsent_at;
-
-        if (n < rest) {
-            c->unsent_at += n;
-            return;
-        }
-        n -= rest;
-        c->unsent_at = 0;
-        order_is_sent(c, o);
-    }
-}
-
 /* 0 when all is written, -EAGAIN, another negative errno. */
 static int write_greeting(struct redis_conn *c)
 {
-    while (c->greeting_at < c->greeting.len) {
-        struct iovec iov = {c->greeting.data + c->greeting_at, c->greeting.len - c->greeting_at};
-        ssize_t n = redis_wire_write(c->wire, &iov, 1);
+    struct iovec left;
+
+    while ((left = redis_greeting_unsent(&c->greeting)).iov_len > 0) {
+        ssize_t n = redis_wire_write(c->wire, &left, 1);
 
         if (n < 0)
             return (int)n;
-        c->greeting_at += (size_t)n;
+        c->greeting.written += (size_t)n;
     }
     return redis_wire_flush(c->wire);
 }
 
 static int write_unsent(struct redis_conn *c)
 {
-    while (!list_empty(&c->unsent)) {
-        struct iovec iov[IOV_MAX_N];
-        ssize_t n = redis_wire_write(c->wire, iov, gather_unsent(c, iov));
+    struct iovec iov[IOV_MAX_N];
+    int pieces;
+
+    while ((pieces = redis_orders_unsent(&c->orders, iov, IOV_MAX_N)) > 0) {
+        ssize_t n = redis_wire_write(c->wire, iov, pieces);
 
         if (n < 0)
             return (int)n;
-        unsent_written(c, (size_t)n);
+        redis_orders_written(&c->orders, (size_t)n, loop_now_ms(c->loop));
     }
     return redis_wire_flush(c->wire);
 }
@@ -444,7 +281,7 @@ static int64_t silence_max_ms(const struct redis_conn *c)
 
 static void watch_silence(struct redis_conn *c)
 {
-    if (!loop_timer_active(c->timer) && !list_empty(&c->sent))
+    if (!loop_timer_active(c->timer) && redis_orders_next(&c->orders))
         loop_timer_start(c->timer, silence_max_ms(c), 0);
 }
 
@@ -476,47 +313,17 @@ static void on_flush(struct loop_msg *m)
 
 /* -- replies -- */
 
-static enum redis_cause refusal_of(enum greeting step, const struct redis_reply *r)
-{
-    if (redis_reply_is_error(r, "NOAUTH"))
-        return REDIS_NOAUTH;
-    if (redis_reply_is_error(r, "LOADING"))
-        return REDIS_LOADING;
-    if (redis_reply_is_error(r, "DENIED") || slice_starts(r->text, SLICE_OF("ERR max number of clients")))
-        return REDIS_REFUSING;
-    switch (step) {
-    case GREET_AUTH:
-        return REDIS_WRONGPASS;
-    case GREET_NAME: /* for whoever lists the clients; may be forbidden */
-        return REDIS_FINE;
-    case GREET_SELECT:
-        return REDIS_NO_DB;
-    default: /* one that may not PING is let in all the same */
-        return redis_reply_is_error(r, "NOPERM") ? REDIS_FINE : REDIS_REFUSING;
-    }
-}
-
-static bool is_greeting_reply(enum greeting step, const struct redis_reply *r)
-{
-    return r && (r->type == REDIS_ERROR || redis_reply_is(r, step == GREET_PING ? "PONG" : "OK"));
-}
-
 /* False: the connection is gone. */
 static bool on_greeting(struct redis_conn *c, const struct redis_reply *r)
 {
-    enum greeting step = c->greetings[c->greeted_n];
-    enum redis_cause cause;
+    enum redis_cause cause = redis_greeting_judge(&c->greeting, r);
 
-    if (!is_greeting_reply(step, r)) {
-        lose(c, REDIS_CONFUSED, SLICE_OF("an answer that does not fit what was asked"));
-        return false;
-    }
-    cause = r->type == REDIS_ERROR ? refusal_of(step, r) : REDIS_FINE;
     if (cause != REDIS_FINE) {
-        lose(c, cause, r->text);
+        lose(c, cause,
+             cause == REDIS_CONFUSED ? SLICE_OF("an answer that does not fit what was asked") : r->text);
         return false;
     }
-    if (++c->greeted_n == c->greetings_n)
+    if (redis_greeting_is_over(&c->greeting))
         go_up(c);
     return true;
 }
@@ -534,13 +341,13 @@ static void look_at_error(struct redis_conn *c, const struct redis_reply *r)
 
 static bool on_answer(struct redis_conn *c, const struct redis_reply *r, enum redis_why why)
 {
-    if (list_empty(&c->sent)) {
+    if (!redis_orders_next(&c->orders)) {
         lose(c, REDIS_CONFUSED, SLICE_OF("a reply that nobody asked for"));
         return false;
     }
     if (r)
         look_at_error(c, r);
-    order_end(CONTAINER_OF(c->sent.next, struct redis_order, link), r, why);
+    redis_orders_answer(&c->orders, r, why);
     return true;
 }
 
@@ -612,45 +419,6 @@ static bool read_some(struct redis_conn *c)
 
 /* -- connecting -- */
 
-static int add_command(struct buf *out, const struct slice *argv, size_t argc)
-{
-    size_t len;
-    char *bytes = resp_format(argv, argc, &len);
-    int r = bytes ? buf_add(out, bytes, len) : -ENOMEM;
-
-    resp_format_free(bytes);
-    return r;
-}
-
-static int greet(struct redis_conn *c, enum greeting step, const char *a, const char *b, const char *d)
-{
-    struct slice argv[3] = {slice_str(a), slice_str(b), slice_str(d)};
-
-    c->greetings[c->greetings_n++] = step;
-    return add_command(&c->greeting, argv, d ? 3 : b ? 2 : 1);
-}
-
-/* All in one go: it costs one round trip. */
-static int make_greeting(struct redis_conn *c)
-{
-    const struct redis_conf *conf = &c->settings->conf;
-    char db[16];
-    int r = 0;
-
-    buf_clear(&c->greeting);
-    c->greeting_at = 0;
-    c->greetings_n = c->greeted_n = 0;
-    (void)snprintf(db, sizeof(db), "%u", conf->db);
-    if (conf->password)
-        r = conf->username ? greet(c, GREET_AUTH, "AUTH", conf->username, conf->password)
-                           : greet(c, GREET_AUTH, "AUTH", conf->password, NULL);
-    if (r == 0)
-        r = greet(c, GREET_NAME, "CLIENT", "SETNAME", "refrain");
-    if (r == 0 && conf->db != 0)
-        r = greet(c, GREET_SELECT, "SELECT", db, NULL);
-    return r == 0 ? greet(c, GREET_PING, "PING", NULL, NULL) : r;
-}
-
 static void shake(struct redis_conn *c)
 {
     struct redis_detail detail = {""};
@@ -668,7 +436,7 @@ static void shake(struct redis_conn *c)
         lose_by(c, c->tls ? REDIS_TLS_REFUSED : REDIS_CLOSED, r);
         return;
     }
-    if (make_greeting(c) < 0) {
+    if (redis_greeting_make(&c->greeting, &c->settings->conf) < 0) {
         lose(c, REDIS_NO_MEMORY, (struct slice){NULL, 0});
         return;
     }
@@ -705,13 +473,10 @@ static void try_next(struct redis_conn *c, int error);
 
 static void on_connecting(struct redis_conn *c)
 {
-    int error = 0;
-    socklen_t len = sizeof(error);
+    int r = redis_socket_error(c->fd);
 
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        error = errno;
-    if (error != 0)
-        try_next(c, -error);
+    if (r < 0)
+        try_next(c, r);
     else
         connected(c);
 }
@@ -734,42 +499,11 @@ static void on_fd(void *arg, int events)
     }
 }
 
-static int unix_address(const char *path, struct redis_address *out)
-{
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-
-    if (strlen(path) >= sizeof(un.sun_path))
-        return -ENAMETOOLONG;
-    memcpy(un.sun_path, path, strlen(path));
-    *out = (struct redis_address){.len = sizeof(un)};
-    memcpy(&out->storage, &un, sizeof(un));
-    return 0;
-}
-
-/* What cannot be set makes it slower to notice a dead peer, no more. */
-static void set_options(int fd, int family)
-{
-    const int on = 1, idle_s = 15, interval_s = 5, probes = 3;
-
-    if (family == AF_UNIX)
-        return;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-}
-
 /* 0: connected; -EINPROGRESS; another negative errno. */
 static int open_socket(struct redis_conn *c, const struct redis_address *a)
 {
-    int family = a->storage.ss_family, r;
+    int r = redis_socket_connect(a, &c->fd);
 
-    c->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->fd < 0)
-        return -errno;
-    set_options(c->fd, family);
-    r = connect(c->fd, (const struct sockaddr *)&a->storage, a->len) < 0 ? -errno : 0;
     if (r < 0 && r != -EINPROGRESS)
         return r;
     c->watch = loop_fd_new(c->loop, c->fd, on_fd, c);
@@ -804,7 +538,7 @@ static void on_found(struct redis_conn *c)
         lose(c, c->found.cause, slice_str(detail.text)); /* which drops what was found */
         return;
     }
-    if (!c->host && unix_address(c->settings->conf.path, &c->found.addresses[0]) == 0)
+    if (!c->host && redis_socket_address_unix(c->settings->conf.path, &c->found.addresses[0]) == 0)
         c->found.addresses_n = 1;
     c->addresses_left = c->found.addresses_n;
     try_next(c, -EADDRNOTAVAIL);
@@ -843,11 +577,10 @@ static void begin(struct redis_conn *c)
 static void judge_silence(struct redis_conn *c)
 {
     int64_t now = loop_now_ms(c->loop), bound = silence_max_ms(c), waited;
-    const struct redis_order *o;
+    const struct redis_order *o = redis_orders_next(&c->orders);
 
-    if (list_empty(&c->sent))
+    if (!o)
         return;
-    o = CONTAINER_OF(c->sent.next, struct redis_order, link);
     waited = now - o->sent_ms;
     if (o->patience_ms > bound)
         bound = o->patience_ms;
@@ -902,10 +635,9 @@ struct redis_conn *redis_conn_new(struct loop *l, struct redis_settings *s, cons
     c->events = *events;
     c->port = host ? port : s->conf.port;
     c->fd = -1;
-    c->greeting = (struct buf)BUF_INIT(GREETING_BYTES_MAX);
+    redis_greeting_init(&c->greeting);
     c->flush.on_msg = on_flush;
-    list_init(&c->unsent);
-    list_init(&c->sent);
+    redis_orders_init(&c->orders);
     if (!is_unix) {
         c->host = strdup(host ? host : s->conf.host ? s->conf.host : "127.0.0.1");
         if (!c->host) {
@@ -919,13 +651,6 @@ struct redis_conn *redis_conn_new(struct loop *l, struct redis_settings *s, cons
     return c;
 }
 
-static void wipe_greeting(struct redis_conn *c)
-{
-    if (c->greeting.data)
-        explicit_bzero(c->greeting.data, c->greeting.cap);
-    buf_done(&c->greeting);
-}
-
 void redis_conn_free(struct redis_conn *c)
 {
     if (!c)
@@ -934,11 +659,11 @@ void redis_conn_free(struct redis_conn *c)
     c->at = CONN_RESTING;
     close_wire(c);
     drop_prepared(c);
-    fail_sent(c);
-    fail_unsent(c);
+    redis_orders_fail_sent(&c->orders);
+    redis_orders_fail_unsent(&c->orders);
     redis_tls_ctx_free(c->tls);
     loop_timer_free(c->timer);
-    wipe_greeting(c);
+    redis_greeting_done(&c->greeting);
     redis_settings_unref(c->settings);
     free(c->host);
     c->is_freed = true;

@@ -1,7 +1,10 @@
 /*
  * redis_priv - what the files of the Redis client share.
  *
- *   redis (facade, deadlines) ─► redis_conn (one connection: greeting, order of replies, reconnecting)
+ *   redis (facade, deadlines) ─► redis_conn (one connection: coming up, reconnecting, silence)
+ *                                   ├─► redis_orders (what was asked, and in which order replies come)
+ *                                   ├─► redis_greeting (what is said first, and whether we are let in)
+ *                                   ├─► redis_socket (options, connecting)
  *                                   ├─► redis_prepare (names and certificates, on a thread of their own)
  *                                   ├─► redis_wire (bytes over a socket) ─► redis_tls
  *                                   └─► resp (commands to bytes, bytes to replies) ─► resp_guard, hiredis
@@ -102,6 +105,16 @@ struct redis_prepare *redis_prepare_start(struct loop *l, struct redis_settings 
 bool redis_prepare_now(const char *host, uint16_t port, struct redis_prepared *out);
 /** on_done does not come any more. NULL is fine; not after on_done. */
 void redis_prepare_abandon(struct redis_prepare *p);
+
+/* -- a socket that is to be connected -- */
+
+/** Errors: -ENAMETOOLONG. */
+int redis_socket_address_unix(const char *path, struct redis_address *out);
+/** 0: connected; -EINPROGRESS; another negative errno. *@out_fd is the caller's in any case, if it was
+ * opened. */
+int redis_socket_connect(const struct redis_address *a, int *out_fd);
+/** What became of it once it is writable: 0: connected; a negative errno. */
+int redis_socket_error(int fd);
 
 /* -- one connection -- */
 
