@@ -1,4 +1,5 @@
 #include "refrain/base/buf.h"
+#include "refrain/base/jescape.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -93,31 +94,9 @@ int buf_addf(struct buf *b, const char *fmt, ...)
     return 0;
 }
 
-/* Two-letter escapes of RFC 8259 section 7; 0 where \u is the only way. */
-static char short_escape(uint8_t c)
-{
-    switch (c) {
-    case '"':
-    case '\\':
-        return (char)c;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return 0;
-    }
-}
-
 static int add_json_char(struct buf *b, const uint8_t *p, size_t left, size_t *used)
 {
-    char esc = short_escape(*p);
+    char esc = jescape_letter(*p);
     size_t n;
 
     *used = 1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/base/hex.h"
 #include "refrain/wire/header.h"
 
 enum { SMALL_BODY = 16 * 1024, EVENT_BODY = 64 * 1024, REQUEST_BODY = 16 << 20 };
@@ -96,15 +97,6 @@ struct slice api_correlation(struct api_call *c)
 
 /* -- finding a route -- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Percent-decodes @text into @out, which has API_ARG_BYTES_MAX. -1: too long, or badly coded. */
 static int decode(struct slice text, char *out)
 {
@@ -114,12 +106,11 @@ static int decode(struct slice text, char *out)
         char byte = text.data[i];
 
         if (byte == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.data[i + 1]) : -1;
-            int low = i + 2 < text.len ? hex_digit(text.data[i + 2]) : -1;
+            int coded = i + 2 < text.len ? hex_byte(text.data + i + 1) : -1;
 
-            if (high < 0 || low < 0)
+            if (coded < 0)
                 return -1;
-            byte = (char)(high * 16 + low);
+            byte = (char)coded;
             i += 2;
         }
         if (len == API_ARG_BYTES_MAX || byte == '\0')

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/base/hex.h"
 #include "refrain/wire/jscan.h"
 
 enum { VERSION = 1, SUM_DIGITS = 16 };
@@ -118,15 +119,6 @@ int instances_msg_add_sum(struct buf *sums, uint64_t sum)
 
 /* -- reading -- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool instances_read_sum(struct slice hex, uint64_t *out)
 {
     uint64_t sum = 0;
@@ -134,7 +126,7 @@ bool instances_read_sum(struct slice hex, uint64_t *out)
     if (hex.len != SUM_DIGITS)
         return false;
     for (size_t i = 0; i < hex.len; i++) {
-        int digit = hex.data[i] >= 'A' && hex.data[i] <= 'F' ? -1 : hex_digit(hex.data[i]);
+        int digit = hex_digit_lower(hex.data[i]);
 
         if (digit < 0)
             return false;
@@ -170,11 +162,10 @@ static struct slice read_text(struct reader *r, const char *name)
         char c = v.text.data[i];
 
         if (c == '%') {
-            int high = i + 2 < v.text.len ? hex_digit(v.text.data[i + 1]) : -1;
-            int low = i + 2 < v.text.len ? hex_digit(v.text.data[i + 2]) : -1;
+            int byte = i + 2 < v.text.len ? hex_byte(v.text.data + i + 1) : -1;
 
-            r->bad = high < 0 || low < 0;
-            c = (char)(high * 16 + low);
+            r->bad = byte < 0;
+            c = (char)byte;
             i += 2;
         } else {
             r->bad = !is_plain(c);

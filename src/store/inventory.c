@@ -5,17 +5,11 @@
 
 #include "refrain/base/attr.h"
 #include "refrain/base/clock.h"
+#include "refrain/base/hex.h"
 
 enum { DEADLINE_MS = 10 * 1000, PAGE = 100, STEPS_A_REST = 16, REST_NS = 10 * 1000 };
 
 /* -- cursors: STAGE.SHARD.LEFT of memory, STAGE.HEX of a lower tier -- */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static bool read_number(struct slice text, uint32_t *out)
 {
@@ -37,9 +31,9 @@ static bool read_hex(struct slice text, struct buf *out)
     if (text.len % 2 != 0)
         return false;
     for (size_t i = 0; i < text.len; i += 2) {
-        int high = hex_digit(text.data[i]), low = hex_digit(text.data[i + 1]);
+        int byte = hex_byte_lower(text.data + i);
 
-        if (high < 0 || low < 0 || buf_add_byte(out, (char)(high * 16 + low)) < 0)
+        if (byte < 0 || buf_add_byte(out, (char)byte) < 0)
             return false;
     }
     return true;

@@ -9,6 +9,7 @@
 #include "refrain/base/attr.h"
 #include "refrain/base/buf.h"
 #include "refrain/base/clock.h"
+#include "refrain/base/hex.h"
 #include "refrain/base/list.h"
 
 enum {
@@ -156,19 +157,14 @@ static void add_to(struct owed *o, const struct label *l, size_t at, int64_t seq
 
 /* -- the ledger -- */
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool read_key(struct slice hex, struct digest *out)
 {
     for (size_t i = 0; hex.len == KEY_DIGITS && i < sizeof(*out); i++) {
-        int high = hex_digit(hex.data[2 * i]), low = hex_digit(hex.data[2 * i + 1]);
+        int byte = hex_byte_lower(hex.data + 2 * i);
 
-        if (high < 0 || low < 0)
+        if (byte < 0)
             return false;
-        out->bytes[i] = (unsigned char)(high * 16 + low);
+        out->bytes[i] = (unsigned char)byte;
     }
     return hex.len == KEY_DIGITS;
 }

@@ -2,6 +2,7 @@
 
 #include "record_priv.h"
 #include "refrain/base/attr.h"
+#include "refrain/base/hex.h"
 #include "refrain/base/jout.h"
 #include "refrain/base/utf8.h"
 #include "refrain/wire/dialect.h"
@@ -155,21 +156,14 @@ static void put_bytes(struct jout *j, const char *name, struct slice bytes)
         put_hex(j, name, bytes);
 }
 
-static int hex_value(char c)
-{
-    const char *at = c ? strchr(hex_digits, c) : NULL;
-
-    return at ? (int)(at - hex_digits) : -1;
-}
-
 static bool take_hex(struct slice hex, struct buf *out)
 {
     if (hex.len % 2 != 0)
         return false;
     for (size_t i = 0; i < hex.len; i += 2) {
-        int high = hex_value(hex.data[i]), low = hex_value(hex.data[i + 1]);
+        int byte = hex_byte_lower(hex.data + i);
 
-        if (high < 0 || low < 0 || buf_add_byte(out, (char)(high << 4 | low)) < 0)
+        if (byte < 0 || buf_add_byte(out, (char)byte) < 0)
             return false;
     }
     return true;
@@ -331,7 +325,7 @@ static enum record_result read_target(const struct member *m, struct jscan_value
     if (v.kind != JSCAN_STRING || v.text.len != 2 * sizeof(target))
         return RECORD_CORRUPT;
     for (size_t i = 0; i < v.text.len; i++) {
-        int digit = hex_value(v.text.data[i]);
+        int digit = hex_digit_lower(v.text.data[i]);
 
         if (digit < 0)
             return RECORD_CORRUPT;
@@ -431,7 +425,7 @@ static bool is_one_line(struct slice s)
 static bool is_id(const char *id)
 {
     for (size_t i = 0; i < ENTRY_ID_LEN; i++)
-        if (hex_value(id[i]) < 0)
+        if (hex_digit_lower(id[i]) < 0)
             return false;
     return true;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "refrain/base/attr.h"
+#include "refrain/base/hex.h"
 
 enum { DB_MAX = 1 << 20 };
 
@@ -14,14 +15,6 @@ static const struct {
     {SLICE("valkeys://"), true, false}, {SLICE("unix://"), false, true},   {SLICE("unix:"), false, true},
 };
 
-static int nibble(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* NUL-terminated; neither longer than @cap nor with a NUL inside. */
 static bool decode(struct slice from, char *to, size_t cap)
 {
@@ -31,12 +24,11 @@ static bool decode(struct slice from, char *to, size_t cap)
         char c = from.data[i];
 
         if (c == '%') {
-            int high = i + 2 < from.len ? nibble(from.data[i + 1]) : -1;
-            int low = i + 2 < from.len ? nibble(from.data[i + 2]) : -1;
+            int byte = i + 2 < from.len ? hex_byte(from.data + i + 1) : -1;
 
-            if (high < 0 || low < 0)
+            if (byte < 0)
                 return false;
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             i += 2;
         }
         if (c == '\0' || n + 1 >= cap)
@@ -112,7 +104,7 @@ static const char *parse_port(struct slice text, struct redis_url *u)
 static bool is_host_char(char c, bool bracketed)
 {
     if (bracketed)
-        return nibble(c) >= 0 || c == ':' || c == '.';
+        return hex_digit(c) >= 0 || c == ':' || c == '.';
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || c == '.' ||
            c == '_';
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "refrain/base/digest.h"
+#include "refrain/base/hex.h"
 
 /*
  * The nonce's first half makes the message's own key, HMAC-SHA-256(key, label, half); the second half is the
@@ -129,23 +130,14 @@ int seal_keys_add(struct seal_keys *k, const uint8_t key[SEAL_KEY_BYTES])
 
 /* -- keys as people write them -- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool read_hex(struct slice text, uint8_t *key)
 {
     for (size_t i = 0; i < SEAL_KEY_BYTES; i++) {
-        int high = hex_value(text.data[2 * i]), low = hex_value(text.data[2 * i + 1]);
+        int byte = hex_byte(text.data + 2 * i);
 
-        if (high < 0 || low < 0)
+        if (byte < 0)
             return false;
-        key[i] = (uint8_t)(high << 4 | low);
+        key[i] = (uint8_t)byte;
     }
     return true;
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "refrain/base/hex.h"
 #include "store_redis_priv.h"
 
 enum {
@@ -118,21 +119,16 @@ static bool is_told_by_name(const struct selector *s)
 
 /* -- names -- */
 
-static int nibble(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool parse_key(struct slice hex, struct digest *out)
 {
     if (hex.len != DIGEST_HEX_LEN)
         return false;
     for (size_t i = 0; i < sizeof(out->bytes); i++) {
-        int high = nibble(hex.data[2 * i]), low = nibble(hex.data[2 * i + 1]);
+        int byte = hex_byte_lower(hex.data + 2 * i);
 
-        if (high < 0 || low < 0)
+        if (byte < 0)
             return false;
-        out->bytes[i] = (uint8_t)(high << 4 | low);
+        out->bytes[i] = (uint8_t)byte;
     }
     return true;
 }

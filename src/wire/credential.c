@@ -1,4 +1,5 @@
 #include "refrain/wire/credential.h"
+#include "refrain/base/hex.h"
 
 #include <string.h>
 
@@ -49,25 +50,15 @@ enum credential_found credential_of_fields(const struct fields *fields, struct s
 
 /* -- `?key=` -- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* One byte of a query's text, decoded; *@text moves on. What is badly coded stands for itself. */
 static char next_byte(struct slice *text)
 {
     char byte = text->data[0];
-    int high = byte == '%' && text->len > 2 ? hex_digit(text->data[1]) : -1;
-    int low = high >= 0 ? hex_digit(text->data[2]) : -1;
+    int coded = byte == '%' && text->len > 2 ? hex_byte(text->data + 1) : -1;
 
-    *text = slice_skip(*text, low >= 0 ? 3 : 1);
-    if (low >= 0)
-        return (char)(high * 16 + low);
+    *text = slice_skip(*text, coded >= 0 ? 3 : 1);
+    if (coded >= 0)
+        return (char)coded;
     return byte == '+' ? ' ' : byte;
 }
 

@@ -1,17 +1,10 @@
 /* What a JSON string says: RFC 8259 section 7. */
 #include <errno.h>
 
+#include "refrain/base/hex.h"
+#include "refrain/base/jescape.h"
+#include "refrain/base/utf8.h"
 #include "refrain/wire/jscan.h"
-
-enum { UTF8_BYTES_MAX = 4 };
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* The unit of `uXXXX` at the front of @s; -1: there is none. */
 static int32_t take_unit(struct slice *s)
@@ -21,7 +14,7 @@ static int32_t take_unit(struct slice *s)
     if (s->len < 5 || s->data[0] != 'u')
         return -1;
     for (size_t i = 1; i < 5; i++) {
-        int digit = hex_value(s->data[i]);
+        int digit = hex_digit(s->data[i]);
 
         if (digit < 0)
             return -1;
@@ -44,44 +37,19 @@ static int32_t take_code(struct slice *s)
     return low >= 0xDC00 && low <= 0xDFFF ? 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00) : -1;
 }
 
-static size_t write_utf8(int32_t code, char *out)
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        out[0] = (char)(0xC0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3F));
-        return 2;
-    }
-    if (code < 0x10000) {
-        out[0] = (char)(0xE0 | code >> 12);
-        out[1] = (char)(0x80 | (code >> 6 & 0x3F));
-        out[2] = (char)(0x80 | (code & 0x3F));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | code >> 18);
-    out[1] = (char)(0x80 | (code >> 12 & 0x3F));
-    out[2] = (char)(0x80 | (code >> 6 & 0x3F));
-    out[3] = (char)(0x80 | (code & 0x3F));
-    return 4;
-}
-
 /* What stands behind a backslash. */
 static int take_escape(struct slice *s, struct buf *out)
 {
-    static const char escapes[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
-    const char *at = s->len > 0 && s->data[0] != '\0' ? strchr(escapes, s->data[0]) : NULL;
+    char meant = s->len > 0 ? jescape_meant(s->data[0]) : 0;
     char utf8[UTF8_BYTES_MAX];
     int32_t code;
 
-    if (at) {
+    if (meant) {
         *s = slice_skip(*s, 1);
-        return buf_add_byte(out, meant[at - escapes]);
+        return buf_add_byte(out, meant);
     }
     code = take_code(s);
-    return code < 0 ? -EBADMSG : buf_add(out, utf8, write_utf8(code, utf8));
+    return code < 0 ? -EBADMSG : buf_add(out, utf8, utf8_put(utf8, (uint32_t)code));
 }
 
 int jscan_decode(struct slice string, struct buf *out)

@@ -1,6 +1,6 @@
 /*
- * utf8 - one check of UTF-8 for the whole tree. RFC 3629: no overlong form, no surrogate, nothing past
- * U+10FFFF.
+ * utf8 - one check of UTF-8 for the whole tree, and how a code becomes bytes. RFC 3629: no overlong form, no
+ * surrogate, nothing past U+10FFFF.
  */
 #pragma once
 #include <stddef.h>
@@ -37,4 +37,31 @@ static inline size_t utf8_len(const uint8_t *p, size_t left)
         if (p[i] < 0x80 || p[i] > 0xBF)
             return 0;
     return n;
+}
+
+enum { UTF8_BYTES_MAX = 4 };
+
+/** Writes @code, which is at most U+10FFFF, at @out: how many bytes, UTF8_BYTES_MAX at most. Threads: any. */
+static inline size_t utf8_put(char *out, uint32_t code)
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xC0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3F));
+        return 2;
+    }
+    if (code < 0x10000) {
+        out[0] = (char)(0xE0 | code >> 12);
+        out[1] = (char)(0x80 | (code >> 6 & 0x3F));
+        out[2] = (char)(0x80 | (code & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | code >> 18);
+    out[1] = (char)(0x80 | (code >> 12 & 0x3F));
+    out[2] = (char)(0x80 | (code >> 6 & 0x3F));
+    out[3] = (char)(0x80 | (code & 0x3F));
+    return 4;
 }
