@@ -10,8 +10,8 @@
  *   kept      the members of closed objects whose shape matters, object by object
  *   shapes    one an object, in the order they open; flat ones need nothing and are skipped
  *
- * Faults of two kinds: a *blemish* (duplicate member, number out of range …) is remembered, and the walk goes
- * on, since the facts are wanted all the same; a *stop* ends it, because what follows cannot be understood.
+ * Strings (canon_string.c) and numbers (canon_number.c) know nothing of all this; what a request tells the
+ * cache about itself is canon_facts.c's.
  */
 #include <endian.h>
 #include <errno.h>
@@ -20,13 +20,12 @@
 
 #include "canon_priv.h"
 #include "refrain/base/attr.h"
-#include "refrain/base/utf8.h"
 
 enum {
-    SLACK = 16,               /* always room for a whole word beyond what may be written */
-    TEXT_BYTES_MAX = 1 << 30, /* offsets are 32 bits; numbers may grow */
-    INSERTION_MAX = 24,       /* members up to which insertion beats a call to qsort */
-    PLAIN_DIGITS_MAX = 18,    /* any integer this short is its own canonical form */
+    SLACK = CANON_STRING_EXTRA, /* always room for this much beyond what may be written */
+    TEXT_BYTES_MAX = 1 << 30,   /* offsets are 32 bits; numbers may grow */
+    INSERTION_MAX = 24,         /* members up to which insertion beats a call to qsort */
+    PLAIN_DIGITS_MAX = 18,      /* any integer this short is its own canonical form */
 };
 
 struct member {
@@ -78,8 +77,7 @@ struct canon {
     struct buf text;
     ARRAY_OF(struct member) members, kept;
     ARRAY_OF(struct shape) shapes;
-    const char *blemish; /* the first; NULL: none */
-    const char *stop;
+    struct canon_faults faults;
     bool full;
     unsigned depth;
     struct frame frames[CANON_DEPTH_MAX + 1]; /* [0] holds the whole value as its one element */
@@ -87,23 +85,10 @@ struct canon {
 
 /* ---- faults ---- */
 
-static void blemish(struct canon *c, const char *why)
-{
-    if (!c->blemish)
-        c->blemish = why;
-}
-
-static bool stop(struct canon *c, const char *why)
-{
-    if (!c->stop)
-        c->stop = why;
-    return false;
-}
-
 static bool full(struct canon *c)
 {
     c->full = true;
-    return stop(c, "full");
+    return canon_stop(&c->faults, "full");
 }
 
 /* ---- arrays ---- */
@@ -156,319 +141,37 @@ static inline void skip_space(struct canon *c)
         c->p++;
 }
 
-/* ---- strings ---- */
+/* ---- strings, numbers and literals ---- */
 
-#define EACH_BYTE(b) (0x0101010101010101U * (b))
-
-/* Bit 7 of the first byte, in memory order, that is a control, a quote, a backslash or not ASCII; 0 when none
- * is. Bits behind the first may be wrong, as borrows run that way. */
-static inline uint64_t special_bytes(uint64_t word)
-{
-    uint64_t quote = word ^ EACH_BYTE('"'), backslash = word ^ EACH_BYTE('\\');
-
-    return (word | (word - EACH_BYTE(0x20)) | (quote - EACH_BYTE(1)) | (backslash - EACH_BYTE(1))) &
-           EACH_BYTE(0x80);
-}
-
-/* Copies the plain bytes at the front of *@in; stops at the first that is special, or at the end. */
-static inline void copy_plain(const char **in, const char *end, char **out)
-{
-    const char *p = *in;
-    char *o = *out;
-
-    while (end - p >= 8) {
-        uint64_t word, special;
-
-        memcpy(&word, p, 8);
-        memcpy(o, &word, 8);
-        special = special_bytes(le64toh(word));
-        if (special) {
-            int plain = __builtin_ctzll(special) / 8;
-
-            *in = p + plain;
-            *out = o + plain;
-            return;
-        }
-        p += 8;
-        o += 8;
-    }
-    while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' && *p != '\\')
-        *o++ = *p++;
-    *in = p;
-    *out = o;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* The four digits of \uXXXX at @p, or -1. */
-static int32_t hex_four(const char *p, const char *end)
-{
-    int32_t value = 0;
-
-    if (end - p < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        int digit = hex_digit(p[i]);
-
-        if (digit < 0)
-            return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
-/* The letter that stands behind a backslash for @code, 0 where it needs \u or no escape (RFC 8259 section 7).
- */
-static char escape_letter(uint32_t code)
-{
-    switch (code) {
-    case '"':
-    case '\\':
-        return (char)code;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return 0;
-    }
-}
-
-static char *put_utf8(char *o, uint32_t code)
-{
-    if (code < 0x80) {
-        *o++ = (char)code;
-    } else if (code < 0x800) {
-        *o++ = (char)(0xC0 | (code >> 6));
-        *o++ = (char)(0x80 | (code & 0x3F));
-    } else if (code < 0x10000) {
-        *o++ = (char)(0xE0 | (code >> 12));
-        *o++ = (char)(0x80 | ((code >> 6) & 0x3F));
-        *o++ = (char)(0x80 | (code & 0x3F));
-    } else {
-        *o++ = (char)(0xF0 | (code >> 18));
-        *o++ = (char)(0x80 | ((code >> 12) & 0x3F));
-        *o++ = (char)(0x80 | ((code >> 6) & 0x3F));
-        *o++ = (char)(0x80 | (code & 0x3F));
-    }
-    return o;
-}
-
-static char *put_escaped(char *o, uint32_t code)
-{
-    static const char digits[] = "0123456789abcdef";
-    char letter = escape_letter(code);
-
-    if (!letter && code >= 0x20)
-        return put_utf8(o, code);
-    *o++ = '\\';
-    if (letter) {
-        *o++ = letter;
-        return o;
-    }
-    *o++ = 'u';
-    *o++ = '0';
-    *o++ = '0';
-    *o++ = digits[code >> 4];
-    *o++ = digits[code & 15];
-    return o;
-}
-
-/* What a one-letter escape stands for; 0 when there is none such. */
-static uint32_t unescape_letter(char letter)
-{
-    switch (letter) {
-    case '"':
-    case '\\':
-    case '/':
-        return (unsigned char)letter;
-    case 'b':
-        return '\b';
-    case 'f':
-        return '\f';
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    default:
-        return 0;
-    }
-}
-
-/* \uXXXX or a pair of them, @p behind the first u. Returns what was read, NULL when it is no escape at all.
- */
-static const char *read_unicode(struct canon *c, const char *p, uint32_t *out_code)
-{
-    int32_t high = hex_four(p, c->end), low;
-
-    if (high < 0)
-        return NULL;
-    p += 4;
-    *out_code = (uint32_t)high;
-    if (high == 0)
-        blemish(c, "NUL in a string");
-    if (high < 0xD800 || high > 0xDFFF)
-        return p;
-    low = c->end - p >= 6 && p[0] == '\\' && p[1] == 'u' ? hex_four(p + 2, c->end) : -1;
-    if (high > 0xDBFF || low < 0xDC00 || low > 0xDFFF) {
-        blemish(c, "lone surrogate");
-        *out_code = '?';
-        return p;
-    }
-    *out_code = 0x10000 + (((uint32_t)high - 0xD800) << 10) + ((uint32_t)low - 0xDC00);
-    return p + 6;
-}
-
-/* The escape at @p, which is behind its backslash. Returns what is left, or NULL. */
-static const char *copy_escape(struct canon *c, const char *p, char **out)
-{
-    uint32_t code;
-
-    if (p == c->end)
-        return NULL;
-    if (*p == 'u') {
-        p = read_unicode(c, p + 1, &code);
-    } else {
-        code = unescape_letter(*p++);
-        if (code == 0)
-            return NULL;
-    }
-    if (p)
-        *out = put_escaped(*out, code);
-    return p;
-}
-
-/* Runs of text that is not English are long: stay here while they last. */
-static const char *copy_utf8(struct canon *c, const char *p, char **out)
-{
-    char *o = *out;
-
-    while (p < c->end && (unsigned char)*p >= 0x80) {
-        size_t n = utf8_len((const uint8_t *)p, (size_t)(c->end - p));
-
-        if (n == 0) {
-            blemish(c, "not UTF-8");
-            n = 1;
-        }
-        for (size_t i = 0; i < n; i++)
-            *o++ = *p++;
-    }
-    *out = o;
-    return p;
-}
-
-/* Reads the string at c->p, its opening quote checked by the caller. @out gets its text as it stands in the
- * input. */
+/* Its opening quote is at c->p. @out gets its text as it stands in the input. */
 static bool read_string(struct canon *c, struct canon_value *out)
 {
-    const char *start = c->p + 1, *p = start;
-    char *o = c->text.data + c->text.len;
-    bool escaped = false;
+    char *to = c->text.data + c->text.len;
 
-    *o++ = '"';
-    for (;;) {
-        copy_plain(&p, c->end, &o);
-        if (p == c->end)
-            return stop(c, "string without end");
-        if (*p == '"')
-            break;
-        if (*p == '\\') {
-            escaped = true;
-            p = copy_escape(c, p + 1, &o);
-            if (!p)
-                return stop(c, "bad escape");
-        } else if ((unsigned char)*p < 0x20) {
-            return stop(c, "control character in a string");
-        } else {
-            p = copy_utf8(c, p, &o);
-        }
-    }
-    *o++ = '"';
-    out->kind = KIND_STRING;
-    out->text = slice_make(start, (size_t)(p - start));
-    out->escaped = escaped;
-    out->plain = slice_make(c->text.data + c->text.len + 1, (size_t)(o - c->text.data) - c->text.len - 2);
-    c->text.len = (size_t)(o - c->text.data);
-    c->p = p + 1;
+    if (!canon_string_read(&c->p, c->end, &to, out, &c->faults))
+        return false;
+    c->text.len = (size_t)(to - c->text.data);
     return true;
-}
-
-/* ---- numbers and literals ---- */
-
-static inline const char *skip_digits(const char *p, const char *end)
-{
-    while (p < end && *p >= '0' && *p <= '9')
-        p++;
-    return p;
-}
-
-static struct slice digits_at(const char *p, const char *end)
-{
-    return slice_make(p, (size_t)(skip_digits(p, end) - p));
-}
-
-/* RFC 8259 section 6. Returns the end of the number at @p, or NULL. */
-static const char *split_number(const char *p, const char *end, struct canon_number_text *out)
-{
-    *out = (struct canon_number_text){.negative = *p == '-'};
-    p += out->negative;
-    out->integer = digits_at(p, end);
-    if (out->integer.len == 0 || (out->integer.len > 1 && *p == '0'))
-        return NULL;
-    p += out->integer.len;
-    if (p < end && *p == '.') {
-        out->fraction = digits_at(p + 1, end);
-        if (out->fraction.len == 0)
-            return NULL;
-        p += 1 + out->fraction.len;
-    }
-    if (p < end && (*p == 'e' || *p == 'E')) {
-        p++;
-        out->exponent_negative = p < end && *p == '-';
-        p += p < end && (*p == '-' || *p == '+');
-        out->exponent = digits_at(p, end);
-        if (out->exponent.len == 0)
-            return NULL;
-        p += out->exponent.len;
-    }
-    return p;
 }
 
 static bool read_any_number(struct canon *c, struct canon_value *out)
 {
     struct canon_number_text number;
-    const char *end = split_number(c->p, c->end, &number);
+    const char *end = canon_number_split(c->p, c->end, &number);
     size_t written = 0;
 
     if (!end)
-        return stop(c, "bad number");
+        return canon_stop(&c->faults, "bad number");
     if (!text_room(c, CANON_NUMBER_EXTRA))
         return false;
     switch (canon_number_write(&number, c->text.data + c->text.len, &written)) {
     case NUMBER_OK:
         break;
     case NUMBER_OVER_64_BITS:
-        blemish(c, "integer over 64 bits");
+        canon_blemish(&c->faults, "integer over 64 bits");
         break;
     case NUMBER_OUT_OF_RANGE:
-        blemish(c, "number out of range");
+        canon_blemish(&c->faults, "number out of range");
         break;
     }
     *out = (struct canon_value){.kind = KIND_NUMBER, .text = slice_make(c->p, (size_t)(end - c->p))};
@@ -485,7 +188,7 @@ static inline bool number_goes_on(const char *p, const char *end)
 /* Most numbers are short plain integers: counts, seeds, tokens of an embedding's input. */
 static bool read_number(struct canon *c, struct canon_value *out)
 {
-    const char *digits = c->p + (*c->p == '-'), *end = skip_digits(digits, c->end);
+    const char *digits = c->p + (*c->p == '-'), *end = canon_skip_digits(digits, c->end);
     size_t n = (size_t)(end - digits);
 
     if (n == 0 || n > PLAIN_DIGITS_MAX || *digits == '0' || number_goes_on(end, c->end))
@@ -500,7 +203,7 @@ static bool read_number(struct canon *c, struct canon_value *out)
 static bool read_literal(struct canon *c, struct slice literal, enum canon_kind kind, struct canon_value *out)
 {
     if (!slice_starts(slice_make(c->p, (size_t)(c->end - c->p)), literal))
-        return stop(c, "not JSON");
+        return canon_stop(&c->faults, "not JSON");
     *out = (struct canon_value){.kind = kind};
     memcpy(c->text.data + c->text.len, literal.data, literal.len);
     c->text.len += literal.len;
@@ -522,7 +225,7 @@ static bool read_scalar(struct canon *c, struct canon_value *out)
     case '-':
         return read_number(c, out);
     default:
-        return *c->p >= '0' && *c->p <= '9' ? read_number(c, out) : stop(c, "not JSON");
+        return *c->p >= '0' && *c->p <= '9' ? read_number(c, out) : canon_stop(&c->faults, "not JSON");
     }
 }
 
@@ -669,7 +372,7 @@ static bool open_value(struct canon *c)
     struct frame *f;
 
     if (c->depth == CANON_DEPTH_MAX)
-        return stop(c, "depth");
+        return canon_stop(&c->faults, "depth");
     f = &c->frames[++c->depth];
     f->self = *slot;
     f->next = (struct slot){.ordered = slot->ordered, .place = canon_place_element(slot->place)};
@@ -694,7 +397,7 @@ static bool read_value(struct canon *c)
 
     skip_space(c);
     if (c->p == c->end)
-        return stop(c, "cut short");
+        return canon_stop(&c->faults, "cut short");
     if (*c->p == '{' || *c->p == '[')
         return open_value(c);
     if (!read_scalar(c, &value))
@@ -714,7 +417,7 @@ static bool close_ordered(struct canon *c, const struct member *own, uint32_t n)
     memcpy(copy, own, n * sizeof(*own));
     members_sort(copy, n, c->text.data);
     if (members_repeat(copy, n, c->text.data))
-        blemish(c, "duplicate member");
+        canon_blemish(&c->faults, "duplicate member");
     return true;
 }
 
@@ -730,7 +433,7 @@ static bool close_shape(struct canon *c, struct frame *f)
     if (!f->sorted && !f->self.ordered) {
         members_sort(own, n, c->text.data);
         if (members_repeat(own, n, c->text.data))
-            blemish(c, "duplicate member");
+            canon_blemish(&c->faults, "duplicate member");
     }
     s->end = text_at(c);
     s->next = c->shapes.n;
@@ -771,14 +474,14 @@ static bool next_item(struct canon *c, struct frame *f, char closing, bool *clos
     *closed = false;
     skip_space(c);
     if (c->p == c->end)
-        return stop(c, "cut short");
+        return canon_stop(&c->faults, "cut short");
     if (*c->p == closing) {
         *closed = true;
         return close_value(c);
     }
     if (f->count > 0) {
         if (*c->p != ',')
-            return stop(c, "not JSON");
+            return canon_stop(&c->faults, "not JSON");
         text_put(c, *c->p++);
         skip_space(c);
     }
@@ -793,7 +496,7 @@ static bool read_name(struct canon *c, struct frame *f)
     struct slice name;
 
     if (c->p == c->end || *c->p != '"')
-        return stop(c, "not JSON");
+        return canon_stop(&c->faults, "not JSON");
     if (!read_string(c, &ignored))
         return false;
     if (!ARRAY_ROOM(&c->members, 1))
@@ -815,12 +518,12 @@ static bool read_member(struct canon *c, struct frame *f)
     bool closed;
 
     if (!next_item(c, f, '}', &closed) || closed)
-        return !c->stop;
+        return !c->faults.stop;
     if (!read_name(c, f))
         return false;
     skip_space(c);
     if (c->p == c->end || *c->p != ':')
-        return stop(c, "not JSON");
+        return canon_stop(&c->faults, "not JSON");
     text_put(c, *c->p++);
     return read_value(c);
 }
@@ -830,7 +533,7 @@ static bool read_element(struct canon *c, struct frame *f)
     bool closed;
 
     if (!next_item(c, f, ']', &closed) || closed)
-        return !c->stop;
+        return !c->faults.stop;
     f->count++;
     return read_value(c);
 }
@@ -839,7 +542,7 @@ static void skip_bom(struct canon *c)
 {
     if (c->end - c->p < 3 || memcmp(c->p, "\xEF\xBB\xBF", 3) != 0)
         return;
-    blemish(c, "byte order mark");
+    canon_blemish(&c->faults, "byte order mark");
     c->p += 3;
 }
 
@@ -856,7 +559,7 @@ static void walk(struct canon *c)
         return;
     skip_space(c);
     if (c->p < c->end)
-        blemish(c, "trailing bytes");
+        canon_blemish(&c->faults, "trailing bytes");
 }
 
 /* ---- copying out ---- */
@@ -960,7 +663,7 @@ static void canon_init(struct canon *c, struct slice json, const struct canon_ru
     memset(&c->members, 0, sizeof(c->members));
     memset(&c->kept, 0, sizeof(c->kept));
     memset(&c->shapes, 0, sizeof(c->shapes));
-    c->blemish = c->stop = NULL;
+    c->faults = (struct canon_faults){NULL, NULL};
     c->full = false;
     c->depth = 0; /* frames are set as they open: clearing them all costs more than a short text */
 }
@@ -977,10 +680,10 @@ static enum canon_verdict verdict(const struct canon *c, const char **out_why)
 {
     if (c->full)
         return CANON_FULL;
-    if (!c->blemish && !c->stop)
+    if (!c->faults.blemish && !c->faults.stop)
         return CANON_OK;
     if (out_why)
-        *out_why = c->blemish ? c->blemish : c->stop;
+        *out_why = c->faults.blemish ? c->faults.blemish : c->faults.stop;
     return CANON_EXACT;
 }
 
@@ -994,10 +697,10 @@ enum canon_verdict canon_json(struct slice json, const struct canon_rules *rules
     if (json.len > TEXT_BYTES_MAX)
         return CANON_FULL;
     walk(&c);
-    facts->whole = !c.stop;
+    facts->whole = !c.faults.stop;
     facts->stateful = c.noted.state || c.noted.server_tools;
     facts->only_server_tools = c.noted.server_tools && !c.noted.state;
-    if (!c.stop && !c.blemish && !copy_out(&c, out))
+    if (!c.faults.stop && !c.faults.blemish && !copy_out(&c, out))
         out->len = before;
     return verdict(&c, out_why);
 }

@@ -173,3 +173,36 @@ enum canon_number canon_number_write(const struct canon_number_text *number, cha
     *out_len = (size_t)(put_decimal(out, &d) - out);
     return NUMBER_OK;
 }
+
+/* -- its parts -- */
+
+static struct slice digits_at(const char *p, const char *end)
+{
+    return slice_make(p, (size_t)(canon_skip_digits(p, end) - p));
+}
+
+const char *canon_number_split(const char *p, const char *end, struct canon_number_text *out)
+{
+    *out = (struct canon_number_text){.negative = *p == '-'};
+    p += out->negative;
+    out->integer = digits_at(p, end);
+    if (out->integer.len == 0 || (out->integer.len > 1 && *p == '0'))
+        return NULL;
+    p += out->integer.len;
+    if (p < end && *p == '.') {
+        out->fraction = digits_at(p + 1, end);
+        if (out->fraction.len == 0)
+            return NULL;
+        p += 1 + out->fraction.len;
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        out->exponent_negative = p < end && *p == '-';
+        p += p < end && (*p == '-' || *p == '+');
+        out->exponent = digits_at(p, end);
+        if (out->exponent.len == 0)
+            return NULL;
+        p += out->exponent.len;
+    }
+    return p;
+}

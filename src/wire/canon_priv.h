@@ -1,6 +1,6 @@
 /*
- * The parts of canon: the walk over the text (canon.c), numbers (canon_number.c), and what a request tells
- * the cache about itself (canon_facts.c).
+ * The parts of canon: the walk over the text (canon.c), strings (canon_string.c), numbers (canon_number.c),
+ * and what a request tells the cache about itself (canon_facts.c).
  */
 #pragma once
 #include <stdbool.h>
@@ -8,6 +8,27 @@
 #include <stdint.h>
 
 #include "refrain/wire/canon.h"
+
+/*
+ * Faults of two kinds: a *blemish* (duplicate member, number out of range …) is remembered, and the walk goes
+ * on, since the facts are wanted all the same; a *stop* ends it, because what follows cannot be understood.
+ */
+struct canon_faults {
+    const char *blemish, *stop; /* the first of each, as a constant text; NULL: none */
+};
+
+static inline void canon_blemish(struct canon_faults *f, const char *why)
+{
+    if (!f->blemish)
+        f->blemish = why;
+}
+
+static inline bool canon_stop(struct canon_faults *f, const char *why)
+{
+    if (!f->stop)
+        f->stop = why;
+    return false;
+}
 
 enum canon_kind { KIND_NULL, KIND_FALSE, KIND_TRUE, KIND_NUMBER, KIND_STRING, KIND_ARRAY, KIND_OBJECT };
 
@@ -64,6 +85,15 @@ enum canon_place canon_place_element(enum canon_place parent);
 void canon_note(struct canon_facts *facts, struct canon_noted *noted, enum canon_place place,
                 const struct canon_value *value);
 
+/* What canon_string_read may write beyond what it moves on by: a word, for speed. */
+enum { CANON_STRING_EXTRA = 16 };
+/*
+ * Reads the string at *@in, whose opening quote is there, and writes it at *@out, where as many bytes as are
+ * left to @end and CANON_STRING_EXTRA more have room. Both move on. False, and nothing moves, after a stop.
+ */
+bool canon_string_read(const char **in, const char *end, char **out, struct canon_value *value,
+                       struct canon_faults *faults);
+
 enum canon_number { NUMBER_OK, NUMBER_OVER_64_BITS, NUMBER_OUT_OF_RANGE };
 
 /* A JSON number, cut up. @fraction and @exponent are empty when not there; @exponent without its sign. */
@@ -71,6 +101,16 @@ struct canon_number_text {
     bool negative, exponent_negative;
     struct slice integer, fraction, exponent;
 };
+
+static inline const char *canon_skip_digits(const char *p, const char *end)
+{
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p;
+}
+
+/* Cuts up the number at @p (RFC 8259 section 6). Its end, or NULL: it is none. */
+const char *canon_number_split(const char *p, const char *end, struct canon_number_text *out);
 
 /* The most that canon_number_write needs at @out beyond the digits of the number. */
 enum { CANON_NUMBER_EXTRA = 64 };
