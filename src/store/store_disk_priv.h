@@ -3,7 +3,8 @@
  *
  *   store_disk.c        ports: takes questions, answers them in time
  *   store_disk_read.c   the readers
- *   store_disk_write.c  the writer: groups, removals in steps, keeping house
+ *   store_disk_write.c  the writer: groups; store_disk_sweep.c: removals in steps; store_disk_house.c:
+ *                       keeping house
  *   store_disk_open.c   the writer, too: the file opened, put aside, taken over; what is said of it
  *   store_disk_db.c     entries and transactions, over store_disk_schema.c (whose file it is) and
  *                       store_disk_sql.c (SQLite; all statements: store_disk_statements.h)
