@@ -62,7 +62,6 @@ enum metric_result {
     RESULT_BYPASS,
     RESULT_ERROR
 };
-/* Why a request is of none of the clients there are; by which limit one of theirs was refused. */
 /* Why the admin listener refused. */
 enum metric_admin_refusal {
     REFUSED_HOST,
@@ -73,6 +72,7 @@ enum metric_admin_refusal {
     REFUSED_TOO_LARGE,
     REFUSED_CONNECTION,
 };
+/* Why a request is of none of the clients there are; by which limit one of theirs was refused. */
 enum metric_unproven { UNPROVEN_MISSING, UNPROVEN_UNKNOWN, UNPROVEN_SEVERAL };
 enum metric_client_limit { LIMIT_RATE, LIMIT_CONCURRENT };
 enum metric_listener { LISTENER_PROXY, LISTENER_ADMIN };
@@ -262,24 +262,33 @@ enum {
 #define METRIC_X(id, ...) METRIC_##id,
 enum metric { METRICS(METRIC_X) METRIC_COUNT };
 #undef METRIC_X
-#define METRIC_X(id, type, name, a, b, unit, help)                                                           \
-    METRIC_AT_##id,                                                                                          \
-        METRIC_LAST_##id = METRIC_AT_##id + LABEL_MAX_##a * LABEL_MAX_##b * METRIC_WIDTH_##type - 1,
+
+/* Of a metric and of a time alike: where its slots begin and end, and how many values its labels have. Each
+ * pair of labels has @width slots. */
+#define SLOTS_OF(what, id, a, b, width)                                                                      \
+    what##_AT_##id, what##_LAST_##id = what##_AT_##id + (width) * (int)LABEL_MAX_##a * (int)LABEL_MAX_##b - 1,
+#define LABELS_OF(what, id, a, b) what##_MAX_A_##id = LABEL_MAX_##a, what##_MAX_B_##id = LABEL_MAX_##b,
+#define SLOT_OF(what, id, a, b, width)                                                                       \
+    ((unsigned)what##_AT_##id +                                                                              \
+     (metric_index((a), what##_MAX_A_##id) * what##_MAX_B_##id + metric_index((b), what##_MAX_B_##id)) *     \
+         (width))
+
+#define METRIC_X(id, type, name, a, b, unit, help) SLOTS_OF(METRIC, id, a, b, (int)METRIC_WIDTH_##type)
 enum { METRICS(METRIC_X) METRIC_SLOTS };
 #undef METRIC_X
 #define METRIC_X(id, type, name, a, b, unit, help)                                                           \
-    METRIC_MAX_A_##id = LABEL_MAX_##a, METRIC_MAX_B_##id = LABEL_MAX_##b,                                    \
-    METRIC_OF_##id = METRIC_WIDTH_##type,
+    LABELS_OF(METRIC, id, a, b) METRIC_OF_##id = METRIC_WIDTH_##type,
 enum { METRICS(METRIC_X) };
 #undef METRIC_X
+#define METRIC_SLOT(id, a, b) SLOT_OF(METRIC, id, a, b, METRIC_OF_##id)
 
-#define METRIC_X(id, a, b)                                                                                   \
-    TIME_AT_##id, TIME_LAST_##id = TIME_AT_##id + (int)LABEL_MAX_##a * (int)LABEL_MAX_##b - 1,
+#define METRIC_X(id, a, b) SLOTS_OF(TIME, id, a, b, 1)
 enum { METRIC_TIMES(METRIC_X) TIME_SLOTS };
 #undef METRIC_X
-#define METRIC_X(id, a, b) TIME_MAX_A_##id = LABEL_MAX_##a, TIME_MAX_B_##id = LABEL_MAX_##b,
+#define METRIC_X(id, a, b) LABELS_OF(TIME, id, a, b)
 enum { METRIC_TIMES(METRIC_X) };
 #undef METRIC_X
+#define TIME_SLOT(id, a, b) SLOT_OF(TIME, id, a, b, 1)
 
 /* A worker's own counts. One thread adds, any thread reads. */
 struct metric_block {
@@ -287,11 +296,6 @@ struct metric_block {
     struct sketch *_Atomic time[TIME_SLOTS]; /* NULL until there is a sample */
     struct metric_block *next;
 };
-
-#define METRIC_SLOT(id, a, b)                                                                                \
-    ((unsigned)METRIC_AT_##id +                                                                              \
-     (metric_index((a), METRIC_MAX_A_##id) * METRIC_MAX_B_##id + metric_index((b), METRIC_MAX_B_##id)) *     \
-         METRIC_OF_##id)
 
 static inline unsigned metric_index(unsigned value, unsigned max)
 {
@@ -317,10 +321,6 @@ void metric_slot_observe(struct metric_block *block, enum metric m, unsigned slo
 #define metric_observe(block, id, ns)   metric_slot_observe((block), METRIC_##id, METRIC_SLOT(id, 0, 0), (ns))
 #define metric_observe1(block, id, a, ns)                                                                    \
     metric_slot_observe((block), METRIC_##id, METRIC_SLOT(id, (a), 0), (ns))
-
-#define TIME_SLOT(id, a, b)                                                                                  \
-    ((unsigned)TIME_AT_##id + metric_index((a), TIME_MAX_A_##id) * TIME_MAX_B_##id +                         \
-     metric_index((b), TIME_MAX_B_##id))
 
 /* The sketch of a slot, made now. NULL when out of memory. */
 struct sketch *metric_slot_sketch(struct metric_block *block, unsigned slot);
