@@ -1,8 +1,9 @@
 /*
  * ledger - what is still owed to a tier, or to the fleet, in one small file, so that it outlives the process:
  * invalidations and deletions that a tier could not carry out, and what could not be told to other instances.
- * Its owners (invalidate_later.c, store_write.c, instances_log.c) keep their lists in memory, and give their part
- * of the file as lines whenever that has changed; at the start they read it. SPEC section 8, decisions/0020.
+ * Its owners (invalidate_later.c, store_write.c, instances_log.c) keep their lists in memory, and give their
+ * part of the file as lines whenever that has changed; at the start they read it. SPEC section 8,
+ * decisions/0020.
  *
  *   refrain ledger 1
  *   invalidation redis 1795282714123456 {"v":1,"type":"CACHE_INVALIDATED",…}
