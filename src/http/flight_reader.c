@@ -166,9 +166,15 @@ void flight_release(struct flight *f, bool in_store)
 
 /* -- terms -- */
 
-/* Under the lock. */
+/* Under the lock. Who came between the opening and the opener's own offer may turn out to ask for another
+ * variant, and its terms with it: so the opener's take their place, while there is no producer to have seen
+ * them.
+ */
 static void offer(struct flight *f, const struct flight_terms *terms, bool of_opener)
 {
+    if (f->terms_given && (!of_opener || f->terms_of_opener || f->producer))
+        return;
+    free(f->terms_tags);
     f->terms_given = true;
     f->terms_of_opener = of_opener;
     f->terms = *terms;
@@ -181,7 +187,7 @@ void flight_offer(struct flight_reader *r, const struct flight_terms *terms)
     struct flight *f = r->flight;
 
     (void)pthread_mutex_lock(&f->lock);
-    if (!f->terms_given && flight_may_be_for(f, r))
+    if (flight_may_be_for(f, r))
         offer(f, terms, r->opener);
     (void)pthread_mutex_unlock(&f->lock);
 }
@@ -189,8 +195,7 @@ void flight_offer(struct flight_reader *r, const struct flight_terms *terms)
 void flight_offer_unread(struct flight *f, const struct flight_terms *terms)
 {
     (void)pthread_mutex_lock(&f->lock);
-    if (!f->terms_given)
-        offer(f, terms, true);
+    offer(f, terms, true);
     (void)pthread_mutex_unlock(&f->lock);
 }
 

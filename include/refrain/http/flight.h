@@ -186,14 +186,14 @@ static inline bool flight_attached(const struct flight_reader *r)
     return r->flight != NULL;
 }
 
-/* What a stored answer shall have; given by the first reader that is allowed to write. */
+/* What a stored answer shall have: given by the opener, else by the first reader that is allowed to write. */
 struct flight_terms {
     int64_t ttl_s;                                      /* -1: as configured; ASK_TTL_NONE: for ever */
     int64_t stale_while_revalidate_s, stale_if_error_s; /* where upstream has no say, or says nothing */
     struct slice tags;                                  /* comma-separated */
 };
-/** Offers terms, from the reader's side; those of the first offer hold, if whoever made it stays with the
- * variant. Copies. */
+/** Offers terms, from the reader's side. The opener's hold, where it offers any before flight_produce; else
+ * those of the first offer, if whoever made it stays with the variant. Copies. */
 void flight_offer(struct flight_reader *r, const struct flight_terms *terms);
 /** The same from the side of who opened it unread. */
 void flight_offer_unread(struct flight *f, const struct flight_terms *terms);

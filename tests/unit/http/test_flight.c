@@ -468,6 +468,33 @@ static void the_first_terms_offered_hold(void **state)
     deliver(s);
 }
 
+/* Or nothing could be stored where an answer varies: nobody has offered again by the time that it is whole.
+ */
+static void the_opener_s_terms_hold_though_another_was_quicker(void **state)
+{
+    struct stage *s = *state;
+    struct reader a = reader_on(s), b = reader_on(s);
+    struct flight_terms quicker = {.ttl_s = 60, .tags = SLICE("red,blue")},
+                        of_opener = {.ttl_s = 5, .tags = SLICE("green")}, got;
+    struct producer p = producer_on(s);
+    struct flight *f;
+
+    assert_int_equal(join(s, &a, false, 0), FLIGHT_OPENED);
+    f = a.r.flight;
+    assert_int_equal(join(s, &b, false, 0), FLIGHT_JOINED);
+    flight_offer(&b.r, &quicker);
+    flight_offer(&a.r, &of_opener);
+    flight_produce(f, &p.p);
+    assert_true(flight_vary(f, &split));
+    assert_true(flight_get_terms(f, &got));
+    assert_int_equal(got.ttl_s, 5);
+    assert_true(slice_eq(got.tags, SLICE_OF("green")));
+    (void)flight_end(f, FLIGHT_WHOLE, GATE_STORE);
+    (void)flight_leave(&a.r);
+    (void)flight_leave(&b.r);
+    deliver(s);
+}
+
 static void what_is_in_the_store_is_looked_for_there(void **state)
 {
     struct stage *s = *state;
@@ -796,6 +823,7 @@ int main(void)
         TEST(who_is_told_apart_has_no_say_in_storing),
         TEST(past_its_bound_it_is_a_pipe_at_the_pace_of_the_slowest),
         TEST(the_first_terms_offered_hold),
+        TEST(the_opener_s_terms_hold_though_another_was_quicker),
         TEST(what_is_in_the_store_is_looked_for_there),
         TEST(the_allowance_is_a_bound),
         TEST(what_came_of_a_producer_that_is_gone_is_forgotten),
