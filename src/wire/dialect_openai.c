@@ -15,12 +15,16 @@ static const struct slice ignored[] = {
     SLICE("prompt_cache_key"),
 };
 
-/* JSON schemas: the model answers in their order. */
+/* JSON schemas: the model answers in their order. Compatible servers take them elsewhere, too. */
 static const struct slice ordered[] = {
     SLICE("tools"),
     SLICE("functions"),
     SLICE("response_format"),
     SLICE("text.format"),
+    SLICE("guided_json"),        /* vLLM */
+    SLICE("structured_outputs"), /* vLLM */
+    SLICE("json_schema"),        /* llama.cpp, SGLang */
+    SLICE("nvext"),              /* NIM: guided_json in it */
 };
 
 /* Compatible servers have words of their own. */

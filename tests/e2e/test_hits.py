@@ -105,14 +105,23 @@ def test_stream_options_count(client, upstream):
     assert client.post(chat_stream()).was("HIT").body == plain.body
 
 
-def test_schema_members_keep_their_order_in_the_key(client, upstream):
-    def schema(properties):
-        return chat().written('{"model":"m","messages":[],"response_format":{"type":"json_schema","json_schema":'
-                              f'{{"name":"s","schema":{{"type":"object","properties":{properties}}}}}}}}}')
+SCHEMAS = {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": ...}},
+           "guided_json": ..., "structured_outputs": {"json": ...}, "json_schema": ..., "nvext": {"guided_json": ...}}
 
-    client.post(schema('{"a":{"type":"string"},"b":{"type":"string"}}')).was("MISS")
-    client.post(schema('{"b":{"type":"string"},"a":{"type":"string"}}')).was("MISS")
-    client.post(schema('{"a": {"type": "string"}, "b": {"type": "string"}}')).was("HIT")
+
+@pytest.mark.parametrize("where", SCHEMAS)
+def test_schema_members_keep_their_order_in_the_key(client, where):
+    def schema(properties, **dumping):
+        def filled(part):
+            if part is ...:
+                return {"type": "object", "properties": {name: {"type": "string"} for name in properties}}
+            return {name: filled(value) for name, value in part.items()} if isinstance(part, dict) else part
+
+        return chat().written(json.dumps({"model": "m", "messages": [], where: filled(SCHEMAS[where])}, **dumping))
+
+    client.post(schema("ab")).was("MISS")
+    client.post(schema("ba")).was("MISS")
+    client.post(schema("ab", indent=1)).was("HIT")
 
 
 def test_array_order_counts(client, upstream):
