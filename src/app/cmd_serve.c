@@ -30,8 +30,10 @@ static int cmd_serve(const struct cli *cli)
 {
     AUTO(config_report_done) struct config_report report = CONFIG_REPORT_INIT;
     struct config *conf = NULL;
-    int r = config_from_cli(cli, false, &conf, &report), status;
+    int r, status;
 
+    serve_hold_signals();
+    r = config_from_cli(cli, false, &conf, &report);
     if (r == 0)
         (void)log_open(&conf->log.conf); /* serve_run tells when that fails */
     tell(&report);

@@ -1,5 +1,6 @@
 #include "commands.h"
 #include "refrain/base/digest.h"
+#include "refrain/base/process.h"
 
 /* In the order of the overview; one a line, so that additions do not meet. */
 // clang-format off
@@ -34,6 +35,7 @@ static const struct command *const commands[] = {
 
 int main(int argc, char **argv)
 {
+    (void)process_standard_hold(); /* without a /dev/null there is nothing better to be done */
     digest_setup();
     return cli_run(commands, argc, argv);
 }

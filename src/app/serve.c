@@ -108,6 +108,16 @@ static void set_signals(int how)
     (void)pthread_sigmask(how, &watched, NULL);
 }
 
+void serve_hold_signals(void)
+{
+    sigset_t held;
+
+    (void)sigemptyset(&held);
+    (void)sigaddset(&held, SIGHUP);
+    (void)sigaddset(&held, SIGUSR1);
+    (void)pthread_sigmask(SIG_BLOCK, &held, NULL);
+}
+
 /* -- timers -- */
 
 static void on_sweep(void *arg)

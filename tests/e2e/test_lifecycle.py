@@ -1,15 +1,18 @@
 """Starting, reloading, ending, being replaced: nobody is dropped. SPEC sections 10 to 12."""
 
 import json
+import os
+import pathlib
 import re
 import signal
 import subprocess
 
 import pytest
+from conftest import configuration
 
 from harness.asks import chat, chat_stream
-from harness.client import Client
-from harness.process import binary, sanitized, wait_until
+from harness.client import PATIENCE_S, Client
+from harness.process import Refrain, binary, sanitized, to_yaml, wait_until
 from harness.upstream import chat_answer, hold, sse, token, whole
 
 
@@ -73,6 +76,33 @@ def test_a_second_start_takes_the_port_over_while_the_first_drains(start, upstre
     streaming.sees("beta").whole()
     assert old.exits() == 0
     client.post(chat("0")).was("HIT")
+
+
+def test_a_signal_during_the_start_waits_until_somebody_looks(tmp_path, upstream):
+    """What rotates logs does not know how far a start has come; by default the signals would end it."""
+    config = configuration(tmp_path, upstream.url)
+    secret = pathlib.Path(config["cache"]["state_dir"]) / "secret"
+    secret.parent.mkdir()
+    os.mkfifo(secret, 0o600)
+    refrain = Refrain(tmp_path, config)
+    with secret.open("w") as out:  # it has come as far as to read it, and waits
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            refrain.process.send_signal(number)
+        out.write("a secret of the test's own")
+    refrain.listening().logged(lambda event: event.get("event") == "reloaded", "the reload that was asked for")
+    refrain.stop()
+
+
+def test_closed_standard_descriptors_are_not_taken_for_something_else(tmp_path, upstream):
+    """A supervisor may close all three. What came to lie there would be sent the lines of the log."""
+    file, log = tmp_path / "refrain.yaml", tmp_path / "refrain.log"
+    file.write_text(to_yaml({**configuration(tmp_path, upstream.url), "log": {"file": str(log)}}))
+    command = [binary(), "serve", "--config", str(file)]
+    process = subprocess.Popen(["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command])
+    wait_until(lambda: log.exists() and "listening" in log.read_text(), "it to be under way")
+    held = {os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)}
+    process.terminate()
+    assert (held, process.wait(PATIENCE_S)) == ({"/dev/null"}, 0)
 
 
 def test_a_taken_port_is_a_start_up_error(tmp_path, refrain, upstream):

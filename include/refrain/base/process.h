@@ -1,5 +1,6 @@
 /*
- * process - what the kernel says of this process: proc(5); and what it is told of a thread.
+ * process - what the kernel says of this process: proc(5); what it is told of a thread; the standard
+ * descriptors.
  */
 #pragma once
 #include <stdint.h>
@@ -21,3 +22,9 @@ int process_stat_read(struct process_stat *out);
  * @by, to 19 at most. Wants no right; there is no way back for who has none. Errors: none that matter, it
  * stays as it was then. */
 void process_thread_yield(int by);
+
+/** Opens /dev/null as those of standard input, output and error that are closed, so that nothing else is
+ * taken for one of them: what is written to standard error would go into a socket, or into a pipe of the
+ * loop's own. Before anything is opened, by the only thread. Errors: negative errno when there is no
+ * /dev/null. */
+int process_standard_hold(void);
