@@ -218,6 +218,22 @@ void log_flush(void)
     mine.len = 0;
 }
 
+static bool is_same_file(int a, int b)
+{
+    struct stat of_a, of_b;
+
+    return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+           of_a.st_ino == of_b.st_ino;
+}
+
+/* What is left of a line that was cut goes where its beginning went, or nowhere. */
+static void leave(struct sink *s)
+{
+    if (!write_rest(s))
+        atomic_fetch_add(&s->dropped, 1);
+    s->rest_len = 0;
+}
+
 /* Takes over @fd and @path (NULL: standard error's). */
 static void sink_use(int fd, char *path)
 {
@@ -225,12 +241,13 @@ static void sink_use(int fd, char *path)
     char *old_path;
 
     pthread_mutex_lock(&sink.lock);
+    if (!is_same_file(sink.fd, fd))
+        leave(&sink);
     old_fd = sink.fd;
     old_path = sink.path;
     sink.fd = fd;
     sink.path = path;
     sink.kind = kind_of(fd);
-    sink.rest_len = 0;
     pthread_mutex_unlock(&sink.lock);
     if (old_fd != STDERR_FILENO)
         (void)close(old_fd);
@@ -306,6 +323,9 @@ void log_set_redact(const struct log_redact *redact)
 void log_close(void)
 {
     log_flush();
+    pthread_mutex_lock(&sink.lock);
+    leave(&sink);
+    pthread_mutex_unlock(&sink.lock);
     sink_use(STDERR_FILENO, NULL);
     atomic_store(&sink.level, LOG_INFO);
     atomic_store(&sink.format, LOG_TEXT);
