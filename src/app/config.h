@@ -174,9 +174,11 @@ struct operation_conf {
     struct text_list tags;
 };
 
+enum { PRICE_OF_INPUT = -1 };
 struct price_conf {
-    struct text_list models;    /* globs */
-    uint64_t in_pico, out_pico; /* 1e-12 dollars a token: millionths of a dollar a million of them */
+    struct text_list models;         /* globs */
+    uint64_t in_pico, out_pico;      /* 1e-12 dollars a token: millionths of a dollar a million of them */
+    int64_t cached_pico, write_pico; /* the same, or PRICE_OF_INPUT */
 };
 
 struct key_conf {

@@ -299,7 +299,15 @@ static const struct option_row price_rows[] = {
      .help = "Globs for the model, as requests name it: `gpt-4o*`. Where `pricing` is written as a map, its "
              "names."},
     {"input", OPTION_DOLLARS, OPTION_REQUIRED, NULL, RANGE(0, PRICE_MAX), PRICE(in_pico),
-     .help = "Dollars for a million tokens of input, cached and uncached alike."},
+     .help = "Dollars for a million tokens of input."},
+    {"cached_input", OPTION_DOLLARS, 0, "input", RANGE(0, PRICE_MAX), WORD("input", PRICE_OF_INPUT),
+     PRICE(cached_pico),
+     .help = "Dollars for a million tokens of input that upstream had in its own prompt cache; `input`: as "
+             "the rest."},
+    {"cache_write", OPTION_DOLLARS, 0, "input", RANGE(0, PRICE_MAX), WORD("input", PRICE_OF_INPUT),
+     PRICE(write_pico),
+     .help = "Dollars for a million tokens of input that upstream wrote into it, where it charges for that "
+             "(Anthropic)."},
     {"output", OPTION_DOLLARS, 0, "0", RANGE(0, PRICE_MAX), PRICE(out_pico),
      .help = "Dollars for a million tokens of output."},
 };

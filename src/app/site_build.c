@@ -279,6 +279,11 @@ static bool build_clients(struct build *b, const struct config *conf, const stru
 
 /* -- prices -- */
 
+static uint64_t price_or(int64_t pico, uint64_t input_pico)
+{
+    return pico == PRICE_OF_INPUT ? input_pico : (uint64_t)pico;
+}
+
 /* A row for each glob. */
 static bool build_prices(struct build *b, const struct config *conf)
 {
@@ -295,7 +300,13 @@ static bool build_prices(struct build *b, const struct config *conf)
         const struct price_conf *p = &conf->pricing[i];
 
         for (size_t k = 0; k < p->models.n; k++)
-            b->prices[n++] = (struct price){p->models.at[k], p->in_pico, p->out_pico};
+            b->prices[n++] = (struct price){
+                .models = p->models.at[k],
+                .in_pico = p->in_pico,
+                .out_pico = p->out_pico,
+                .cached_pico = price_or(p->cached_pico, p->in_pico),
+                .write_pico = price_or(p->write_pico, p->in_pico),
+            };
     }
     return true;
 }

@@ -68,7 +68,11 @@ static const struct price *price_of(struct account_prices *prices, struct slice 
 static uint64_t count_cost(const struct account_to *to, const struct account *a, unsigned model)
 {
     const struct price *price = to->prices->pricing->n > 0 ? price_of(to->prices, a->model, model) : NULL;
-    uint64_t cost = price ? price_nano_dollars(price, counted(a->tokens_in), counted(a->tokens_out)) : 0;
+    const struct price_tokens tokens = {.in = counted(a->tokens_in),
+                                        .out = counted(a->tokens_out),
+                                        .cached = counted(a->tokens_cached),
+                                        .written = counted(a->tokens_cache_write)};
+    uint64_t cost = price ? price_nano_dollars(price, &tokens) : 0;
 
     if (price)
         metric_add1(to->counts, COST_SAVED, model, cost);
@@ -86,6 +90,8 @@ static void count_saved(const struct account_to *to, const struct account *a)
         metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_INPUT, a->tokens_in);
     if (a->tokens_out > 0)
         metric_add2(to->counts, TOKENS_SAVED, model, TOKENS_OUTPUT, a->tokens_out);
+    if (a->tokens_cached > 0)
+        metric_add1(to->counts, CACHED_TOKENS_SAVED, model, a->tokens_cached);
     metric_add(to->counts, SECONDS_SAVED, a->saved_ns);
     cost = count_cost(to, a, model);
     if (a->client)
@@ -104,7 +110,8 @@ static void log_request(const struct account *a)
                  LOG_STR("tier", a->entry ? tier_words[a->tier] : NULL), LOG_STR("reason", a->reason),
                  LOG_SLICE("entry", a->entry_id), LOG_INT("status", a->status), LOG_INT("bytes", a->bytes),
                  LOG_BOOL("complete", a->complete), LOG_INT_KNOWN("tokens_in", a->tokens_in),
-                 LOG_INT_KNOWN("tokens_out", a->tokens_out),
+                 LOG_INT_KNOWN("tokens_out", a->tokens_out), LOG_INT_KNOWN("tokens_cached", a->tokens_cached),
+                 LOG_INT_KNOWN("tokens_cache_write", a->tokens_cache_write),
                  LOG_DUR_KNOWN("saved_ms", a->saved_ns > 0 ? a->saved_ns : -1),
                  LOG_DUR_KNOWN("upstream_ms", a->upstream_ns),
                  LOG_DUR_KNOWN("first_byte_ms", a->first_byte_ns), LOG_DUR("took_ms", a->took_ns));
@@ -204,6 +211,8 @@ static void take_flight(const struct exchange *x, struct account *out)
         out->entry_id = slice_make(x->stored_id, ENTRY_ID_LEN);
     out->tokens_in = known(x->tokens.in);
     out->tokens_out = known(x->tokens.out);
+    out->tokens_cached = known(x->tokens.cached);
+    out->tokens_cache_write = known(x->tokens.written);
     out->upstream_ns = t->answered_ns > 0 ? t->answered_ns - t->asked_ns : -1;
     out->first_byte_ns = x->first_byte_ns > 0 ? x->first_byte_ns - x->started_ns : -1;
     out->saved_ns = flight_saved_ns(x);
@@ -221,6 +230,8 @@ static void take_entry(const struct exchange *x, struct account *out)
     out->namespace_ = entry_slice(e, e->namespace_);
     out->tokens_in = known(e->tokens_in);
     out->tokens_out = known(e->tokens_out);
+    out->tokens_cached = known(e->tokens_cached);
+    out->tokens_cache_write = known(e->tokens_cache_write);
     out->upstream_ns = out->first_byte_ns = -1;
     out->saved_ns = (int64_t)e->upstream_ms * 1000000;
 }
@@ -276,6 +287,8 @@ void account_of_refusal(const struct worker *w, unsigned status, enum error_code
         .complete = true,
         .tokens_in = -1,
         .tokens_out = -1,
+        .tokens_cached = -1,
+        .tokens_cache_write = -1,
         .first_byte_ns = -1,
         .upstream_ns = -1,
     };

@@ -55,7 +55,8 @@ struct account {
     int64_t first_byte_ns;         /* of these, until the first byte of a body that came piece by piece */
     int64_t upstream_ns;           /* what upstream took, whoever had it asked */
     int64_t tokens_in, tokens_out; /* of the answer, by upstream's own word, whoever asked for it */
-    int64_t saved_ns;              /* of upstream's time that nobody had to wait; 0: nothing was saved */
+    int64_t tokens_cached, tokens_cache_write; /* of tokens_in: from upstream's prompt cache, and into it */
+    int64_t saved_ns; /* of upstream's time that nobody had to wait; 0: nothing was saved */
 };
 
 /* What models cost, found once for each that has a label of its own. A worker's, of one site. */

@@ -175,7 +175,10 @@ static void take_whole(struct fetch *x, const struct relay_end *end)
         head->body_len = bytes;
     }
     fetch_take_trailers(x, &end->trailers);
-    flight_set_tokens(x->flight, (struct flight_tokens){end->tokens_in, end->tokens_out});
+    flight_set_tokens(x->flight, (struct flight_tokens){.in = end->tokens_in,
+                                                        .out = end->tokens_out,
+                                                        .cached = end->tokens_cached,
+                                                        .written = end->tokens_cache_write});
     fetch_drop_request(x);
     fetch_finish(x, FLIGHT_WHOLE);
 }
@@ -471,6 +474,8 @@ void fetch_tell_end(struct fetch *x, enum flight_end how)
         end.trailers = *trailers;
     end.tokens_in = tokens.in;
     end.tokens_out = tokens.out;
+    end.tokens_cached = tokens.cached;
+    end.tokens_cache_write = tokens.written;
     tell_end(x, &end, linger_ms(x, &end));
 }
 

@@ -200,14 +200,19 @@ static uint64_t count_of(int64_t told)
     return told < 0 ? 0 : told < UINT32_MAX ? (uint64_t)told : UINT32_MAX; /* an entry holds no more */
 }
 
-static struct flight_tokens tokens_of(int64_t in, int64_t out)
+static struct flight_tokens tokens_of(const struct tally *t)
 {
-    return (struct flight_tokens){count_of(in), count_of(out)};
+    return (struct flight_tokens){
+        .in = count_of(t->tokens_in),
+        .out = count_of(t->tokens_out),
+        .cached = count_of(t->tokens_cached),
+        .written = count_of(t->tokens_cache_write),
+    };
 }
 
 struct flight_tokens keep_tokens(const struct keep *k)
 {
-    return k->following ? tokens_of(k->judge.tally.tokens_in, k->judge.tally.tokens_out) : k->tokens;
+    return k->following ? tokens_of(&k->judge.tally) : k->tokens;
 }
 
 /* -- storing -- */
@@ -323,6 +328,8 @@ static enum gate_reason put(struct keep *k, const struct flight_head *head, cons
             .upstream_ms = upstream_ms(k),
             .tokens_in = (uint32_t)tokens.in,
             .tokens_out = (uint32_t)tokens.out,
+            .tokens_cached = (uint32_t)tokens.cached,
+            .tokens_cache_write = (uint32_t)tokens.written,
             .status = (uint16_t)head->status,
             .flags = (uint16_t)((head->stream ? ENTRY_STREAM : 0) | (gzip ? ENTRY_GZIP : 0)),
             .operation = (uint8_t)operation_kind(k->op),
@@ -385,7 +392,7 @@ static enum gate_reason judge(struct keep *k, const struct tally *t, bool whole)
     tally_result(t, &sum);
     a.tally = &sum;
     k->finish_ttl_s = gate_finish_ttl_s(&a, &conf);
-    k->tokens = tokens_of(sum.tokens_in, sum.tokens_out);
+    k->tokens = tokens_of(t);
     return gate_judge(&a, &conf);
 }
 

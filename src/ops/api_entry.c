@@ -75,6 +75,8 @@ static void write_facts(struct jout *j, const struct entry *e, int64_t expires_m
     jout_int(j, "hits", (int64_t)hits);
     jout_int(j, "tokens_in", e->tokens_in);
     jout_int(j, "tokens_out", e->tokens_out);
+    jout_int(j, "tokens_cached", e->tokens_cached);
+    jout_int(j, "tokens_cache_write", e->tokens_cache_write);
     jout_milli(j, "upstream_s", e->upstream_ms);
     jout_str(j, "prompt", e->prompt > 0 ? prompt_tier_name((enum prompt_tier)(e->prompt - 1)) : NULL);
 }

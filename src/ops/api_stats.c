@@ -87,6 +87,7 @@ static void write_saved_model(struct jout *j, struct metrics *m, unsigned model)
     jout_int(j, "hits", (int64_t)answers);
     jout_int(j, "tokens_in", (int64_t)in);
     jout_int(j, "tokens_out", (int64_t)out);
+    jout_int(j, "tokens_cached", (int64_t)metrics_sum1(m, CACHED_TOKENS_SAVED, model));
     if (nano_dollars > 0)
         jout_nano(j, "dollars", (int64_t)nano_dollars);
     else
@@ -99,6 +100,7 @@ static void write_saved(struct jout *j, const struct reading *r, struct metrics 
     jout_object(j, "saved");
     jout_int(j, "tokens_in", (int64_t)r->tokens_saved_in);
     jout_int(j, "tokens_out", (int64_t)r->tokens_saved_out);
+    jout_int(j, "tokens_cached", (int64_t)r->tokens_saved_cached);
     jout_nano(j, "seconds", (int64_t)r->saved_ns);
     jout_nano(j, "dollars", (int64_t)r->saved_nano_dollars);
     jout_bool(j, "priced", priced);

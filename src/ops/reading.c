@@ -111,6 +111,7 @@ void reading_counts(const struct reading_sources *from, struct reading *out)
     for (unsigned i = 0; i < LABEL_MAX_MODEL; i++) {
         out->tokens_saved_in += metrics_sum2(m, TOKENS_SAVED, i, TOKENS_INPUT);
         out->tokens_saved_out += metrics_sum2(m, TOKENS_SAVED, i, TOKENS_OUTPUT);
+        out->tokens_saved_cached += metrics_sum1(m, CACHED_TOKENS_SAVED, i);
         out->saved_nano_dollars += metrics_sum1(m, COST_SAVED, i);
     }
     out->saved_ns = metrics_sum(m, SECONDS_SAVED);

@@ -12,25 +12,49 @@ const struct price *pricing_find(const struct pricing *p, struct slice model)
     return NULL;
 }
 
-/* Two products of 64 bits each add up to 129, so each is rounded down first, and what is left of both
+/* One kind of tokens, at the price of one. */
+struct item {
+    uint64_t pico, tokens;
+};
+enum { ITEMS = 4 };
+
+/* Products of 64 bits each add up to more than 128, so each is rounded down first, and what is left of all
  * together afterwards. */
-static uint64_t nano_of_much(const struct price *price, uint64_t tokens_in, uint64_t tokens_out)
+static uint64_t nano_of_much(const struct item *items)
 {
     __extension__ typedef unsigned __int128 wide;
-    wide in = (wide)price->in_pico * tokens_in, out = (wide)price->out_pico * tokens_out;
-    wide left = in % PICO_A_NANO + out % PICO_A_NANO;
-    wide nano = in / PICO_A_NANO + out / PICO_A_NANO + (left + PICO_A_NANO / 2) / PICO_A_NANO;
+    wide nano = 0, left = PICO_A_NANO / 2;
 
+    for (size_t i = 0; i < ITEMS; i++) {
+        wide pico = (wide)items[i].pico * items[i].tokens;
+
+        nano += pico / PICO_A_NANO;
+        left += pico % PICO_A_NANO;
+    }
+    nano += left / PICO_A_NANO;
     return nano > UINT64_MAX ? UINT64_MAX : (uint64_t)nano;
 }
 
-uint64_t price_nano_dollars(const struct price *price, uint64_t tokens_in, uint64_t tokens_out)
+static uint64_t at_most(uint64_t n, uint64_t most)
 {
-    uint64_t in, out, sum;
+    return n < most ? n : most;
+}
 
-    if (__builtin_mul_overflow(price->in_pico, tokens_in, &in) ||
-        __builtin_mul_overflow(price->out_pico, tokens_out, &out) || __builtin_add_overflow(in, out, &sum) ||
-        __builtin_add_overflow(sum, PICO_A_NANO / 2, &sum))
-        return nano_of_much(price, tokens_in, tokens_out);
+uint64_t price_nano_dollars(const struct price *price, const struct price_tokens *tokens)
+{
+    uint64_t cached = at_most(tokens->cached, tokens->in);
+    uint64_t written = at_most(tokens->written, tokens->in - cached);
+    const struct item items[ITEMS] = {
+        {price->in_pico, tokens->in - cached - written},
+        {price->cached_pico, cached},
+        {price->write_pico, written},
+        {price->out_pico, tokens->out},
+    };
+    uint64_t sum = PICO_A_NANO / 2, pico;
+
+    for (size_t i = 0; i < ITEMS; i++)
+        if (__builtin_mul_overflow(items[i].pico, items[i].tokens, &pico) ||
+            __builtin_add_overflow(sum, pico, &sum))
+            return nano_of_much(items);
     return sum / PICO_A_NANO; /* nearly always */
 }

@@ -21,6 +21,7 @@ struct member {
     size_t at;
     uint64_t max; /* of numbers */
     uint8_t bytes;
+    bool optional; /* a number that is not written where it is zero: earlier versions have not written it */
 };
 
 /* -- numbers -- */
@@ -68,6 +69,12 @@ static void write_number(const struct member *m, const struct record_meta *from,
     uint64_t number = number_get(m, from);
 
     jout_int(j, m->name, (int64_t)(number < m->max ? number : m->max));
+}
+
+static void write_over_zero(const struct member *m, const struct record_meta *from, struct jout *j)
+{
+    if (number_get(m, from) > 0)
+        write_number(m, from, j);
 }
 
 /* Plain digits up to @max; no sign, point or exponent. */
@@ -378,11 +385,14 @@ static enum record_result read_fields(const struct member *m, struct jscan_value
 /* clang-format off */
 #define NUMBER(name, member, most) {name, write_number, read_number, \
                                     offsetof(struct record_meta, member), most, \
-                                    sizeof(((struct record_meta *)NULL)->member)}
+                                    sizeof(((struct record_meta *)NULL)->member), false}
+#define OPTIONAL(name, member, most) {name, write_over_zero, read_number, \
+                                      offsetof(struct record_meta, member), most, \
+                                      sizeof(((struct record_meta *)NULL)->member), true}
 #define TIME(name, member) {name, write_time, read_time, offsetof(struct record_meta, member), INT64_MAX, \
-                            sizeof(((struct record_meta *)NULL)->member)}
-#define TEXT(name, member) {name, write_text, read_text, offsetof(struct record_meta, member), 0, 0}
-#define OTHER(name, what) {name, write_##what, read_##what, 0, 0, 0}
+                            sizeof(((struct record_meta *)NULL)->member), false}
+#define TEXT(name, member) {name, write_text, read_text, offsetof(struct record_meta, member), 0, 0, false}
+#define OTHER(name, what) {name, write_##what, read_##what, 0, 0, 0, false}
 static const struct member members[] = {
     OTHER("id", id),
     TEXT("namespace", parts.namespace_),
@@ -405,6 +415,8 @@ static const struct member members[] = {
     NUMBER("hits", hits, INT64_MAX),
     NUMBER("tokens_in", parts.head.tokens_in, UINT32_MAX),
     NUMBER("tokens_out", parts.head.tokens_out, UINT32_MAX),
+    OPTIONAL("tokens_cached", parts.head.tokens_cached, UINT32_MAX),
+    OPTIONAL("tokens_cache_write", parts.head.tokens_cache_write, UINT32_MAX),
     NUMBER("upstream_ms", parts.head.upstream_ms, UINT32_MAX),
     OTHER("target", target),
     TEXT("etag", parts.etag),
@@ -508,9 +520,19 @@ static enum record_result read_member(const struct jscan_item *item, struct reco
     return RECORD_OK; /* a later version's */
 }
 
+/* Those that every version has written. */
+static uint32_t required(void)
+{
+    uint32_t all = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        all |= members[i].optional ? 0 : UINT32_C(1) << i;
+    return all;
+}
+
 enum record_result record_meta_read(struct slice json, struct record_meta *m)
 {
-    const uint32_t all = (uint32_t)((UINT64_C(1) << ARRAY_LEN(members)) - 1);
+    const uint32_t all = required();
     struct jscan_value root = jscan_root(json);
     struct jscan_walk w = jscan_walk(root);
     struct jscan_item item;
@@ -526,7 +548,7 @@ enum record_result record_meta_read(struct slice json, struct record_meta *m)
         return RECORD_NO_MEMORY;
     while (r == RECORD_OK && jscan_next(&w, &item))
         r = read_member(&item, m, &seen);
-    if (r == RECORD_OK && (seen != all || !is_sound(m)))
+    if (r == RECORD_OK && ((seen & all) != all || !is_sound(m)))
         return RECORD_CORRUPT;
     return r;
 }

@@ -30,14 +30,16 @@ static const struct finish_name finishes[] = {
 static void tally_usage(struct tally *t, struct jscan_value usage)
 {
     int64_t in = jscan_count(jscan_get(usage, SLICE_OF("input_tokens")), -1);
+    int64_t cached = jscan_count(jscan_get(usage, SLICE_OF("cache_read_input_tokens")), -1);
+    int64_t written = jscan_count(jscan_get(usage, SLICE_OF("cache_creation_input_tokens")), -1);
 
-    if (in >= 0) {
-        in += jscan_count(jscan_get(usage, SLICE_OF("cache_read_input_tokens")), 0);
-        in += jscan_count(jscan_get(usage, SLICE_OF("cache_creation_input_tokens")), 0);
-    }
+    if (in >= 0)
+        in += (cached > 0 ? cached : 0) + (written > 0 ? written : 0);
     if (in < t->tokens_in)
         in = -1;
     tally_tokens(t, in, jscan_count(jscan_get(usage, SLICE_OF("output_tokens")), -1));
+    tally_tokens_cached(t, cached < t->tokens_cached ? -1 : cached,
+                        written < t->tokens_cache_write ? -1 : written);
 }
 
 static bool is_thinking(struct jscan_value type)

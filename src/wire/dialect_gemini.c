@@ -74,6 +74,7 @@ static void tally_usage(struct tally *t, struct jscan_value root)
     if (by_tools > 0)
         in = (in > 0 ? in : 0) + by_tools;
     tally_tokens(t, in, out);
+    tally_tokens_cached(t, jscan_count(jscan_get(usage, SLICE_OF("cachedContentTokenCount")), -1), -1);
 }
 
 static bool is_true(struct jscan_value value)

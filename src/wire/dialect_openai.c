@@ -59,10 +59,17 @@ static bool is_one_of(struct slice name, const struct slice *names, size_t n)
 
 /* --- chat completions and completions --- */
 
+/* Of the input, which counts it too. */
+static void tally_details(struct tally *t, struct jscan_value details)
+{
+    tally_tokens_cached(t, jscan_count(jscan_get(details, SLICE_OF("cached_tokens")), -1), -1);
+}
+
 static void tally_usage(struct tally *t, struct jscan_value usage)
 {
     tally_tokens(t, jscan_count(jscan_get(usage, SLICE_OF("prompt_tokens")), -1),
                  jscan_count(jscan_get(usage, SLICE_OF("completion_tokens")), -1));
+    tally_details(t, jscan_get(usage, SLICE_OF("prompt_tokens_details")));
 }
 
 /* Text, or with some servers a list of parts of which some are text. */
@@ -274,6 +281,7 @@ static void responses_response(struct tally *t, struct jscan_value response)
         tally_fault(t, TALLY_ERROR_INSIDE);
     tally_tokens(t, jscan_count(jscan_get(usage, SLICE_OF("input_tokens")), -1),
                  jscan_count(jscan_get(usage, SLICE_OF("output_tokens")), -1));
+    tally_details(t, jscan_get(usage, SLICE_OF("input_tokens_details")));
 }
 
 static void responses_whole(struct tally *t, struct slice body)

@@ -34,6 +34,8 @@ enum tag {
     TAG_CAME,
     TAG_TOKENS_IN,
     TAG_TOKENS_OUT,
+    TAG_TOKENS_CACHED,
+    TAG_TOKENS_CACHE_WRITE,
 };
 enum { HEAD_STREAM = 1, HEAD_CONFIRMED = 2, END_STORED = 4 };
 
@@ -309,6 +311,11 @@ static int put_sum(struct buf *out, const struct relay_end *end)
     return put_text(out, TAG_BYTES_SUM, slice_make(bytes, sizeof(bytes)));
 }
 
+static int put_tokens(struct buf *out, enum tag tag, uint64_t n)
+{
+    return n > 0 ? put_value(out, tag, n) : 0;
+}
+
 int relay_end_write(struct buf *out, const struct relay_end *end)
 {
     int r = put_value(out, TAG_HOW, (uint64_t)end->how);
@@ -319,10 +326,14 @@ int relay_end_write(struct buf *out, const struct relay_end *end)
         r = put_text(out, TAG_REASON, end->reason);
     if (r == 0 && end->how == RELAY_FAILED)
         r = put_error(out, end);
-    if (r == 0 && end->tokens_in > 0)
-        r = put_value(out, TAG_TOKENS_IN, end->tokens_in);
-    if (r == 0 && end->tokens_out > 0)
-        r = put_value(out, TAG_TOKENS_OUT, end->tokens_out);
+    if (r == 0)
+        r = put_tokens(out, TAG_TOKENS_IN, end->tokens_in);
+    if (r == 0)
+        r = put_tokens(out, TAG_TOKENS_OUT, end->tokens_out);
+    if (r == 0)
+        r = put_tokens(out, TAG_TOKENS_CACHED, end->tokens_cached);
+    if (r == 0)
+        r = put_tokens(out, TAG_TOKENS_CACHE_WRITE, end->tokens_cache_write);
     if (r == 0)
         r = put_sum(out, end);
     return r < 0 ? r : put_fields(out, &end->trailers);
@@ -393,6 +404,12 @@ static void take_of_end(struct walk *w, int tag, struct relay_end *end)
         break;
     case TAG_TOKENS_OUT:
         end->tokens_out = tokens_of(w);
+        break;
+    case TAG_TOKENS_CACHED:
+        end->tokens_cached = tokens_of(w);
+        break;
+    case TAG_TOKENS_CACHE_WRITE:
+        end->tokens_cache_write = tokens_of(w);
         break;
     case TAG_NAME:
     case TAG_VALUE:

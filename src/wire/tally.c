@@ -22,7 +22,12 @@ const char *finish_kind_name(enum finish_kind kind)
 
 void tally_init(struct tally *t, const struct dialect *dialect, bool wants_json)
 {
-    *t = (struct tally){.dialect = dialect, .wants_json = wants_json, .tokens_in = -1, .tokens_out = -1};
+    *t = (struct tally){.dialect = dialect,
+                        .wants_json = wants_json,
+                        .tokens_in = -1,
+                        .tokens_out = -1,
+                        .tokens_cached = -1,
+                        .tokens_cache_write = -1};
 }
 
 void tally_done(struct tally *t)
@@ -60,6 +65,14 @@ void tally_tokens(struct tally *t, int64_t in, int64_t out)
         t->tokens_in = in;
     if (out >= 0)
         t->tokens_out = out;
+}
+
+void tally_tokens_cached(struct tally *t, int64_t cached, int64_t written)
+{
+    if (cached >= 0)
+        t->tokens_cached = cached;
+    if (written >= 0)
+        t->tokens_cache_write = written;
 }
 
 void tally_finish_as(struct tally *t, enum finish_kind kind, struct slice text)
@@ -364,5 +377,7 @@ void tally_result(const struct tally *t, struct tally_result *out)
         (struct tally_result){.fault = first_fault(faults), .empty = empty, .finished = tally_is_finished(t)};
     out->tokens_in = t->tokens_in;
     out->tokens_out = t->tokens_out;
+    out->tokens_cached = t->tokens_cached;
+    out->tokens_cache_write = t->tokens_cache_write;
     copy_finishes(t, out);
 }

@@ -27,6 +27,8 @@ void tally_finish_choice(struct tally *t, uint32_t choice, struct jscan_value re
 void tally_finish_as(struct tally *t, enum finish_kind kind, struct slice text);
 /** Later counts replace earlier ones; -1 leaves what was told. */
 void tally_tokens(struct tally *t, int64_t in, int64_t out);
+/** The same of the input that upstream had in its prompt cache, and of what it wrote there. */
+void tally_tokens_cached(struct tally *t, int64_t cached, int64_t written);
 
 /* Parts; NULL when too many, which is noted. */
 struct tally_part *tally_choice(struct tally *t, uint32_t choice);

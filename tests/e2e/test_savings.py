@@ -9,6 +9,7 @@ import pytest
 
 from harness.answers import compact, sse_event
 from harness.asks import chat, embedding
+from harness.operator import Operator
 from harness.process import wait_until
 from harness.samples import APIS
 from harness.upstream import chunked, hold, whole
@@ -24,6 +25,20 @@ USED = {("chat", False): BOTH, ("chat", True): BOTH, ("completion", False): BOTH
         ("ollama", False): BOTH, ("ollama", True): BOTH, ("ollama gen.", True): BOTH,
         ("embedding", False): (11, 0), ("speech events", True): BOTH}
 CASES = [pytest.param(*case, id=f"{case[0]}, {'streamed' if case[1] else 'whole'}") for case in USED]
+
+
+
+# The same of an API that had some of the input in its own prompt cache: what it writes in place of what the sample has,
+# and how much of the input it then had there, or wrote there.
+CACHED_IN, CACHE_WRITE = 0.123457, 1.543211
+CACHED_PRICED = [{"model": ["*"], "input": IN, "output": OUT, "cached_input": CACHED_IN, "cache_write": CACHE_WRITE}]
+OF_CHAT = (b'"prompt_tokens":11', b'"prompt_tokens":11,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":0}')
+OF_RESPONSES = (b'"input_tokens":11', b'"input_tokens":11,"input_tokens_details":{"cached_tokens":4}')
+OF_MESSAGES = (b'"input_tokens":11', b'"input_tokens":2,"cache_read_input_tokens":6,"cache_creation_input_tokens":3')
+OF_GEMINI = (b'"promptTokenCount":11', b'"promptTokenCount":11,"cachedContentTokenCount":5')
+CACHED = {"chat": (OF_CHAT, 4, 0), "completion": (OF_CHAT, 4, 0), "responses": (OF_RESPONSES, 4, 0),
+          "messages": (OF_MESSAGES, 6, 3), "generate": (OF_GEMINI, 5, 0), "generate []": (OF_GEMINI, 5, 0)}
+CACHED_CASES = [case for case in CASES if case.values[0] in CACHED]
 
 
 def frames_of(api):
@@ -42,6 +57,24 @@ def answers(upstream, api, streamed, **more):
     body = compact(api.whole()).encode()
     upstream.reply(whole, body, content_type=api.whole_type, **more)
     return body
+
+
+def cached_answers(upstream, api, streamed, **more):
+    """An answer of an upstream that had some of the prompt in its cache; tells (bytes, cached, written)."""
+    (plain_usage, told), cached, written = CACHED[api.name]
+    frames = [frame.replace(plain_usage, told) for frame in (frames_of(api) if streamed else [compact(api.whole()).encode()])]
+    assert any(told in frame for frame in frames)
+    if streamed:
+        upstream.reply(chunked, *frames, content_type=api.stream_type, **more)
+    else:
+        upstream.reply(whole, *frames, content_type=api.whole_type, **more)
+    return b"".join(frames), cached, written
+
+
+def cached_nano_of(cached, written, times):
+    """What that answer would have cost."""
+    pico = [round(price * 1e6) for price in (IN, CACHED_IN, CACHE_WRITE, OUT)]
+    return times * ((sum(n * p for n, p in zip((11 - cached - written, cached, written, 22), pico)) + 500) // 1000)
 
 
 def nano_dollars(refrain, **labels):
@@ -75,6 +108,45 @@ def test_who_shares_a_call_and_who_repeats_it_has_saved_what_it_cost(client, ref
     assert nano_dollars(refrain, model=model) == nano_of(tokens_in, tokens_out, 3)
     assert all(line["tokens_in"] == tokens_in for line in lines), "whoever asked, the line tells what it cost"
     upstream.saw(1)
+
+
+@pytest.mark.refrain(pricing=CACHED_PRICED, cache={"usage_on_hit": "zero"})
+@pytest.mark.parametrize("name, streamed", CACHED_CASES)
+def test_what_upstream_had_in_its_own_cache_would_have_cost_less_and_is_counted_so(
+        client, refrain, upstream, name, streamed):
+    api = BY_NAME[name]
+    sent, cached, written = cached_answers(upstream, api, streamed, before=hold("g"))
+    waiting = [client.post(api.ask(1, streamed)) for _ in range(2)]
+    refrain.waits_for("flight_readers", 2)
+    upstream.release("g")
+    assert sorted(answer.whole().header("x-cache") for answer in waiting) == ["COALESCED", "MISS"]
+    hit = client.post(api.ask(1, streamed)).was("HIT")
+    says_nothing_was_used(hit, sent, api.stream_type if streamed else api.whole_type)
+    lines = refrain.request_lines(3)
+    assert [(line["tokens_in"], line["tokens_cached"], line.get("tokens_cache_write", 0)) for line in lines] == [
+        (11, cached, written)] * 3
+    assert saved(refrain) == (2 * 11, 2 * 22), "cached input is input"
+    assert refrain.metric("cached_tokens_saved_total") == 2 * cached
+    assert nano_dollars(refrain) == cached_nano_of(cached, written, 2)
+
+
+@pytest.mark.parametrize("name, streamed", [("chat", False), ("messages", True)])
+def test_it_is_known_of_what_lies_on_disk_and_the_api_tells_it(start, upstream, tmp_path, name, streamed):
+    api = BY_NAME[name]
+    disk = {"path": str(tmp_path / "cache.db"), "max_bytes": "64MiB", "timeout": "10s"}
+    _, cached, written = cached_answers(upstream, api, streamed)
+    for outcome in ("MISS", "HIT"):
+        refrain = start(cache={"state_dir": str(tmp_path / "state")}, tiers={"disk": disk}, pricing=CACHED_PRICED)
+        operator = Operator(refrain, (tmp_path / "state" / "admin.token").read_text())
+        start.client(refrain).post(api.ask(1, streamed)).was(outcome)
+        (line,) = refrain.request_lines(1)
+        told = operator.reads(f"/entries/{line['entry']}")
+        assert (told["tokens_in"], told["tokens_cached"], told["tokens_cache_write"]) == (11, cached, written)
+        if outcome == "HIT":
+            total = operator.reads("/stats")["saved"]
+            assert (total["tokens_in"], total["tokens_cached"], total["models"][0]["tokens_cached"]) == (11, cached, cached)
+            assert nano_dollars(refrain) == cached_nano_of(cached, written, 1)
+        refrain.stop()
 
 
 @pytest.mark.refrain(pricing=PRICED)
@@ -308,8 +380,8 @@ def test_switching_it_costs_misses_and_gives_nobody_what_is_meant_for_others(sta
 def test_another_instance_that_shares_the_call_learns_what_it_cost_and_tells_its_reader_nothing_was_used(
         start, redis, upstream, streamed):
     api = BY_NAME["messages"]
-    sent = answers(upstream, api, streamed, before=hold("g"))
-    pair = [start(cache={**ZERO, "secret": "the fleet's own secret, thirty-two bytes"}, pricing=PRICED,
+    sent, cached, written = cached_answers(upstream, api, streamed, before=hold("g"))
+    pair = [start(cache={**ZERO, "secret": "the fleet's own secret, thirty-two bytes"}, pricing=CACHED_PRICED,
                   tiers={"redis": {"url": redis.url, "timeout": "10s"}}, coalescing={"cluster": True})
             for _ in range(2)]
     first = start.client(pair[0]).post(api.ask(1, streamed))
@@ -321,6 +393,6 @@ def test_another_instance_that_shares_the_call_learns_what_it_cost_and_tells_its
     assert first.was("MISS").body == sent
     says_nothing_was_used(second.was("COALESCED"), sent, api.stream_type if streamed else api.whole_type)
     pair[1].request_lines(1)
-    assert saved(pair[1]) == (11, 22) and nano_dollars(pair[1]) == nano_of(11, 22)
+    assert saved(pair[1]) == (11, 22) and nano_dollars(pair[1]) == cached_nano_of(cached, written, 1)
     assert saved(pair[0]) == (0, 0)
     upstream.saw(1)

@@ -32,6 +32,7 @@ static void same(const struct tally *one, const struct tally *other)
     tally_result(other, &b);
     HOLDS(a.fault == b.fault && a.empty == b.empty && a.finishes_n == b.finishes_n);
     HOLDS(a.tokens_in == b.tokens_in && a.tokens_out == b.tokens_out);
+    HOLDS(a.tokens_cached == b.tokens_cached && a.tokens_cache_write == b.tokens_cache_write);
     for (size_t i = 0; i < a.finishes_n; i++) {
         HOLDS(a.finishes[i].kind == b.finishes[i].kind && slice_eq(a.finishes[i].text, b.finishes[i].text));
         HOLDS(i == 0 || a.finishes[i].kind <= a.finishes[i - 1].kind);

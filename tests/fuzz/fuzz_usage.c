@@ -28,7 +28,7 @@ static char *zeroed(const uint8_t *data, size_t n, const struct dialect *d, enum
 
 static void used_nothing(const struct tally *t)
 {
-    HOLDS(t->tokens_in <= 0 && t->tokens_out <= 0);
+    HOLDS(t->tokens_in <= 0 && t->tokens_out <= 0 && t->tokens_cached <= 0 && t->tokens_cache_write <= 0);
 }
 
 static void used_nothing_at_all(const struct dialect *d, enum stream_format format, struct slice bytes)

@@ -121,6 +121,8 @@ enum metric_code {
       "Answers that upstream did not have to make again.")                                                   \
     X(TOKENS_SAVED, COUNTER, "refrain_tokens_saved_total", MODEL, TOKENS, ONE,                               \
       "Tokens of answers that upstream did not have to make again, by its own count.")                       \
+    X(CACHED_TOKENS_SAVED, COUNTER, "refrain_cached_tokens_saved_total", MODEL, NONE, ONE,                   \
+      "Those of the input among them that upstream had in its own prompt cache.")                            \
     X(COST_SAVED, COUNTER, "refrain_cost_saved_dollars_total", MODEL, NONE, NANO,                            \
       "What these tokens would have cost, in dollars, by the prices in the configuration.")                  \
     X(SECONDS_SAVED, COUNTER, "refrain_seconds_saved_total", NONE, NONE, NANO,                               \

@@ -203,6 +203,7 @@ enum gate_reason flight_verdict(struct flight_reader *r);
 /* What the answer cost by upstream's own word; 0: not told. */
 struct flight_tokens {
     uint64_t in, out;
+    uint64_t cached, written; /* of @in: from upstream's prompt cache, and into it */
 };
 /** As far as is known; all, once flight_read has said _END or flight_has_all is true. @r is attached. */
 struct flight_tokens flight_tokens(struct flight_reader *r);

@@ -41,7 +41,7 @@ struct reading {
     uint64_t memo_hits, memo_misses;
     uint64_t upstream_calls, upstream_failures; /* failures: without a status, or 5xx */
     uint64_t connections_refused, log_lines_dropped;
-    uint64_t tokens_saved_in, tokens_saved_out, saved_ns, saved_nano_dollars;
+    uint64_t tokens_saved_in, tokens_saved_out, tokens_saved_cached, saved_ns, saved_nano_dollars;
 
     /* as it is now */
     uint64_t flights, readers, connections, buffered_bytes, write_queue_bytes, rss_bytes;

@@ -18,6 +18,13 @@ enum { PRICES_MAX = 1000 };
 struct price {
     struct slice models; /* a glob */
     uint64_t in_pico, out_pico;
+    uint64_t cached_pico, write_pico; /* of input from upstream's prompt cache, and of input written there */
+};
+
+/* What upstream has told of an answer. */
+struct price_tokens {
+    uint64_t in, out;
+    uint64_t cached, written; /* of @in; what is more than @in is not counted */
 };
 
 /* The first row that matches is taken. Borrowed. */
@@ -30,4 +37,4 @@ struct pricing {
 const struct price *pricing_find(const struct pricing *p, struct slice model);
 /** What so many tokens cost, in 1e-9 dollars, rounded to nearest, half of one up; UINT64_MAX where it is
  * more. */
-uint64_t price_nano_dollars(const struct price *price, uint64_t tokens_in, uint64_t tokens_out);
+uint64_t price_nano_dollars(const struct price *price, const struct price_tokens *tokens);

@@ -45,6 +45,7 @@ struct entry {
     uint32_t initial_age_s; /* Age it came with (RFC 9111 section 4.2.3) */
     uint32_t upstream_ms;   /* time upstream took: what a hit saves */
     uint32_t tokens_in, tokens_out;
+    uint32_t tokens_cached, tokens_cache_write; /* of tokens_in: from upstream's prompt cache, and into it */
     uint32_t
         while_revalidate_s; /* how long behind expires_ms it may be served while it is asked for again, … */
     uint32_t if_error_s;    /* … and in place of an error (RFC 5861) */
@@ -61,7 +62,7 @@ struct entry {
     uint8_t zero[6];           /* where padding would hold whatever lay there */
 };
 
-enum { ENTRY_FORMAT = 2 };
+enum { ENTRY_FORMAT = 3 };
 
 /* The body of an ENTRY_VARY is a list of these. */
 struct entry_variant {

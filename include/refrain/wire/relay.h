@@ -69,11 +69,12 @@ enum relay_how {
 };
 struct relay_end {
     enum relay_how how;
-    bool stored;                    /* it is in the store, or on its way there */
-    struct slice reason;            /* why not */
-    uint64_t bytes;                 /* of the body, all in all, … */
-    struct digest sum;              /* … and their SHA-256 */
-    uint64_t tokens_in, tokens_out; /* what it cost, by upstream's own word; 0: not told */
+    bool stored;                                /* it is in the store, or on its way there */
+    struct slice reason;                        /* why not */
+    uint64_t bytes;                             /* of the body, all in all, … */
+    struct digest sum;                          /* … and their SHA-256 */
+    uint64_t tokens_in, tokens_out;             /* what it cost, by upstream's own word; 0: not told */
+    uint64_t tokens_cached, tokens_cache_write; /* of tokens_in: from its prompt cache, and into it */
     enum error_code error;
     struct slice error_text;
     int64_t retry_after_s;

@@ -52,6 +52,8 @@ struct tally_result {
     bool empty;
     bool finished;                 /* of a stream: there is a choice, and it was said of each how it ended */
     int64_t tokens_in, tokens_out; /* -1: not told */
+    /* Of tokens_in, what upstream had in its prompt cache, and what it wrote there; -1: not told. */
+    int64_t tokens_cached, tokens_cache_write;
 };
 
 struct tally_part; /* a choice's text, or one tool call's arguments, as far as they have come */
@@ -69,7 +71,7 @@ struct tally {
         char text[TALLY_FINISH_TEXT_MAX];
     } finishes[TALLY_FINISHES_MAX];
     size_t finishes_n;
-    int64_t tokens_in, tokens_out;
+    int64_t tokens_in, tokens_out, tokens_cached, tokens_cache_write;
 };
 
 /** @wants_json: the request asked for JSON (canon_facts). Owned by one thread at a time; must not be moved

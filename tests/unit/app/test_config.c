@@ -776,6 +776,18 @@ static void a_hostile_file_ends_quickly(void **state)
 
 /* -- prices -- */
 
+static void add_prices(struct buf *out, const char *model, const struct price_conf *p)
+{
+    assert_int_equal(
+        buf_addf(out, "%s=%llu/%llu", model, (unsigned long long)p->in_pico, (unsigned long long)p->out_pico),
+        0);
+    if (p->cached_pico != PRICE_OF_INPUT)
+        assert_int_equal(buf_addf(out, ",%lld", (long long)p->cached_pico), 0);
+    if (p->write_pico != PRICE_OF_INPUT)
+        assert_int_equal(buf_addf(out, ",%lld", (long long)p->write_pico), 0);
+    assert_int_equal(buf_addf(out, " "), 0);
+}
+
 static void prices_are_a_list_or_a_map_and_those_of_the_file_come_last(void **state)
 {
     static const struct {
@@ -783,6 +795,10 @@ static void prices_are_a_list_or_a_map_and_those_of_the_file_come_last(void **st
     } cases[] = {
         {"a list", "pricing: [{model: [a*, b], input: 1, output: 2}, {model: c, input: 3}]\n", NULL,
          "a*=1000000/2000000 b=1000000/2000000 c=3000000/0 "},
+        {"with what upstream had cached, and what it wrote",
+         "pricing: {a: {input: 3, cached_input: 0.3, cache_write: 3.75}, b: {input: 1, cached_input: 0}, "
+         "c: {input: 1, cached_input: input}}\n",
+         NULL, "a=3000000/0,300000,3750000 b=1000000/0,0 c=1000000/0 "},
         {"a map", "pricing: {gpt-4.1: {input: 2, output: 8}, \"*\": {input: 0.02}}\n", NULL,
          "gpt-4.1=2000000/8000000 *=20000/0 "},
         {"a file that is a map", "pricing_file: p.yaml\n", "x: {input: 5}\n", "x=5000000/0 "},
@@ -806,10 +822,7 @@ static void prices_are_a_list_or_a_map_and_those_of_the_file_come_last(void **st
         AUTO(free_config) struct config *c = good((struct config_sources){.file = "c.yaml"});
         for (size_t k = 0; k < c->pricing_n; k++)
             for (size_t m = 0; m < c->pricing[k].models.n; m++)
-                assert_int_equal(buf_addf(&models, "%s=%llu/%llu ", c->pricing[k].models.at[m].data,
-                                          (unsigned long long)c->pricing[k].in_pico,
-                                          (unsigned long long)c->pricing[k].out_pico),
-                                 0);
+                add_prices(&models, c->pricing[k].models.at[m].data, &c->pricing[k]);
         assert_int_equal(buf_add_byte(&models, '\0'), 0);
         if (strcmp(models.data, cases[i].models) != 0)
             fail_msg("%s: %s", cases[i].why, models.data);

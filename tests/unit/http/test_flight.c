@@ -170,10 +170,12 @@ static void a_late_joiner_gets_everything_from_the_first_byte(void **state)
     must_read(&a, "one two");
     assert_false(flight_has_all(&a.r));
     assert_int_equal(flight_tokens(&a.r).in, 0);
-    flight_set_tokens(f, (struct flight_tokens){7, 2});
+    flight_set_tokens(f, (struct flight_tokens){7, 2, 5, 1});
     flight_mark_end(f);
     assert_int_equal(flight_tokens(&b.r).in, 7); /* who leaves at the end knows what it has cost */
     assert_int_equal(flight_tokens(&b.r).out, 2);
+    assert_int_equal(flight_tokens(&b.r).cached, 5);
+    assert_int_equal(flight_tokens(&b.r).written, 1);
     assert_true(flight_has_all(&a.r));
     assert_false(flight_has_all(&b.r));
     must_read(&b, "two");

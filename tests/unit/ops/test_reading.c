@@ -100,6 +100,8 @@ static void test_what_is_counted_elsewhere_is_in_it(void **state)
     metric_add2(w->two, UPSTREAM_REQUESTS, 1, metric_code(404), 1);
     metric_add2(w->one, TOKENS_SAVED, 0, TOKENS_INPUT, 10);
     metric_add2(w->two, TOKENS_SAVED, 3, TOKENS_OUTPUT, 20);
+    metric_add1(w->one, CACHED_TOKENS_SAVED, 0, 4);
+    metric_add1(w->two, CACHED_TOKENS_SAVED, 3, 2);
     metric_add(w->one, SECONDS_SAVED, 1500000000);
     metric_add1(w->one, COST_SAVED, 2, 250000);
     metrics_set2(w->metrics, EVICTIONS, TIER_MEMORY, EVICTED_SPACE, 4);
@@ -112,6 +114,7 @@ static void test_what_is_counted_elsewhere_is_in_it(void **state)
     assert_int_equal(r.upstream_failures, 3);
     assert_int_equal(r.tokens_saved_in, 10);
     assert_int_equal(r.tokens_saved_out, 20);
+    assert_int_equal(r.tokens_saved_cached, 6);
     assert_int_equal(r.saved_ns, 1500000000);
     assert_int_equal(r.saved_nano_dollars, 250000);
     assert_int_equal(r.evicted, 7);

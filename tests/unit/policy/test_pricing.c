@@ -68,11 +68,44 @@ static void to_the_last_digit(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct price p = {SLICE("*"), cases[i].in_pico, cases[i].out_pico};
-        uint64_t got = price_nano_dollars(&p, cases[i].in, cases[i].out);
+        const struct price_tokens tokens = {.in = cases[i].in, .out = cases[i].out};
+        uint64_t got = price_nano_dollars(&p, &tokens);
 
         if (got != cases[i].want)
             fail_msg("%s: %llu", cases[i].why, (unsigned long long)got);
     }
+}
+
+static void what_upstream_had_cached_has_a_price_of_its_own(void **state)
+{
+    static const struct price p = {SLICE("*"), 1000, 7000, 100, 1250};
+    static const struct {
+        const char *why;
+        struct price_tokens tokens;
+        uint64_t want;
+    } cases[] = {
+        {"nothing of it cached", {.in = 10, .out = 1}, 17},
+        {"some", {.in = 10, .out = 1, .cached = 5}, 13}, /* 5 + 0.5 + 7: half of one goes up */
+        {"all", {.in = 10, .cached = 10}, 1},
+        {"some written", {.in = 10, .written = 4}, 11},
+        {"some from there, some into it, some neither", {.in = 30, .out = 1, .cached = 10, .written = 4}, 29},
+        {"more cached than there is", {.in = 10, .cached = 11}, 1},
+        {"more written than there is", {.in = 10, .written = 11}, 13},
+        {"more of both", {.in = 10, .cached = 6, .written = 6}, 6},
+        {"cached, and of no input", {.cached = 10, .written = 10}, 0},
+        {"far more", {UINT64_MAX, UINT64_MAX, UINT64_MAX / 3, UINT64_MAX / 3}, UINT64_MAX},
+    };
+    static const struct price free_of_charge = {SLICE("*"), 1000, 0, 0, 0};
+    static const struct price_tokens half = {.in = 10, .cached = 5};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t got = price_nano_dollars(&p, &cases[i].tokens);
+
+        if (got != cases[i].want)
+            fail_msg("%s: %llu", cases[i].why, (unsigned long long)got);
+    }
+    assert_int_equal(price_nano_dollars(&free_of_charge, &half), 5);
 }
 
 int main(void)
@@ -80,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(which_row),
         cmocka_unit_test(to_the_last_digit),
+        cmocka_unit_test(what_upstream_had_cached_has_a_price_of_its_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,10 @@ static void what_is_packed_is_read_back(void **state)
     p.model = SLICE_OF("\xFF\x00model"); /* whatever a client calls it */
     p.model.len = 7;
     reads_back(&p, &open_codec);
+    p.head.tokens_cached = 12;
+    p.head.tokens_cache_write = UINT32_MAX;
+    reads_back(&p, &open_codec);
+    reads_back(&p, &sealed);
     least.head.flags = ENTRY_VARY; /* a marker of variants: no status, no text */
     reads_back(&least, &open_codec);
     reads_back(&least, &sealed);
@@ -543,6 +547,14 @@ static void odd_metadata_is_an_error(void **state)
         {"over 63 bits", "\"created\":1,", "\"created\":9223372036854775808,", RECORD_CORRUPT},
         {"far over 64 bits", "\"created\":1,", "\"created\":99999999999999999999999999,", RECORD_CORRUPT},
         {"over 32 bits", "\"tokens_in\":0", "\"tokens_in\":4294967296", RECORD_CORRUPT},
+        {"cached tokens", "\"hits\":0", "\"hits\":0,\"tokens_cached\":4294967295,\"tokens_cache_write\":1",
+         RECORD_OK},
+        {"cached tokens twice", "\"hits\":0", "\"hits\":0,\"tokens_cached\":1,\"tokens_cached\":1",
+         RECORD_CORRUPT},
+        {"cached tokens over 32 bits", "\"hits\":0", "\"hits\":0,\"tokens_cached\":4294967296",
+         RECORD_CORRUPT},
+        {"cached tokens in place of one that is required", "\"hits\":0", "\"tokens_cached\":0",
+         RECORD_CORRUPT},
         {"a status over 599", "\"status\":200", "\"status\":600", RECORD_CORRUPT},
         {"an informational status", "\"status\":200", "\"status\":100", RECORD_CORRUPT},
         {"gone before it expires", "\"gone\":null", "\"gone\":4", RECORD_CORRUPT},

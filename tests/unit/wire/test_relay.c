@@ -185,6 +185,7 @@ static void ends_come_back(void **state)
     static const struct relay_end ends[] = {
         {.how = RELAY_WHOLE, .stored = true, .bytes = 5000000000, .sum = {{1, 2}}},
         {.how = RELAY_WHOLE, .stored = true, .tokens_in = 7, .tokens_out = UINT32_MAX},
+        {.how = RELAY_WHOLE, .tokens_in = 7, .tokens_cached = 4, .tokens_cache_write = UINT32_MAX},
         {.how = RELAY_WHOLE, .reason = SLICE("tool_arguments"), .bytes = 3},
         {.how = RELAY_CUT, .reason = SLICE("incomplete")},
         {.how = RELAY_FAILED,
@@ -209,7 +210,8 @@ static void ends_come_back(void **state)
         assert_int_equal(read.how, end.how);
         assert_true(read.stored == end.stored && read.bytes == end.bytes && digest_eq(&read.sum, &end.sum) &&
                     read.retry_after_s == end.retry_after_s && read.tokens_in == end.tokens_in &&
-                    read.tokens_out == end.tokens_out);
+                    read.tokens_out == end.tokens_out && read.tokens_cached == end.tokens_cached &&
+                    read.tokens_cache_write == end.tokens_cache_write);
         assert_true(slice_eq(read.reason, end.reason) && slice_eq(read.error_text, end.error_text));
         assert_int_equal(read.error, end.how == RELAY_FAILED ? end.error : ERR_UPSTREAM_PROTOCOL);
         assert_int_equal(read.trailers.n, end.trailers.n);
@@ -220,6 +222,7 @@ static void an_end_of_no_kind_is_none(void **state)
 {
     AUTO(buf_done) struct buf out = BUF_INIT(4096);
     static const struct relay_end many = {.how = RELAY_WHOLE, .tokens_in = UINT64_C(1) << 32};
+    static const struct relay_end many_cached = {.how = RELAY_WHOLE, .tokens_cached = UINT64_C(1) << 32};
     struct relay_end read;
 
     (void)state;
@@ -229,6 +232,9 @@ static void an_end_of_no_kind_is_none(void **state)
     assert_true(relay_end_read(slice_make("\x0b\x08\0\0\0\x02\0\0\0\0\0\0\0", 13), &read));
     assert_int_equal(read.how, RELAY_CUT);
     assert_int_equal(relay_end_write(&out, &many), 0);
+    assert_false(relay_end_read(buf_slice(&out), &read));
+    buf_clear(&out);
+    assert_int_equal(relay_end_write(&out, &many_cached), 0);
     assert_false(relay_end_read(buf_slice(&out), &read));
 }
 

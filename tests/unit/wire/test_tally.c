@@ -94,8 +94,14 @@ struct cost {
     enum operation op;
     enum stream_format format; /* STREAM_NONE: whole */
     const char *text;
-    int64_t in, out; /* -1: not told */
+    int64_t in, out;         /* -1: not told */
+    int64_t cached, written; /* 0: none, or not told */
 };
+
+static int64_t told(int64_t tokens)
+{
+    return tokens < 0 ? 0 : tokens;
+}
 
 static void check_cost(const struct cost *c)
 {
@@ -113,6 +119,9 @@ static void check_cost(const struct cost *c)
     tally_result(t, &got);
     if (got.tokens_in != c->in || got.tokens_out != c->out)
         fail_msg("%s: %lld and %lld", c->why, (long long)got.tokens_in, (long long)got.tokens_out);
+    if (told(got.tokens_cached) != c->cached || told(got.tokens_cache_write) != c->written)
+        fail_msg("%s: cached %lld, written %lld", c->why, (long long)got.tokens_cached,
+                 (long long)got.tokens_cache_write);
 }
 
 static void every_api_tells_its_tokens_in_its_own_way(void **state)
@@ -121,7 +130,7 @@ static void every_api_tells_its_tokens_in_its_own_way(void **state)
         {"chat", OP_CHAT, STREAM_NONE,
          "{\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9,"
          "\"prompt_tokens_details\":{\"cached_tokens\":5}}}",
-         7, 2},
+         7, 2, 5, 0},
         {"chat, usage null", OP_CHAT, STREAM_NONE, "{\"choices\":[],\"usage\":null}", -1, -1},
         {"chat, streamed without include_usage", OP_CHAT, STREAM_SSE,
          "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: "
@@ -135,12 +144,22 @@ static void every_api_tells_its_tokens_in_its_own_way(void **state)
          "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n"
          "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n",
          7, 2},
+        {"chat, streamed, some of it cached", OP_CHAT, STREAM_SSE,
+         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,"
+         "\"prompt_tokens_details\":{\"cached_tokens\":5,\"audio_tokens\":0}}}\n\ndata: [DONE]\n\n",
+         7, 2, 5, 0},
+        {"chat, cached tokens that are no number", OP_CHAT, STREAM_NONE,
+         "{\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"prompt_tokens_details\":{\"cached_tokens\":\"5\"}}"
+         "}",
+         7, -1},
+        {"chat, details that are null", OP_CHAT, STREAM_NONE,
+         "{\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"prompt_tokens_details\":null}}", 7, -1},
         {"completion", OP_COMPLETION, STREAM_NONE,
          "{\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}", 3, 4},
         {"responses", OP_RESPONSES, STREAM_NONE,
          "{\"output\":[],\"usage\":{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":30},"
          "\"output_tokens\":87,\"output_tokens_details\":{\"reasoning_tokens\":80}}}",
-         36, 87},
+         36, 87, 30, 0},
         {"responses, streamed", OP_RESPONSES, STREAM_SSE,
          "event: response.created\ndata: {\"response\":{\"usage\":null}}\n\n"
          "event: response.completed\ndata: "
@@ -150,7 +169,7 @@ static void every_api_tells_its_tokens_in_its_own_way(void **state)
         {"messages, of the cache and for it", OP_MESSAGES, STREAM_NONE,
          "{\"content\":[],\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":20,"
          "\"cache_creation_input_tokens\":300,\"output_tokens\":4}}",
-         321, 4},
+         321, 4, 20, 300},
         {"messages, no cache", OP_MESSAGES, STREAM_NONE,
          "{\"content\":[],\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":null,\"output_tokens\":4}"
          "}",
@@ -160,7 +179,7 @@ static void every_api_tells_its_tokens_in_its_own_way(void **state)
          "{\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":"
          "20,\"output_tokens\":1}}}\n\n"
          "event: message_delta\ndata: {\"delta\":{},\"usage\":{\"output_tokens\":15}}\n\n",
-         21, 15},
+         21, 15, 20, 0},
         {"messages, streamed: all of it again at the end", OP_MESSAGES, STREAM_SSE,
          "event: message_start\ndata: "
          "{\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":"
@@ -168,17 +187,33 @@ static void every_api_tells_its_tokens_in_its_own_way(void **state)
          "event: message_delta\ndata: "
          "{\"delta\":{},\"usage\":{\"input_tokens\":9,\"cache_read_input_tokens\":"
          "20,\"output_tokens\":15}}\n\n",
-         29, 15},
+         29, 15, 20, 0},
+        {"messages, streamed: as if nothing had been cached at the end", OP_MESSAGES, STREAM_SSE,
+         "event: message_start\ndata: "
+         "{\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":20,"
+         "\"cache_creation_input_tokens\":300,\"output_tokens\":1}}}\n\n"
+         "event: message_delta\ndata: "
+         "{\"delta\":{},\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":0,"
+         "\"cache_creation_input_tokens\":0,\"output_tokens\":15}}\n\n",
+         321, 15, 20, 300},
         {"messages, streamed: less of it at the end", OP_MESSAGES, STREAM_SSE,
          "event: message_start\ndata: "
          "{\"message\":{\"usage\":{\"input_tokens\":1,\"cache_read_input_tokens\":"
          "20,\"output_tokens\":1}}}\n\n"
          "event: message_delta\ndata: {\"delta\":{},\"usage\":{\"input_tokens\":0,\"output_tokens\":15}}\n\n",
-         21, 15},
+         21, 15, 20, 0},
         {"generate", OP_GENERATE, STREAM_NONE,
          "{\"usageMetadata\":{\"promptTokenCount\":5,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":30,"
          "\"toolUsePromptTokenCount\":100,\"totalTokenCount\":137}}",
          105, 32},
+        {"generate, some of it cached", OP_GENERATE, STREAM_NONE,
+         "{\"usageMetadata\":{\"promptTokenCount\":50,\"cachedContentTokenCount\":40,"
+         "\"candidatesTokenCount\":2}}",
+         50, 2, 40, 0},
+        {"generate, streamed: the last word on the cached ones holds", OP_GENERATE, STREAM_SSE,
+         "data: {\"usageMetadata\":{\"promptTokenCount\":50,\"cachedContentTokenCount\":40}}\n\n"
+         "data: {\"usageMetadata\":{\"promptTokenCount\":50,\"cachedContentTokenCount\":39}}\n\n",
+         50, -1, 39, 0},
         {"generate, thoughts alone", OP_GENERATE, STREAM_NONE,
          "{\"usageMetadata\":{\"promptTokenCount\":5,\"thoughtsTokenCount\":30}}", 5, 30},
         {"generate, streamed: each event tells all so far", OP_GENERATE, STREAM_SSE,
