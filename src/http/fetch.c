@@ -566,6 +566,7 @@ void fetch_start(struct flight *f, const struct fetch_spec *spec)
                                    .fields = spec->fields,
                                    .fields_n = spec->fields_n,
                                    .anonymous = spec->anonymous,
+                                   .key_in_query = spec->key_in_query,
                                    .body_len = -1};
 
     take_body(x, spec, &req);
