@@ -38,7 +38,7 @@ place=$(cd "$2" && pwd)/$1
 case $place/ in "$root"/*) fail "$2 lies inside the checkout; give a directory outside of it" ;; esac
 shift 2
 [ $# -gt 0 ] || set -- bash -euc '
-    deploy/install-packages.sh deploy/packages-build.txt <(printf "%s\n" libcmocka-dev openssl redis-server)
+    deploy/install-packages.sh deploy/packages-build.txt <(printf "%s\n" libcmocka-dev openssl python3-yaml redis-server)
     [ -f build/build.ninja ] || meson setup build
     ninja -C build
     meson test -C build --suite unit --no-rebuild --print-errorlogs'
