@@ -3,7 +3,7 @@
  * built-in defaults, the earlier of these winning. Only app knows this struct: a module is handed its own
  * struct of plain values.
  *
- * What can be set is one row each in config_table.c; from there come parser, `config show`, the reference
+ * What can be set is one row each in config_table*.c; from there come parser, `config show`, the reference
  * page and the JSON schema. Strings are NUL-terminated, NULL when not set, and live as long as the config.
  */
 #pragma once

@@ -162,8 +162,8 @@ int config_show_options(struct buf *out)
 
 static const char reference_head[] =
     "# Configuration\n\n"
-    "<!-- Made by `refrain config reference` from the option table in src/app/config_table.c; not edited by "
-    "hand. -->\n\n"
+    "<!-- Made by `refrain config reference` from the option tables in src/app/config_table*.c; not edited "
+    "by hand. -->\n\n"
     "Every option can be given in four places. What stands further left goes before what stands further "
     "right:\n\n"
     "| flag | environment | file | preset |\n|---|---|---|---|\n"

@@ -1,6 +1,6 @@
 /*
  * option - one configurable thing: its row says all there is to know of it, and the code here turns its text
- * into a value and back. Knows no particular option; the rows are in config_table.c.
+ * into a value and back. Knows no particular option; the rows are in config_table*.c.
  */
 #pragma once
 #include <stdbool.h>
